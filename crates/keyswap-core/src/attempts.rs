@@ -1,0 +1,210 @@
+//! Which secret a request tries, and what follows each answer.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::policy::{delay_before_pass, spread};
+use crate::ring::Entry;
+use crate::{Revision, Secret, SecretId, SecretRing, Verdict};
+
+/// What to do after an answer.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Next {
+    /// Send the request again with this secret.
+    Send(Secret),
+    /// Wait, then send the request again with this secret.
+    WaitThenSend(Duration, Secret),
+    /// Wait for a revision of the ring after this one, at most for the given time, then ask
+    /// [`Attempts::resume`].
+    WaitForRevision(Revision, Duration),
+    /// The answer is the caller's.
+    Done,
+}
+
+/// The fallback decision for one request.
+///
+/// The driver sends the request with the secret it is given, reads the [`Verdict`] of the answer and
+/// does what [`conclude`](Self::conclude) says. The rules:
+///
+/// 1. Only [`Verdict::Refused`] leads to another attempt.
+/// 2. Within a pass each secret is tried once, in the order of the ring at that time, so that a list
+///    that was replaced or reordered meanwhile counts from the next attempt on.
+/// 3. While nodes of the server may disagree, a pass in which all were refused is followed by another
+///    after a short, growing pause, within the bounds of the [`FallbackPolicy`](crate::FallbackPolicy).
+/// 4. Otherwise, where something keeps the list up to date, the request waits once for a newer list.
+///
+/// Dropping it counts nothing.
+pub struct Attempts {
+    ring: SecretRing,
+    current: Arc<Entry>,
+    started: Instant,
+    deadline: Option<Instant>,
+    seed: u64,
+    refused: Vec<SecretId>,
+    pass: u32,
+    attempts: u32,
+    preferred_only: bool,
+    /// The revision that the choice of `current`, or of nothing more, was made under.
+    revision: Revision,
+    waited: bool,
+    promoted: bool,
+}
+
+impl Attempts {
+    /// Begins a request at `now`, and gives the secret for the first attempt.
+    #[must_use]
+    pub fn begin(ring: &SecretRing, now: Instant) -> (Self, Secret) {
+        Self::begin_seeded(ring, now, ring.next_request())
+    }
+
+    /// As [`begin`](Self::begin), with the number that the jitter of the pauses is drawn from: for
+    /// simulations that must come out the same each time.
+    #[must_use]
+    pub fn begin_seeded(ring: &SecretRing, now: Instant, seed: u64) -> (Self, Secret) {
+        let current = ring.leader();
+        let secret = current.secret.clone();
+        let attempts = Self {
+            ring: ring.clone(),
+            current,
+            started: now,
+            deadline: None,
+            seed,
+            refused: Vec::new(),
+            pass: 1,
+            attempts: 1,
+            preferred_only: ring.cooling_down(now),
+            revision: Revision::INITIAL,
+            waited: false,
+            promoted: false,
+        };
+        (attempts, secret)
+    }
+
+    /// Lets no pause or wait reach past `deadline`: the caller's own time limit.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Takes in what the answer to the last attempt said.
+    #[must_use]
+    pub fn conclude(&mut self, verdict: Verdict, now: Instant) -> Next {
+        match verdict {
+            Verdict::Accepted => {
+                self.current.counters.count_accepted();
+                self.promoted |= self.ring.learn(&self.current, now);
+                Next::Done
+            }
+            Verdict::Refused => {
+                self.current.counters.count_refused();
+                self.after_refusal(now)
+            }
+            Verdict::Inconclusive => Next::Done,
+        }
+    }
+
+    /// Goes on after [`Next::WaitForRevision`], whether the revision came or the time ran out.
+    #[must_use]
+    pub fn resume(&mut self, now: Instant) -> Next {
+        if self.ring.revision() > self.revision {
+            self.refused.clear();
+            if let Some(secret) = self.take_next() {
+                return Next::Send(secret);
+            }
+        }
+        self.give_up(now)
+    }
+
+    /// The id of the secret that the last attempt was made with.
+    #[must_use]
+    pub fn secret_id(&self) -> &SecretId {
+        self.current.secret.id()
+    }
+
+    /// How many attempts were begun: 1 or more.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Whether this request made its secret the preferred one.
+    #[must_use]
+    pub fn promoted(&self) -> bool {
+        self.promoted
+    }
+
+    fn after_refusal(&mut self, now: Instant) -> Next {
+        if self.preferred_only {
+            return Next::Done;
+        }
+        self.refused.push(self.current.secret.id().clone());
+        if let Some(secret) = self.take_next() {
+            return Next::Send(secret);
+        }
+        // A list that is out of date looks just like nodes that disagree: ask in both cases.
+        let followed = self.ring.want_refresh();
+        if self.ring.in_transition(now)
+            && let Some(next) = self.another_pass(now)
+        {
+            return next;
+        }
+        if followed && !self.waited {
+            let wait = self.remaining(now, self.ring.policy().revision_wait);
+            if !wait.is_zero() {
+                self.waited = true;
+                return Next::WaitForRevision(self.revision, wait);
+            }
+        }
+        self.give_up(now)
+    }
+
+    fn another_pass(&mut self, now: Instant) -> Option<Next> {
+        let policy = self.ring.policy();
+        if self.pass >= policy.passes {
+            return None;
+        }
+        let delay =
+            delay_before_pass(self.pass + 1, spread(self.seed ^ u64::from(self.pass) << 32));
+        let end = self.started + policy.time_limit;
+        if now + delay > self.deadline.map_or(end, |deadline| end.min(deadline)) {
+            return None;
+        }
+        self.pass += 1;
+        self.refused.clear();
+        let secret = self.take_next()?;
+        Some(if delay.is_zero() { Next::Send(secret) } else { Next::WaitThenSend(delay, secret) })
+    }
+
+    fn take_next(&mut self) -> Option<Secret> {
+        let (besides, revision) = self.ring.first_besides(&self.refused);
+        self.revision = revision;
+        self.current = besides?;
+        self.attempts += 1;
+        Some(self.current.secret.clone())
+    }
+
+    fn remaining(&self, now: Instant, most: Duration) -> Duration {
+        self.deadline.map_or(most, |deadline| most.min(deadline.saturating_duration_since(now)))
+    }
+
+    fn give_up(&self, now: Instant) -> Next {
+        // If another request got through meanwhile, the secrets are not all dead.
+        if !self.ring.accepted_since(self.started) {
+            self.ring.start_cool_down(now);
+        }
+        Next::Done
+    }
+}
+
+impl fmt::Debug for Attempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempts")
+            .field("secret", self.secret_id())
+            .field("attempts", &self.attempts)
+            .field("pass", &self.pass)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,72 @@
+//! How often each secret was accepted and refused: the evidence that an old secret is unused.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Revision, SecretId};
+
+/// What one program did with its secrets since it started.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct UsageReport {
+    /// The revision of the list that is in use.
+    pub revision: Revision,
+    /// The secrets of that list, the one that is tried first at the front.
+    pub secrets: Vec<SecretUsage>,
+    /// How often a fallback became the preferred secret because the server accepted it more often.
+    pub promotions: u64,
+}
+
+impl UsageReport {
+    /// The usage of one secret, if the list in use holds it.
+    #[must_use]
+    pub fn of(&self, id: &SecretId) -> Option<&SecretUsage> {
+        self.secrets.iter().find(|usage| usage.id == *id)
+    }
+}
+
+/// How often one secret was accepted and refused since the program started.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct SecretUsage {
+    /// The name of the secret.
+    pub id: SecretId,
+    /// Requests that the server authenticated with it.
+    pub accepted: u64,
+    /// Attempts that the server refused.
+    pub refused: u64,
+}
+
+impl SecretUsage {
+    /// Attempts that were concluded with this secret.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.accepted.saturating_add(self.refused)
+    }
+}
+
+/// Relaxed counters: a report needs each number, not an order between them.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    accepted: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn count_accepted(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn report(&self, id: SecretId) -> SecretUsage {
+        SecretUsage {
+            id,
+            accepted: self.accepted.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+        }
+    }
+}

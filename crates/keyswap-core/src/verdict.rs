@@ -1,0 +1,18 @@
+//! What one answer of an authorization server says about the secret that was sent.
+
+/// What one answer says about the secret that was sent with the request.
+///
+/// Only [`Refused`](Verdict::Refused) makes keyswap try another secret. Everything that leaves a doubt
+/// is [`Inconclusive`](Verdict::Inconclusive) and goes back to the caller unchanged.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The server authenticated the client with this secret.
+    Accepted,
+    /// Client authentication failed, in the way that this server says it (RFC 6749 section 5.2,
+    /// `invalid_client`). Worth trying the next secret; no proof that this one is dead.
+    Refused,
+    /// The answer says nothing certain about the secret: a rate limit, a server error, a redirect,
+    /// another OAuth error, a body that cannot be read.
+    Inconclusive,
+}
