@@ -1,0 +1,83 @@
+//! What every request and the handle share.
+
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::client::Resource;
+use crate::counts::{Counters, Counts};
+use crate::fault::Faults;
+use crate::propagation::Origin;
+use crate::state::State;
+use crate::tokens::Issuer;
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    /// Held for the time of one decision and never over an await.
+    state: Mutex<State>,
+    pub(crate) address: SocketAddr,
+    pub(crate) token_lifetime: Duration,
+    pub(crate) issuer: Issuer,
+    pub(crate) faults: Faults,
+    pub(crate) counters: Counters,
+}
+
+impl Core {
+    pub(crate) fn new(state: State, address: SocketAddr, token_lifetime: Duration) -> Self {
+        Self {
+            state: Mutex::new(state),
+            address,
+            token_lifetime,
+            issuer: Issuer::new(),
+            faults: Faults::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    pub(crate) fn with_state<T>(&self, act: impl FnOnce(&mut State, Instant) -> T) -> T {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read under the lock, so that time never runs backwards from one holder to the next.
+        act(&mut state, Instant::now())
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn management_audience(&self) -> String {
+        format!("{}/api/v2/", self.url())
+    }
+
+    /// What an audience stands for.
+    ///
+    /// Auth0's SDKs ask for `https://` whatever the address that they were given, and people type `localhost`: both
+    /// mean the management API of this server too. Its last slash counts, as it does at Auth0.
+    pub(crate) fn resource(&self, audience: &str) -> Resource {
+        let rest = audience.strip_prefix("https://").or_else(|| audience.strip_prefix("http://"));
+        let host = rest.and_then(|rest| rest.strip_suffix("/api/v2/"));
+        let ours = host.is_some_and(|host| {
+            host == self.address.to_string() || host == format!("localhost:{}", self.address.port())
+        });
+        if ours { Resource::Management } else { Resource::Audience(audience.to_owned()) }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let (changes, foreign_changes) = self.with_state(|state, now| {
+            (state.changes(Origin::Api, now), state.changes(Origin::Foreign, now))
+        });
+        Counts {
+            token_accepted: self.counters.token_accepted.read(),
+            token_refused: self.counters.token_refused.read(),
+            token_failed: self.counters.token_failed.read(),
+            changes,
+            foreign_changes,
+            management_requests: self.counters.management_requests.read(),
+            faults: self.faults.happened(),
+        }
+    }
+}
+
+/// Unix seconds, rounded down.
+pub(crate) fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
