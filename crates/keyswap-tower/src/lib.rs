@@ -1,0 +1,85 @@
+//! A tower layer that signs requests with a client secret, and falls back to the next secret when the
+//! server refuses the first.
+//!
+//! [`FallbackLayer`] wraps any HTTP client that is a tower service. It puts the preferred secret of a
+//! [`SecretRing`](keyswap_core::SecretRing) on each request, reads what the answer says about it, and sends the request again with
+//! another secret when client authentication failed, and only then. Everything else goes back to the
+//! caller unchanged, and the layer adds no error of its own.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use keyswap_core::{Secret, SecretList, SecretRing};
+//! use keyswap_tower::credential::ClientSecretBasic;
+//! use keyswap_tower::{Authenticated, FallbackLayer, RequestBody};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // In place of the HTTP client: a server that has moved on to the new secret.
+//! let server = service_fn(|request: Request<RequestBody<Full<Bytes>>>| async move {
+//!     let new = "Basic YmlsbGluZzp5VDdtWG8yTHJXcTg=";
+//!     let accepted = request.headers()["authorization"] == new;
+//!     let (status, body) = match accepted {
+//!         true => (200, r#"{"access_token":"..."}"#),
+//!         false => (401, r#"{"error":"invalid_client"}"#),
+//!     };
+//!     Response::builder()
+//!         .status(status)
+//!         .header("content-type", "application/json")
+//!         .body(Full::new(Bytes::from(body)))
+//! });
+//!
+//! let old = Secret::new("old".parse()?, "Vq3hCc0Zc1Jx")?;
+//! let new = Secret::new("new".parse()?, "yT7mXo2LrWq8")?;
+//! let ring = SecretRing::new(SecretList::new([old, new])?);
+//! let client = ServiceBuilder::new()
+//!     .layer(FallbackLayer::new(ring, ClientSecretBasic::new("billing")))
+//!     .service(server);
+//!
+//! let request = Request::post("https://auth.example/token")
+//!     .header("content-type", "application/x-www-form-urlencoded")
+//!     .body(Full::new(Bytes::from("grant_type=client_credentials")))?;
+//! let answer = client.oneshot(request).await?;
+//!
+//! assert_eq!(answer.status(), 200);
+//! let authenticated = answer.extensions().get::<Authenticated>().expect("it was accepted");
+//! assert_eq!((authenticated.id.as_str(), authenticated.attempts), ("new", 2));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What the inner service must be
+//!
+//! A `Service<http::Request<RequestBody<B>>>` that is `Clone`, as HTTP clients are. Timeouts around the
+//! layer bound the whole request with all its attempts; timeouts under it bound each attempt. Put the
+//! layer over something that follows redirects only if that never sends credentials to another origin,
+//! bodies included; better, follow no redirects from a token endpoint.
+//!
+//! Pauses between attempts use tokio's timer. Outside of a tokio runtime with time enabled they panic;
+//! they occur only while nodes of the server may disagree about which secret is right, or while
+//! something is expected to bring a newer list.
+//!
+//! # Providers
+//!
+//! A server that keeps to RFC 6749 needs no choice; others have a [`Profile`], and
+//! [`ReadVerdict`] is open to your own. [`Credential`]
+//! likewise.
+#![forbid(unsafe_code)]
+
+mod body;
+pub mod credential;
+mod extension;
+mod future;
+mod layer;
+mod service;
+pub mod verdict;
+
+pub use body::{AnswerBody, RequestBody};
+pub use credential::{ClientSecretBasic, ClientSecretPost, Credential};
+pub use extension::{Authenticated, Deadline};
+pub use future::ResponseFuture;
+pub use layer::FallbackLayer;
+pub use service::Fallback;
+pub use verdict::{Profile, ReadVerdict};

@@ -1,0 +1,87 @@
+//! Nothing that is shown holds a secret. In a file of its own, since a log that is read by one test must
+//! be the only one of its process.
+
+mod common;
+
+use std::io::Write;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use common::*;
+use http::Request;
+use http_body_util::Full;
+use keyswap_tower::{ClientSecretBasic, ClientSecretPost, FallbackLayer, RequestBody};
+use tower::{Layer, Service, ServiceExt};
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(text)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn neither_the_log_nor_any_debug_holds_a_secret() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let ring = settled_ring(&["first", "second"]);
+    let layer = layer(&ring);
+    let post = FallbackLayer::new(ring.clone(), ClientSecretPost::new("billing"));
+    let mut shown = format!("{layer:?} {layer:#?} {post:?} {:?}", ClientSecretBasic::new("x"));
+    let server = Server::new(|seen| {
+        let shown = format!("{:?}", seen.head);
+        assert!(!shown.contains("Basic"), "{shown}");
+        accept(seen.id().as_deref() == Some("second"))
+    });
+    let mut service = layer.layer(server);
+    shown += &format!("{service:?}");
+    for _ in 0..9 {
+        let ready = ServiceExt::<Request<Full<Bytes>>>::ready(&mut service).await.unwrap();
+        let mut future = pin!(ready.call(request()));
+        let _ = poll_once(future.as_mut());
+        shown += &format!("{future:?}");
+        let answer = future.await.unwrap();
+        shown += &format!("{answer:?}");
+    }
+    let echo = tower::service_fn(|request: Request<RequestBody<Full<Bytes>>>| async move {
+        let shown = format!("{request:?}");
+        assert!(shown.contains("bytes"), "{shown}");
+        Ok::<_, BoxError>(answer(401, &format!("{{\"error\":\"invalid_client\",\"x\":{shown:?}}}")))
+    });
+    let answer = post.layer(echo).oneshot(request()).await.unwrap();
+    shown += &format!("{answer:?}");
+
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    // All three events are there, with ids.
+    assert!(log.contains("refused a client secret") && log.contains("secret=first"), "{log}");
+    assert!(log.contains("preferred client secret now") && log.contains("secret=second"), "{log}");
+    assert!(log.contains("refused every client secret"), "{log}");
+    for id in ["first", "second"] {
+        let value = value_of(id);
+        let encoded: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
+        for secret in [value, encoded, basic_pair(id)] {
+            assert!(!log.contains(&secret), "{log}");
+            assert!(!shown.contains(&secret), "{shown}");
+        }
+    }
+}
+
+fn basic_pair(id: &str) -> String {
+    use base64::Engine as _;
+    let value: String = form_urlencoded::byte_serialize(value_of(id).as_bytes()).collect();
+    base64::engine::general_purpose::STANDARD.encode(format!("billing:{value}"))
+}
