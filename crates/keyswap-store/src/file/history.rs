@@ -1,0 +1,162 @@
+//! The history: one record a line, each line holding the hash of the one before.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::fs::{File, OpenOptions, OpenOptionsExt};
+use super::lock::Lock;
+use super::permissions::{self, io_error};
+use super::replace::{self, Durable};
+use crate::{HistoryEntry, HistoryHead, StoreError, StoreErrorKind};
+
+/// Keeps these hashes apart from every other use of SHA-256.
+const DOMAIN: &[u8] = b"keyswap-history-v1\0";
+/// What the first line holds for the hash of the line before.
+const BEGINNING: [u8; 32] = [0; 32];
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    number: u64,
+    previous: String,
+    record: serde_json::Value,
+}
+
+/// The lines of a history that was verified, and how many bytes they take.
+#[derive(Debug)]
+struct Verified {
+    entries: Vec<HistoryEntry>,
+    length: usize,
+    last: [u8; 32],
+}
+
+/// Reads and verifies the history of the client whose directory this is.
+pub(super) fn read(directory: &Path, doing: &str) -> Result<Vec<HistoryEntry>, StoreError> {
+    Ok(verified(directory, doing)?.entries)
+}
+
+/// Appends one record under the lock, durably.
+pub(super) fn append(
+    directory: &Path,
+    lock: &Lock,
+    record: serde_json::Value,
+    doing: &str,
+) -> Result<HistoryHead, StoreError> {
+    let path = directory.join("history.jsonl");
+    let failed = |error| io_error(error, &path, doing);
+    let before = verified(directory, doing)?;
+    let number = before.entries.len() as u64 + 1;
+    let line = Line { number, previous: hexadecimal(&before.last), record };
+    let mut line = serde_json::to_vec(&line).map_err(|error| failed(error.into()))?;
+    let hash = hash(&before.last, &line);
+    line.push(b'\n');
+
+    let mut file =
+        OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(failed)?;
+    lock.check(doing)?;
+    if file.metadata().map_err(failed)?.len() > before.length as u64 {
+        // The end of a line whose writer was killed: nobody was told that it is there.
+        file.set_len(before.length as u64).map_err(failed)?;
+    }
+    append_line(&mut file, &line, &path, doing)?;
+    let head = HistoryHead { number, hash: hexadecimal(&hash) };
+    let text = serde_json::to_vec(&head).map_err(|error| failed(error.into()))?;
+    let target = directory.join("history.head");
+    replace::stage(&target, &text, Durable::Yes, doing)
+        .and_then(replace::Staged::commit)
+        .map_err(|error| unknown(&target, doing).with_source(error))?;
+    Ok(head)
+}
+
+fn append_line(file: &mut File, line: &[u8], path: &Path, doing: &str) -> Result<(), StoreError> {
+    file.write_all(line)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| replace::sync_parent(path))
+        .map_err(|error| unknown(path, doing).with_source(error))
+}
+
+fn unknown(path: &Path, doing: &str) -> StoreError {
+    StoreError::new(StoreErrorKind::OutcomeUnknown, doing)
+        .at(path.display().to_string())
+        .way_out("look at the disk, then run `keyswap resume`")
+}
+
+fn verified(directory: &Path, doing: &str) -> Result<Verified, StoreError> {
+    let path = directory.join("history.jsonl");
+    // The head first: a record that is appended in between is then one more than it says, not one less.
+    let head = read_head(directory, doing)?;
+    let text = permissions::read(&path, doing)?.unwrap_or_default();
+    let verified = verify(&text).map_err(|reason| broken(&path, reason, doing))?;
+    let count = verified.entries.len() as u64;
+    if let Some(head) = head
+        && head.number > 0
+    {
+        let at = usize::try_from(head.number - 1).ok().and_then(|at| verified.entries.get(at));
+        match at {
+            None => {
+                let reason = format!("it ends after line {count}, and had {} lines", head.number);
+                return Err(broken(&path, reason, doing));
+            }
+            Some(entry) if entry.head != head => {
+                let reason = format!("line {}: it is not the line that was written", head.number);
+                return Err(broken(&path, reason, doing));
+            }
+            Some(_) => {}
+        }
+    } else if count > 1 && read_head(directory, doing)?.is_none() {
+        return Err(broken(&path, "its head, the file history.head, is missing".to_owned(), doing));
+    }
+    Ok(verified)
+}
+
+fn read_head(directory: &Path, doing: &str) -> Result<Option<HistoryHead>, StoreError> {
+    let path = directory.join("history.head");
+    let Some(text) = permissions::read(&path, doing)? else { return Ok(None) };
+    let head = serde_json::from_slice(&text)
+        .map_err(|error| broken(&path, format!("it is not a head: {error}"), doing))?;
+    Ok(Some(head))
+}
+
+fn verify(text: &[u8]) -> Result<Verified, String> {
+    let mut verified = Verified { entries: Vec::new(), length: 0, last: BEGINNING };
+    for raw in text.split_inclusive(|byte| *byte == b'\n') {
+        let Some(raw) = raw.strip_suffix(b"\n") else { break };
+        let number = verified.entries.len() as u64 + 1;
+        let line: Line = serde_json::from_slice(raw).map_err(|error| {
+            // Without serde's text, which may repeat what it found.
+            format!("line {number}: it is not a record (column {})", error.column())
+        })?;
+        if line.number != number {
+            return Err(format!("line {number}: it says that it is record {}", line.number));
+        }
+        if line.previous != hexadecimal(&verified.last) {
+            return Err(format!(
+                "line {number}: the line before it is not the one that stood there"
+            ));
+        }
+        verified.last = hash(&verified.last, raw);
+        verified.length += raw.len() + 1;
+        let head = HistoryHead { number, hash: hexadecimal(&verified.last) };
+        verified.entries.push(HistoryEntry::new(head, line.record));
+    }
+    Ok(verified)
+}
+
+fn broken(path: &Path, reason: String, doing: &str) -> StoreError {
+    StoreError::new(StoreErrorKind::Invalid, doing)
+        .at(path.display().to_string())
+        .because(format!("the history was changed: {reason}"))
+        .way_out("keep the file as evidence; restore it from a backup, or move it and its head away to begin a new one")
+}
+
+/// Over the bytes that were written, never over a second serialization of them.
+fn hash(previous: &[u8; 32], line: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(DOMAIN).chain_update(previous).chain_update(line).finalize().into()
+}
+
+fn hexadecimal(hash: &[u8; 32]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,363 @@
+//! A store in one directory, for the processes of one host. It needs no server.
+
+mod fs;
+mod history;
+mod instances;
+mod lock;
+mod name;
+mod permissions;
+mod place;
+mod replace;
+mod watch;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyswap_core::{Revision, SecretDocument, SecretList};
+use zeroize::Zeroizing;
+
+use self::lock::Lock;
+use self::place::Place;
+pub(crate) use self::place::read_document;
+use self::replace::Durable;
+pub use self::watch::FileWatch;
+use crate::{
+    HistoryEntry, HistoryHead, Instance, InstanceReport, Lease, Registration, SecretStore,
+    StoreError, StoreErrorKind,
+};
+
+const POLL: Duration = Duration::from_secs(5);
+/// The kernel keeps the lock for as long as the process lives; this stands for "no end in sight".
+const HELD_FOR: Duration = Duration::from_secs(60 * 60);
+
+/// One client's place in a directory.
+///
+/// ```text
+/// DIRECTORY/                     mode 0700
+///   CLIENT/                      the client id; what is not [A-Za-z0-9_.-] is written as %XX
+///     ring.json                  the published list (a secret document)
+///     rotation.json              the journal of the rotation
+///     lock                       who holds the lease
+///     history.jsonl              one record a line, each holding the hash of the line before
+///     history.head               number and hash of the last line
+///     instances/ID.json          the last report of an instance
+///     instances/ID.alive         locked while the process of that instance lives
+/// ```
+///
+/// Files have mode 0600 and are replaced as a whole; one that others can read is refused. All
+/// processes run as the same user on the same host: locks do not reach over network file systems.
+///
+/// ```
+/// use keyswap_core::{Secret, SecretList};
+/// use keyswap_store::{FileStore, SecretStore};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path().join("store");
+/// let store = FileStore::create(&directory, "billing")?;
+/// let list = SecretList::new([Secret::new("first".parse()?, "Vq3hCc0Zc1Jx")?])?;
+/// store.import(&list).await?;
+///
+/// let lease = store.acquire("an example").await?;
+/// let document = store.published().await?.expect("it was imported");
+/// let next = list.iter().cloned().chain([Secret::new("second".parse()?, "yT7mXo2LrWq8")?]);
+/// store.publish(&lease, document.revision, &SecretList::new(next)?, None).await?;
+/// assert_eq!(store.published().await?.expect("it was published").list.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct FileStore {
+    place: Arc<Place>,
+}
+
+impl FileStore {
+    /// Opens a store whose directory is there.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](StoreErrorKind::NotFound) when it is missing,
+    /// [`Permissions`](StoreErrorKind::Permissions) when others can look into it or it is not ours,
+    /// [`Invalid`](StoreErrorKind::Invalid) when it is not a directory or the client id is empty.
+    pub fn open(
+        directory: impl Into<PathBuf>,
+        client: impl Into<String>,
+    ) -> Result<Self, StoreError> {
+        let store = Self::unchecked(directory.into(), client.into())?;
+        permissions::check_directory(&store.place.root, "open the file store")?;
+        Ok(store)
+    }
+
+    /// Opens a store, and makes its directory with mode 0700 if it is not there. The directory above
+    /// it must be.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and when the directory cannot be made.
+    pub fn create(
+        directory: impl Into<PathBuf>,
+        client: impl Into<String>,
+    ) -> Result<Self, StoreError> {
+        let store = Self::unchecked(directory.into(), client.into())?;
+        permissions::make_directory(&store.place.root, "make the file store")?;
+        Ok(store)
+    }
+
+    /// How often a watch looks for changes by itself, behind the events of the operating system.
+    /// Default 5 s.
+    #[must_use]
+    pub fn poll(self, poll: Duration) -> Self {
+        let place = Place {
+            root: self.place.root.clone(),
+            client: self.place.client.clone(),
+            directory: self.place.directory.clone(),
+            poll,
+        };
+        Self { place: Arc::new(place) }
+    }
+
+    /// The directory that holds this client's files.
+    #[must_use]
+    pub fn client_directory(&self) -> &Path {
+        &self.place.directory
+    }
+
+    fn unchecked(root: PathBuf, client: String) -> Result<Self, StoreError> {
+        if client.is_empty() {
+            return Err(StoreError::new(StoreErrorKind::Invalid, "open the file store")
+                .at(root.display().to_string())
+                .because("the client id is empty"));
+        }
+        // So that it stays this place when the process goes to another directory.
+        let root = std::path::absolute(&root).unwrap_or(root);
+        let directory = root.join(name::escape(&client));
+        Ok(Self { place: Arc::new(Place { root, client, directory, poll: POLL }) })
+    }
+
+    /// Runs `work` where it may wait for the disk. It runs to its end even if the caller gives up.
+    async fn blocking<T, W>(&self, doing: &str, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Place, &str) -> Result<T, StoreError> + Send + 'static,
+    {
+        let place = Arc::clone(&self.place);
+        let doing = format!("{doing} of client {}", place.client);
+        let task = tokio::task::spawn_blocking({
+            let doing = doing.clone();
+            move || work(&place, &doing)
+        });
+        match task.await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(StoreError::new(StoreErrorKind::OutcomeUnknown, doing)
+                .because("the program is shutting down")
+                .way_out("run it again")),
+        }
+    }
+
+    /// The lock behind a lease, if the lease is one of this place.
+    fn lock(&self, lease: &Lease) -> Result<Arc<Lock>, StoreError> {
+        let lock = lease.guard::<Lock>().filter(|lock| lock.path() == self.place.lock());
+        lock.ok_or_else(|| {
+            StoreError::new(StoreErrorKind::LeaseLost, "use the lease")
+                .at(self.describe())
+                .because(format!("it is a lease of client {} in another store", lease.client()))
+        })
+    }
+}
+
+impl SecretStore for FileStore {
+    type Watch = FileWatch;
+
+    fn client(&self) -> &str {
+        &self.place.client
+    }
+
+    fn describe(&self) -> String {
+        format!("the file store at {}", self.place.root.display())
+    }
+
+    async fn published(&self) -> Result<Option<SecretDocument>, StoreError> {
+        self.blocking("read the list", Place::published).await
+    }
+
+    async fn import(&self, list: &SecretList) -> Result<Revision, StoreError> {
+        let list = list.clone();
+        self.blocking("import the list", move |place, doing| {
+            let lock = place.acquire("an import", doing)?;
+            if place.published(doing)?.is_some() {
+                return Err(StoreError::new(StoreErrorKind::AlreadyExists, doing)
+                    .at(place.ring().display().to_string())
+                    .because("there is a list already")
+                    .way_out("rotate it: keyswap rotate"));
+            }
+            let revision = Revision::INITIAL.next();
+            let document = SecretDocument { revision, attest_every: None, list };
+            place.write(&lock, &document, doing)?;
+            Ok(revision)
+        })
+        .await
+    }
+
+    async fn publish(
+        &self,
+        lease: &Lease,
+        expected: Revision,
+        list: &SecretList,
+        attest_every: Option<Duration>,
+    ) -> Result<Revision, StoreError> {
+        let (lock, list) = (self.lock(lease)?, list.clone());
+        self.blocking("publish the list", move |place, doing| {
+            let _writing = lock.writing();
+            let Some(present) = place.published(doing)? else {
+                return Err(StoreError::new(StoreErrorKind::NotFound, doing)
+                    .at(place.ring().display().to_string())
+                    .because("there is no list to replace")
+                    .way_out("import the present secret first: keyswap init"));
+            };
+            let found = present.revision;
+            if found != expected {
+                return Err(StoreError::new(StoreErrorKind::Conflict { expected, found }, doing)
+                    .at(place.ring().display().to_string())
+                    .because(format!("revision {found} is there, and {expected} was expected"))
+                    .way_out("nothing was written; look who changed it: keyswap status"));
+            }
+            let revision = expected.next();
+            place.write(&lock, &SecretDocument { revision, attest_every, list }, doing)?;
+            Ok(revision)
+        })
+        .await
+    }
+
+    async fn watch(&self) -> Result<FileWatch, StoreError> {
+        self.blocking("watch the list", |place, _| {
+            Ok(FileWatch::of_ours(&place.ring(), place.poll))
+        })
+        .await
+    }
+
+    async fn journal(&self) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        self.blocking("read the journal", |place, doing| {
+            if !place.exists(doing)? {
+                return Ok(None);
+            }
+            permissions::read(&place.journal(), doing)
+        })
+        .await
+    }
+
+    async fn save_journal(&self, lease: &Lease, document: &[u8]) -> Result<(), StoreError> {
+        let (lock, document) = (self.lock(lease)?, Zeroizing::new(document.to_vec()));
+        self.blocking("save the journal", move |place, doing| {
+            let _writing = lock.writing();
+            let path = place.journal();
+            let staged = replace::stage(&path, &document, Durable::Yes, doing)?;
+            lock.check(doing)?;
+            staged.commit()
+        })
+        .await
+    }
+
+    async fn acquire(&self, holder: &str) -> Result<Lease, StoreError> {
+        let holder = holder.to_owned();
+        let lock = self.blocking("take the lease", {
+            let holder = holder.clone();
+            move |place, doing| place.acquire(&holder, doing)
+        });
+        let lock = lock.await?;
+        Ok(Lease::new(self.client(), holder, lock.epoch(), Arc::new(lock)))
+    }
+
+    async fn remaining(&self, lease: &Lease) -> Result<Duration, StoreError> {
+        let lock = self.lock(lease)?;
+        self.blocking("keep the lease", move |_, doing| lock.check(doing)).await?;
+        Ok(HELD_FOR)
+    }
+
+    async fn release(&self, lease: Lease) -> Result<(), StoreError> {
+        drop(lease);
+        Ok(())
+    }
+
+    async fn register(&self, report: &InstanceReport) -> Result<Registration, StoreError> {
+        let (instance, report) = (report.instance.clone(), report.clone());
+        let presence = self.blocking("register an instance", move |place, doing| {
+            place.make(doing)?;
+            instances::Presence::register(&place.instances(), &report, doing)
+        });
+        Ok(Registration::new(instance, Arc::new(presence.await?)))
+    }
+
+    async fn report(
+        &self,
+        registration: &Registration,
+        report: &InstanceReport,
+    ) -> Result<(), StoreError> {
+        let presence = self.presence(registration)?;
+        let report = report.clone();
+        self.blocking("report an instance", move |_, doing| presence.report(&report, doing)).await
+    }
+
+    async fn unregister(&self, registration: Registration) -> Result<(), StoreError> {
+        let presence = self.presence(&registration)?;
+        self.blocking("remove an instance", move |_, doing| presence.remove(doing)).await
+    }
+
+    async fn instances(&self) -> Result<Vec<Instance>, StoreError> {
+        self.blocking("list the instances", |place, doing| {
+            if !place.exists(doing)? {
+                return Ok(Vec::new());
+            }
+            instances::list(&place.instances(), doing)
+        })
+        .await
+    }
+
+    async fn append_history(
+        &self,
+        lease: &Lease,
+        record: &serde_json::Value,
+    ) -> Result<HistoryHead, StoreError> {
+        let (lock, record) = (self.lock(lease)?, record.clone());
+        self.blocking("append to the history", move |place, doing| {
+            let _writing = lock.writing();
+            history::append(&place.directory, &lock, record, doing)
+        })
+        .await
+    }
+
+    async fn history(&self) -> Result<Vec<HistoryEntry>, StoreError> {
+        self.blocking("read the history", |place, doing| {
+            if !place.exists(doing)? {
+                return Ok(Vec::new());
+            }
+            history::read(&place.directory, doing)
+        })
+        .await
+    }
+}
+
+impl FileStore {
+    fn presence(
+        &self,
+        registration: &Registration,
+    ) -> Result<Arc<instances::Presence>, StoreError> {
+        registration.guard().ok_or_else(|| {
+            StoreError::new(StoreErrorKind::NotFound, "report an instance")
+                .at(self.describe())
+                .because("the registration is one of another store")
+        })
+    }
+}
+
+impl fmt::Debug for FileStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileStore")
+            .field("directory", &self.place.root)
+            .field("client", &self.place.client)
+            .finish_non_exhaustive()
+    }
+}

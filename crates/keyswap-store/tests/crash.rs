@@ -1,0 +1,178 @@
+//! What is left when a process is killed. The children are this test binary, started again.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{child_store, eventually, ids, list, spawn_child, store};
+use keyswap_core::Revision;
+use keyswap_store::{InstanceReport, SecretStore};
+
+/// Not a test by itself: what the child of
+/// `a_lease_is_free_as_soon_as_its_process_was_killed` does.
+#[tokio::test]
+async fn child_that_holds_the_lease() {
+    let Some(store) = child_store() else { return };
+    let _lease = store.acquire("the child").await.unwrap();
+    std::future::pending().await
+}
+
+#[tokio::test]
+async fn a_lease_is_free_as_soon_as_its_process_was_killed() {
+    let (_directory, store) = store();
+    let root = store.client_directory().parent().unwrap();
+    let mut child = spawn_child("child_that_holds_the_lease", root);
+    // By looking at the file: taking the lease to find out would be in the child's way.
+    let lock = store.client_directory().join("lock");
+    eventually("the child holds the lease", async || {
+        std::fs::read_to_string(&lock).ok()?.contains("the child").then_some(())
+    })
+    .await;
+    let held = store.acquire("the parent").await.unwrap_err();
+    assert!(held.is_held(), "{held}");
+    let held = held.to_string();
+    assert!(held.contains(&format!("the child (process {}", child.id())), "{held}");
+
+    child.kill();
+    let lease = store.acquire("the parent").await.unwrap();
+    store.save_journal(&lease, b"resumed").await.unwrap();
+}
+
+/// Not a test by itself: publishes without end.
+#[tokio::test]
+async fn child_that_publishes() {
+    let Some(store) = child_store() else { return };
+    let lease = store.acquire("the child").await.unwrap();
+    let mut revision = store.published().await.unwrap().unwrap().revision;
+    loop {
+        let list = list(&many_ids(revision.next()));
+        store.save_journal(&lease, journal(revision.next()).as_bytes()).await.unwrap();
+        revision = store.publish(&lease, revision, &list, None).await.unwrap();
+    }
+}
+
+/// Ids that tell which revision they belong to, so that a mix of two shows.
+fn many_ids(revision: Revision) -> String {
+    (0..16).map(|n| format!("r{revision}-{n}")).collect::<Vec<_>>().join(" ")
+}
+
+fn journal(revision: Revision) -> String {
+    format!("{revision} ").repeat(2000)
+}
+
+#[tokio::test]
+async fn a_kill_in_the_middle_of_a_replacement_leaves_the_old_list_or_the_new_one() {
+    let (_directory, store) = store();
+    store.import(&list(&many_ids(Revision::new(1)))).await.unwrap();
+    let root = store.client_directory().parent().unwrap();
+    let mut revision = Revision::new(1);
+    let mut leftovers = 0;
+    let mut kills = 0;
+    // At least 200 replacements, and a kill that can fall on any instruction of one.
+    while revision < Revision::new(200) || kills < 20 {
+        let mut child = spawn_child("child_that_publishes", root);
+        let reached = Revision::new(revision.number() + 2 + kills % 13);
+        eventually("the child publishes", async || {
+            let document = store.published().await.unwrap().unwrap();
+            assert_eq!(ids(&document.list), many_ids(document.revision));
+            (document.revision >= reached).then_some(())
+        })
+        .await;
+        child.kill();
+        kills += 1;
+
+        let document = store.published().await.unwrap().unwrap();
+        assert_eq!(ids(&document.list), many_ids(document.revision));
+        assert!(document.revision > revision);
+        revision = document.revision;
+        let text = store.journal().await.unwrap().unwrap();
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        // The journal is written first, so it is of this revision or the one that was to come.
+        assert!(
+            text == journal(revision) || text == journal(revision.next()),
+            "a torn journal at revision {revision}: {} bytes",
+            text.len()
+        );
+        leftovers += temporary_files(&store);
+    }
+    // The kills did fall into replacements; and the next lease cleans up after them.
+    assert!(leftovers > 0, "none of {kills} kills hit a replacement");
+    drop(store.acquire("the parent").await.unwrap());
+    assert_eq!(temporary_files(&store), 0);
+}
+
+fn temporary_files(store: &keyswap_store::FileStore) -> usize {
+    let entries = std::fs::read_dir(store.client_directory()).unwrap();
+    entries
+        .filter(|entry| entry.as_ref().unwrap().path().extension() == Some("tmp".as_ref()))
+        .count()
+}
+
+/// Not a test by itself: is an instance until it is killed.
+#[tokio::test]
+async fn child_that_is_an_instance() {
+    let Some(store) = child_store() else { return };
+    let (_ring, member) = keyswap_store::join(store, "invoices", Default::default()).await.unwrap();
+    member.await;
+}
+
+#[tokio::test]
+async fn an_instance_that_was_killed_is_gone_at_once_and_still_listed() {
+    let (_directory, store) = store();
+    store.import(&list("old")).await.unwrap();
+    let root = store.client_directory().parent().unwrap();
+    let mut child = spawn_child("child_that_is_an_instance", root);
+    let instance = eventually("the child reports revision 1", async || {
+        let instance = store.instances().await.unwrap().pop()?;
+        let report = instance.report.as_ref().ok()?;
+        (report.revision == Some(Revision::new(1))).then_some(instance)
+    })
+    .await;
+    assert!(instance.live);
+
+    child.kill();
+    let instances = store.instances().await.unwrap();
+    assert_eq!(instances.len(), 1);
+    assert_eq!(instances[0].instance, instance.instance);
+    assert!(!instances[0].live);
+    // Many who look at once do not take each other for the process.
+    let looks: Vec<_> = (0..8)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for _ in 0..50 {
+                    assert!(!store.instances().await.unwrap()[0].live);
+                }
+            })
+        })
+        .collect();
+    for look in looks {
+        look.await.unwrap();
+    }
+    // Not long gone, so a new rotation still knows of it.
+    drop(store.acquire("test").await.unwrap());
+    assert_eq!(store.instances().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_instance_that_is_long_gone_is_forgotten_with_the_next_lease() {
+    let (_directory, store) = store();
+    let gone = store.register(&InstanceReport::new("app", "i-gone")).await.unwrap();
+    let live = store.register(&InstanceReport::new("app", "i-live")).await.unwrap();
+    let instances = store.client_directory().join("instances");
+    let saved = std::fs::read(instances.join("i-gone.json")).unwrap();
+    store.unregister(gone).await.unwrap();
+    common::write_private(&instances.join("i-gone.json"), saved);
+    for file in ["i-gone.json", "i-live.json", "i-live.alive"] {
+        let old = std::time::SystemTime::now() - Duration::from_secs(2 * 60 * 60);
+        let file = std::fs::File::options().write(true).open(instances.join(file)).unwrap();
+        file.set_modified(old).unwrap();
+    }
+    assert_eq!(store.instances().await.unwrap().len(), 2);
+    drop(store.acquire("test").await.unwrap());
+    let left: Vec<_> =
+        store.instances().await.unwrap().into_iter().map(|found| found.instance).collect();
+    assert_eq!(left, ["i-live"]);
+    drop(live);
+    assert!(store.instances().await.unwrap().is_empty());
+}
