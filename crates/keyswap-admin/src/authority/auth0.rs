@@ -1,0 +1,435 @@
+//! Auth0: one secret a client, chosen by the caller, with up to 30 s of propagation.
+//!
+//! Sources: "Rotate Client Secrets" (docs.auth0.com, get-started/applications/rotate-client-secret),
+//! the Management API v2 description of `GET` and `PATCH /clients/{id}`, and "Rate Limit Policy".
+
+use std::fmt;
+use std::time::Duration;
+
+use http::StatusCode;
+use keyswap_core::{Secret, SecretRing};
+use keyswap_oauth::{Token, TokenError, TokenErrorKind, TokenSource};
+use keyswap_reqwest::FallbackMiddleware;
+use keyswap_tower::{ClientSecretPost, Profile};
+use serde::Deserialize;
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::http::{
+    Answer, REQUEST_TIMEOUT, body_with_secret, lost, send, unreachable, with_segments,
+};
+use super::probe::{ClientAuthentication, ProbeRequest};
+use super::{
+    Authority, AuthorityError, AuthorityErrorKind, Capabilities, ChangeAnswer, Probe, ReadBack,
+};
+
+const SCOPES: &str = "read:clients, read:client_keys and update:client_keys";
+const FIELDS: &str =
+    "client_id,client_secret,token_endpoint_auth_method,client_authentication_methods";
+
+/// One client of an Auth0 tenant.
+///
+/// The management client is a machine-to-machine application that is authorized for the Management API
+/// with `read:clients`, `read:client_keys` and `update:client_keys`.
+///
+/// ```no_run
+/// use keyswap_admin::Auth0;
+/// use keyswap_core::SecretRing;
+///
+/// # fn example(management: SecretRing) -> Result<Auth0, keyswap_admin::AuthorityError> {
+/// let tenant = "https://tenant.eu.auth0.com".parse().expect("an address");
+/// Auth0::builder(tenant, "AaiyAPdpYdesoKnqjj8HJqRn4T5titww")
+///     .management("hYt9wPZ3dc8G3mVbLs6gTq0nRk5eXuJa", management)
+///     .audience("https://api.example/")
+///     .build()
+/// # }
+/// ```
+pub struct Auth0 {
+    http: reqwest::Client,
+    base: Url,
+    client_url: Url,
+    client: String,
+    tokens: TokenSource,
+    probe: ProbeRequest,
+    authentication: ClientAuthentication,
+    propagation_window: Duration,
+}
+
+/// Makes an [`Auth0`].
+#[derive(Debug)]
+#[must_use]
+pub struct Auth0Builder {
+    base: Url,
+    client: String,
+    management: Option<(String, SecretRing)>,
+    management_audience: Option<String>,
+    audience: Option<String>,
+    authentication: ClientAuthentication,
+    propagation_window: Duration,
+}
+
+impl Auth0 {
+    /// The client `client_id` of the tenant at `base`, for instance `https://tenant.eu.auth0.com`.
+    pub fn builder(base: Url, client_id: impl Into<String>) -> Auth0Builder {
+        Auth0Builder {
+            base,
+            client: client_id.into(),
+            management: None,
+            management_audience: None,
+            audience: None,
+            authentication: ClientAuthentication::Post,
+            // "New secrets may be delayed up to thirty seconds while rotating."
+            propagation_window: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Auth0Builder {
+    /// The client that makes the management requests, with its secrets. Required.
+    pub fn management(mut self, client_id: impl Into<String>, secrets: SecretRing) -> Self {
+        self.management = Some((client_id.into(), secrets));
+        self
+    }
+
+    /// The identifier of the Management API. By default `BASE/api/v2/`; with a custom domain it is
+    /// still that of the tenant's own domain.
+    pub fn management_audience(mut self, audience: impl Into<String>) -> Self {
+        self.management_audience = Some(audience.into());
+        self
+    }
+
+    /// The identifier of an API that the client may call: what a secret is proved with.
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience = Some(audience.into());
+        self
+    }
+
+    /// How the client authenticates (its `token_endpoint_auth_method`). Post by default, as in Auth0.
+    pub fn authentication(mut self, authentication: ClientAuthentication) -> Self {
+        self.authentication = authentication;
+        self
+    }
+
+    /// How long nodes may disagree after a change. 30 s by default, as Auth0 says.
+    pub fn propagation_window(mut self, window: Duration) -> Self {
+        self.propagation_window = window;
+        self
+    }
+
+    /// The authority. Nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityErrorKind::Configuration`] if the management client is missing, or the address is
+    /// neither https nor loopback.
+    pub fn build(self) -> Result<Auth0, AuthorityError> {
+        let configuration =
+            |message: String| AuthorityError::new(AuthorityErrorKind::Configuration, message);
+        let (management_client, secrets) = self
+            .management
+            .ok_or_else(|| configuration("auth0: no management client is given".to_owned()))?;
+        keyswap_reqwest::check_origin(&self.base)
+            .map_err(|error| configuration(format!("auth0: {error}")))?;
+        let http = keyswap_reqwest::client_builder()
+            .build()
+            .map_err(|error| configuration(format!("no HTTP client could be made: {error}")))?;
+        let token_endpoint = with_segments(&self.base, &["oauth", "token"])?;
+        let audience = match self.management_audience {
+            Some(audience) => audience,
+            None => format!("{}/", with_segments(&self.base, &["api", "v2"])?),
+        };
+        let fallback = FallbackMiddleware::new(secrets, ClientSecretPost::new(management_client))
+            .profile(Profile::Auth0);
+        let with_fallback =
+            reqwest_middleware::ClientBuilder::new(http.clone()).with(fallback).build();
+        let tokens =
+            TokenSource::new(with_fallback, token_endpoint.clone()).parameter("audience", audience);
+        let mut probe = ProbeRequest::new(http.clone(), token_endpoint, self.client.clone())
+            .profile(Profile::Auth0)
+            .authentication(self.authentication);
+        if let Some(audience) = self.audience {
+            probe = probe.parameter("audience", audience);
+        }
+        Ok(Auth0 {
+            client_url: with_segments(&self.base, &["api", "v2", "clients", &self.client])?,
+            http,
+            base: self.base,
+            client: self.client,
+            tokens,
+            probe,
+            authentication: self.authentication,
+            propagation_window: self.propagation_window,
+        })
+    }
+}
+
+/// The parts of a client that matter here. The secret is in it: no `Debug`.
+#[derive(Deserialize)]
+struct Client {
+    client_id: Option<String>,
+    client_secret: Option<Zeroizing<String>>,
+    token_endpoint_auth_method: Option<String>,
+    client_authentication_methods: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    #[serde(rename = "errorCode")]
+    code: Option<String>,
+}
+
+impl Authority for Auth0 {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            name: "auth0",
+            slots: 1,
+            chosen_by_caller: true,
+            read_back: true,
+            propagation_window: self.propagation_window,
+            request_timeout: REQUEST_TIMEOUT,
+        }
+    }
+
+    async fn check(&self) -> Result<(), AuthorityError> {
+        let token = self.tokens.token().await.map_err(|error| self.no_token(&error))?;
+        // Where the server says what was granted, a scope that would be missing only at the change is
+        // missed now.
+        if let Some(granted) = token.scope()
+            && !granted.split(' ').any(|scope| scope == "update:client_keys")
+        {
+            return Err(self.missing_scope("change its secret"));
+        }
+        let client = self.client_now().await?;
+        if client.client_authentication_methods.is_some() {
+            return Err(
+                self.unsupported("authenticates with a key (client_authentication_methods)")
+            );
+        }
+        let method = client.token_endpoint_auth_method.as_deref();
+        let expected = match self.authentication {
+            ClientAuthentication::Post => "client_secret_post",
+            ClientAuthentication::Basic => "client_secret_basic",
+        };
+        match method {
+            Some("none") => {
+                Err(self.unsupported("has no secret (token_endpoint_auth_method none)"))
+            }
+            Some(method) if method != expected => Err(AuthorityError::new(
+                AuthorityErrorKind::Configuration,
+                format!(
+                    "client {} is registered for {method}, and keyswap is configured for {expected}: \
+                     make them agree",
+                    self.client
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    async fn set_secret(&self, secret: &Secret) -> ChangeAnswer {
+        let answer = self
+            .with_token(|token| {
+                // The same bytes each time: a request that is repeated sets the same value.
+                let body = body_with_secret("{\"client_secret\":", secret, "}");
+                self.http
+                    .patch(self.client_url.clone())
+                    .bearer_auth(token.expose())
+                    .header(http::header::CONTENT_TYPE, "application/json")
+                    .body(body)
+            })
+            .await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            // Without a token nothing was sent.
+            Err(Failure::NoToken(error)) if error.is_transient() => {
+                return ChangeAnswer::RetryAfter(Duration::from_secs(2));
+            }
+            Err(Failure::NoToken(error)) => return ChangeAnswer::Refused(self.no_token(&error)),
+            Err(Failure::Lost(error)) => return ChangeAnswer::Unknown(lost(&error)),
+        };
+        if let Some(change) = answer.as_change(|| self.refused(&answer, "change its secret")) {
+            return change;
+        }
+        match answer.json::<Client>() {
+            Some(client) => match client.client_secret {
+                Some(value) if !secret.matches(&value) => {
+                    ChangeAnswer::Unknown("the answer names another secret".to_owned())
+                }
+                // Without read:client_keys the answer leaves the secret out.
+                None if client.client_id.as_deref() != Some(&self.client) => {
+                    ChangeAnswer::Unknown("the answer is of another client".to_owned())
+                }
+                _ => ChangeAnswer::Applied,
+            },
+            None => ChangeAnswer::Unknown(format!("{} with something else", answer.said())),
+        }
+    }
+
+    async fn read_back(&self, known: &[Secret]) -> ReadBack {
+        match self.client_now().await {
+            Ok(Client { client_secret: Some(value), .. }) => {
+                match known.iter().find(|secret| secret.matches(&value)) {
+                    Some(secret) => ReadBack::Holds(secret.id().clone()),
+                    None => ReadBack::Other,
+                }
+            }
+            Ok(_) => ReadBack::Unavailable(
+                "the management client may not read the secret (read:client_keys)".to_owned(),
+            ),
+            Err(error) => ReadBack::Unavailable(error.to_string()),
+        }
+    }
+
+    async fn probe(&self, secret: &Secret) -> Probe {
+        self.probe.send(secret).await
+    }
+}
+
+enum Failure {
+    NoToken(TokenError),
+    Lost(reqwest::Error),
+}
+
+impl Auth0 {
+    /// Sends a request with the management token. A token that is refused is renewed once, and the
+    /// same request is sent again: it was turned away before it was looked at.
+    async fn with_token(
+        &self,
+        request: impl Fn(&Token) -> reqwest::RequestBuilder,
+    ) -> Result<Answer, Failure> {
+        let token = self.tokens.token().await.map_err(Failure::NoToken)?;
+        let answer = send(request(&token)).await.map_err(Failure::Lost)?;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            return Ok(answer);
+        }
+        let token = self.tokens.renew(&token).await.map_err(Failure::NoToken)?;
+        send(request(&token)).await.map_err(Failure::Lost)
+    }
+
+    async fn client_now(&self) -> Result<Client, AuthorityError> {
+        let mut url = self.client_url.clone();
+        url.query_pairs_mut().append_pair("fields", FIELDS).append_pair("include_fields", "true");
+        let answer = self
+            .with_token(|token| self.http.get(url.clone()).bearer_auth(token.expose()))
+            .await
+            .map_err(|failure| match failure {
+                Failure::NoToken(error) => self.no_token(&error),
+                Failure::Lost(error) => unreachable(&self.base, &error),
+            })?;
+        if !answer.status.is_success() {
+            return Err(self.refused(&answer, "read it"));
+        }
+        answer.json().ok_or_else(|| self.not_auth0(&answer))
+    }
+
+    fn host(&self) -> &str {
+        self.base.host_str().unwrap_or("an unnamed host")
+    }
+
+    fn no_token(&self, error: &TokenError) -> AuthorityError {
+        let (kind, way_out) = match error.kind() {
+            TokenErrorKind::Unreachable => {
+                (AuthorityErrorKind::Unreachable, "check the tenant's address and the network")
+            }
+            TokenErrorKind::Refused { status: 401 } => {
+                (AuthorityErrorKind::Credentials, "check the management client's id and secret")
+            }
+            TokenErrorKind::Refused { status: 403 } => (
+                AuthorityErrorKind::Permissions,
+                "authorize the management client for the Management API, and check its audience",
+            ),
+            TokenErrorKind::Refused { status: 429 } => {
+                (AuthorityErrorKind::Throttled, "come back later")
+            }
+            _ => (
+                AuthorityErrorKind::Unexpected,
+                "check that the address is that of an Auth0 tenant",
+            ),
+        };
+        let mut message = format!("no management token: {error}");
+        if let Some(source) = std::error::Error::source(error) {
+            message.push_str(&format!(" ({source})"));
+        }
+        AuthorityError::new(kind, format!("{message}; {way_out}"))
+    }
+
+    fn missing_scope(&self, doing: &str) -> AuthorityError {
+        AuthorityError::new(
+            AuthorityErrorKind::Permissions,
+            format!(
+                "the management client may not {doing} (client {}): grant it the scopes {SCOPES} of the \
+                 Management API",
+                self.client
+            ),
+        )
+    }
+
+    fn unsupported(&self, what: &str) -> AuthorityError {
+        AuthorityError::new(
+            AuthorityErrorKind::UnsupportedClient,
+            format!("client {} {what}: there is no client secret to rotate", self.client),
+        )
+    }
+
+    fn not_auth0(&self, answer: &Answer) -> AuthorityError {
+        AuthorityError::new(
+            AuthorityErrorKind::Unexpected,
+            format!(
+                "{} at {} with something that is not an answer of Auth0's Management API: check that the \
+                 address is that of a tenant, and that no proxy answers for it",
+                answer.said(),
+                self.host()
+            ),
+        )
+    }
+
+    /// The refusal in words. Of the body only the error code is used: messages may repeat a value.
+    fn refused(&self, answer: &Answer, doing: &str) -> AuthorityError {
+        let Some(refusal) = answer.json::<Refusal>() else { return self.not_auth0(answer) };
+        let code = refusal.code.filter(|code| {
+            code.len() <= 64
+                && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        });
+        let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
+        let status = answer.status.as_u16();
+        let client = &self.client;
+        match answer.status {
+            StatusCode::UNAUTHORIZED => AuthorityError::new(
+                AuthorityErrorKind::Credentials,
+                format!(
+                    "Auth0 does not take the management token{code}: check the management client and \
+                     the audience"
+                ),
+            ),
+            StatusCode::FORBIDDEN => self.missing_scope(doing),
+            StatusCode::NOT_FOUND => AuthorityError::new(
+                AuthorityErrorKind::NoSuchClient,
+                format!(
+                    "the tenant at {} has no client {client}{code}: check the client id",
+                    self.host()
+                ),
+            ),
+            StatusCode::TOO_MANY_REQUESTS => AuthorityError::new(
+                AuthorityErrorKind::Throttled,
+                "Auth0 asks to come back later (rate limit of the Management API)",
+            ),
+            status if status.is_server_error() => AuthorityError::new(
+                AuthorityErrorKind::Unreachable,
+                format!("{}{code}: come back later", answer.said()),
+            ),
+            _ => AuthorityError::new(
+                AuthorityErrorKind::Refused,
+                format!("Auth0 refuses to {doing} for client {client} with status {status}{code}"),
+            ),
+        }
+    }
+}
+
+impl fmt::Debug for Auth0 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth0")
+            .field("host", &self.host())
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,182 @@
+//! What the authorities share: one request out, one answer in, and what its status says of a change.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, StatusCode};
+use keyswap_core::Secret;
+use serde::de::DeserializeOwned;
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::{AuthorityError, AuthorityErrorKind, ChangeAnswer};
+
+/// How long one management request may take.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// A client with all its fields is some kilobytes; more is not read.
+const LONGEST_ANSWER: usize = 1024 * 1024;
+/// The pause when the server asks for one and does not say how long.
+const DEFAULT_PAUSE: Duration = Duration::from_secs(2);
+
+/// An answer of a management API. Its body may echo a secret, so it stays in here and is wiped.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    headers: HeaderMap,
+    body: Zeroizing<Vec<u8>>,
+}
+
+/// Sends a request once, and reads the whole answer.
+pub(super) async fn send(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
+    let mut response = request
+        .header(http::header::ACCEPT, "application/json")
+        .timeout(REQUEST_TIMEOUT)
+        .send()
+        .await
+        .map_err(reqwest::Error::without_url)?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let mut body = Zeroizing::new(Vec::with_capacity(16 * 1024));
+    while let Some(chunk) = response.chunk().await.map_err(reqwest::Error::without_url)? {
+        if body.len() + chunk.len() > LONGEST_ANSWER {
+            break;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status, headers, body })
+}
+
+impl Answer {
+    /// The body as JSON of this shape. No error text of the parser is kept: it may repeat a secret.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
+    /// What the status says of a change, unless it is one of success, which the body decides.
+    pub(super) fn as_change(&self, error: impl FnOnce() -> AuthorityError) -> Option<ChangeAnswer> {
+        Some(match self.status {
+            status if status.is_success() => return None,
+            StatusCode::TOO_MANY_REQUESTS => {
+                ChangeAnswer::RetryAfter(self.pause().unwrap_or(DEFAULT_PAUSE))
+            }
+            // 503 with a time to come back is how gateways turn a request away unseen.
+            StatusCode::SERVICE_UNAVAILABLE if self.pause().is_some() => {
+                ChangeAnswer::RetryAfter(self.pause().unwrap_or(DEFAULT_PAUSE))
+            }
+            StatusCode::REQUEST_TIMEOUT => ChangeAnswer::Unknown(self.said()),
+            status if status.is_client_error() || status.is_redirection() => {
+                ChangeAnswer::Refused(error())
+            }
+            _ => ChangeAnswer::Unknown(self.said()),
+        })
+    }
+
+    /// The status in words: "the server answered 503".
+    pub(super) fn said(&self) -> String {
+        format!("the server answered {}", self.status.as_u16())
+    }
+
+    /// How long the server asks to wait: `Retry-After` in seconds (RFC 9110 section 10.2.3), or
+    /// `X-RateLimit-Reset` as the second it names.
+    fn pause(&self) -> Option<Duration> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        pause(&self.headers, now)
+    }
+}
+
+fn pause(headers: &HeaderMap, now: u64) -> Option<Duration> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    if let Some(seconds) = number("retry-after").filter(|seconds| *seconds > 0) {
+        return Some(Duration::from_secs(seconds));
+    }
+    let reset = number("x-ratelimit-reset")?;
+    // Some servers give the second, others how many seconds are left.
+    let seconds = if reset > 1_000_000_000 { reset.saturating_sub(now) } else { reset };
+    Some(Duration::from_secs(seconds.max(1)))
+}
+
+/// What a failed exchange means for a change: whether the server saw it is open.
+pub(super) fn lost(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        format!("no answer within {} s", REQUEST_TIMEOUT.as_secs())
+    } else if error.is_connect() {
+        "the server could not be reached".to_owned()
+    } else {
+        "the connection ended before the answer".to_owned()
+    }
+}
+
+/// The server cannot be reached, as an error of an authority.
+pub(super) fn unreachable(base: &Url, error: &reqwest::Error) -> AuthorityError {
+    let host = base.host_str().unwrap_or("an unnamed host");
+    AuthorityError::new(
+        AuthorityErrorKind::Unreachable,
+        format!("{} at {host}: {}; check the address and the network", lost(error), cause(error)),
+    )
+}
+
+/// The innermost cause, for instance "Connection refused (os error 111)".
+fn cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => cause(source),
+        None => error.to_string(),
+    }
+}
+
+/// An address with one more path segment, escaped.
+pub(super) fn with_segments(base: &Url, segments: &[&str]) -> Result<Url, AuthorityError> {
+    let mut url = base.clone();
+    match url.path_segments_mut() {
+        Ok(mut path) => {
+            path.pop_if_empty().extend(segments);
+        }
+        Err(()) => {
+            return Err(AuthorityError::new(
+                AuthorityErrorKind::Configuration,
+                "the address of the authorization server has no path: it should look like \
+                 https://tenant.example",
+            ));
+        }
+    }
+    Ok(url)
+}
+
+/// A JSON body with one secret in it, in a buffer that is wiped.
+pub(super) fn body_with_secret(before: &str, secret: &Secret, after: &str) -> bytes::Bytes {
+    // Large enough for every character escaped, since a buffer that grows leaves a copy behind.
+    let capacity = before.len() + 6 * secret.expose().len() + 2 + after.len();
+    let mut body = Zeroizing::new(Vec::with_capacity(capacity));
+    body.extend_from_slice(before.as_bytes());
+    // A string always serializes, and a Vec always takes it.
+    let _ = serde_json::to_writer(&mut *body, secret.expose());
+    body.extend_from_slice(after.as_bytes());
+    bytes::Bytes::from_owner(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn the_pause_is_what_the_server_asks_for() {
+        let now = 1_700_000_000;
+        let seconds =
+            |pairs: &[(&'static str, &str)]| pause(&headers(pairs), now).map(|t| t.as_secs());
+        assert_eq!(seconds(&[("retry-after", "3")]), Some(3));
+        assert_eq!(seconds(&[("retry-after", "3"), ("x-ratelimit-reset", "1700000009")]), Some(3));
+        assert_eq!(seconds(&[("x-ratelimit-reset", "1700000009")]), Some(9));
+        assert_eq!(seconds(&[("x-ratelimit-reset", "1690000000")]), Some(1), "it is over already");
+        assert_eq!(seconds(&[("x-ratelimit-reset", "20")]), Some(20));
+        assert_eq!(seconds(&[("retry-after", "soon")]), None);
+        assert_eq!(seconds(&[]), None);
+    }
+
+    #[test]
+    fn a_body_escapes_the_secret_once() {
+        let secret = Secret::new("a".parse().unwrap(), r#"q"\+/="#).unwrap();
+        let body = body_with_secret("{\"client_secret\":", &secret, "}");
+        let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(value["client_secret"], secret.expose());
+    }
+}

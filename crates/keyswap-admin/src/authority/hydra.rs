@@ -1,0 +1,277 @@
+//! Ory Hydra, up to v2.3: one secret a client, chosen by the caller, in force at the next request.
+//!
+//! Sources: Hydra's `spec/api.json` (`patchOAuth2Client`), and what v2.3.0 answers: a `PUT` with a
+//! part of the client empties the rest, so the change is a JSON Patch; the answer echoes the secret; no
+//! call shows it later.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::StatusCode;
+use keyswap_core::Secret;
+use keyswap_tower::Profile;
+use serde::Deserialize;
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::http::{
+    Answer, REQUEST_TIMEOUT, body_with_secret, lost, send, unreachable, with_segments,
+};
+use super::probe::{ClientAuthentication, ProbeRequest};
+use super::{
+    Authority, AuthorityError, AuthorityErrorKind, Capabilities, ChangeAnswer, Probe, ReadBack,
+};
+
+/// One client of an Ory Hydra.
+///
+/// Hydra's admin port has no authentication of its own: whoever reaches it is the administrator.
+///
+/// ```no_run
+/// use keyswap_admin::Hydra;
+///
+/// # fn example() -> Result<Hydra, keyswap_admin::AuthorityError> {
+/// let public = "https://auth.example".parse().expect("an address");
+/// let admin = "http://127.0.0.1:4445".parse().expect("an address");
+/// Hydra::builder(public, admin, "billing").scope("read").build()
+/// # }
+/// ```
+pub struct Hydra {
+    http: reqwest::Client,
+    admin: Url,
+    client_url: Url,
+    client: String,
+    probe: ProbeRequest,
+    authentication: ClientAuthentication,
+    propagation_window: Duration,
+}
+
+/// Makes a [`Hydra`].
+#[derive(Debug)]
+#[must_use]
+pub struct HydraBuilder {
+    public: Url,
+    admin: Url,
+    client: String,
+    scope: Option<String>,
+    authentication: ClientAuthentication,
+    propagation_window: Duration,
+}
+
+impl Hydra {
+    /// The client `client_id` of the Hydra whose public port is at `public` and whose admin port is at
+    /// `admin`.
+    pub fn builder(public: Url, admin: Url, client_id: impl Into<String>) -> HydraBuilder {
+        HydraBuilder {
+            public,
+            admin,
+            client: client_id.into(),
+            scope: None,
+            authentication: ClientAuthentication::Basic,
+            // All nodes read one database; the window covers a request that is on its way.
+            propagation_window: Duration::from_secs(5),
+        }
+    }
+}
+
+impl HydraBuilder {
+    /// The scope of the token requests that prove a secret.
+    pub fn scope(mut self, scope: impl Into<String>) -> Self {
+        self.scope = Some(scope.into());
+        self
+    }
+
+    /// How the client authenticates (its `token_endpoint_auth_method`). Basic by default, as in Hydra.
+    pub fn authentication(mut self, authentication: ClientAuthentication) -> Self {
+        self.authentication = authentication;
+        self
+    }
+
+    /// How long nodes may disagree after a change. 5 s by default; longer with a replicated database.
+    pub fn propagation_window(mut self, window: Duration) -> Self {
+        self.propagation_window = window;
+        self
+    }
+
+    /// The authority. Nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityErrorKind::Configuration`] if an address is neither https nor loopback.
+    pub fn build(self) -> Result<Hydra, AuthorityError> {
+        let configuration =
+            |message: String| AuthorityError::new(AuthorityErrorKind::Configuration, message);
+        for url in [&self.public, &self.admin] {
+            keyswap_reqwest::check_origin(url)
+                .map_err(|error| configuration(format!("hydra: {error}")))?;
+        }
+        let http = keyswap_reqwest::client_builder()
+            .build()
+            .map_err(|error| configuration(format!("no HTTP client could be made: {error}")))?;
+        let token_endpoint = with_segments(&self.public, &["oauth2", "token"])?;
+        let mut probe = ProbeRequest::new(http.clone(), token_endpoint, self.client.clone())
+            .profile(Profile::Hydra)
+            .authentication(self.authentication);
+        if let Some(scope) = self.scope {
+            probe = probe.parameter("scope", scope);
+        }
+        Ok(Hydra {
+            client_url: with_segments(&self.admin, &["admin", "clients", &self.client])?,
+            http,
+            admin: self.admin,
+            client: self.client,
+            probe,
+            authentication: self.authentication,
+            propagation_window: self.propagation_window,
+        })
+    }
+}
+
+/// The parts of a client that matter here. The secret may be in it: no `Debug`.
+#[derive(Deserialize)]
+struct Client {
+    client_id: Option<String>,
+    client_secret: Option<Zeroizing<String>>,
+    token_endpoint_auth_method: Option<String>,
+}
+
+impl Authority for Hydra {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            name: "hydra",
+            slots: 1,
+            chosen_by_caller: true,
+            read_back: false,
+            propagation_window: self.propagation_window,
+            request_timeout: REQUEST_TIMEOUT,
+        }
+    }
+
+    async fn check(&self) -> Result<(), AuthorityError> {
+        let answer = send(self.http.get(self.client_url.clone()))
+            .await
+            .map_err(|error| unreachable(&self.admin, &error))?;
+        if !answer.status.is_success() {
+            return Err(self.refused(&answer, "read"));
+        }
+        let client: Client = answer.json().ok_or_else(|| self.not_hydra(&answer))?;
+        if client.client_id.as_deref() != Some(&self.client) {
+            return Err(self.not_hydra(&answer));
+        }
+        let expected = match self.authentication {
+            ClientAuthentication::Post => "client_secret_post",
+            ClientAuthentication::Basic => "client_secret_basic",
+        };
+        match client.token_endpoint_auth_method.as_deref() {
+            Some(method @ ("none" | "private_key_jwt")) => Err(AuthorityError::new(
+                AuthorityErrorKind::UnsupportedClient,
+                format!(
+                    "client {} authenticates with {method}: there is no client secret to rotate",
+                    self.client
+                ),
+            )),
+            Some(method) if method != expected => Err(AuthorityError::new(
+                AuthorityErrorKind::Configuration,
+                format!(
+                    "client {} is registered for {method}, and keyswap is configured for {expected}: \
+                     make them agree",
+                    self.client
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    async fn set_secret(&self, secret: &Secret) -> ChangeAnswer {
+        let before = r#"[{"op":"replace","path":"/client_secret","value":"#;
+        let request = self
+            .http
+            .patch(self.client_url.clone())
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(body_with_secret(before, secret, "}]"));
+        let answer = match send(request).await {
+            Ok(answer) => answer,
+            Err(error) => return ChangeAnswer::Unknown(lost(&error)),
+        };
+        if let Some(change) = answer.as_change(|| self.refused(&answer, "change")) {
+            return change;
+        }
+        match answer.json::<Client>() {
+            Some(Client { client_secret: Some(value), .. }) if secret.matches(&value) => {
+                ChangeAnswer::Applied
+            }
+            Some(_) => ChangeAnswer::Unknown("the answer does not name the new secret".to_owned()),
+            None => ChangeAnswer::Unknown(format!("{} with something else", answer.said())),
+        }
+    }
+
+    async fn read_back(&self, _: &[Secret]) -> ReadBack {
+        ReadBack::Unavailable("Hydra does not show a client's secret".to_owned())
+    }
+
+    async fn probe(&self, secret: &Secret) -> Probe {
+        self.probe.send(secret).await
+    }
+}
+
+impl Hydra {
+    fn host(&self) -> &str {
+        self.admin.host_str().unwrap_or("an unnamed host")
+    }
+
+    fn not_hydra(&self, answer: &Answer) -> AuthorityError {
+        AuthorityError::new(
+            AuthorityErrorKind::Unexpected,
+            format!(
+                "{} at {} with something that is not an answer of Hydra's admin API: check the admin \
+                 address, and that no proxy answers for it",
+                answer.said(),
+                self.host()
+            ),
+        )
+    }
+
+    fn refused(&self, answer: &Answer, doing: &str) -> AuthorityError {
+        let (client, status) = (&self.client, answer.status.as_u16());
+        match answer.status {
+            StatusCode::NOT_FOUND => AuthorityError::new(
+                AuthorityErrorKind::NoSuchClient,
+                format!("Hydra at {} has no client {client}: check the client id", self.host()),
+            ),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => AuthorityError::new(
+                AuthorityErrorKind::Permissions,
+                format!(
+                    "something before Hydra's admin port refuses to {doing} client {client} with status \
+                     {status}: let keyswap reach the admin port"
+                ),
+            ),
+            StatusCode::TOO_MANY_REQUESTS => AuthorityError::new(
+                AuthorityErrorKind::Throttled,
+                "the admin port asks to come back later",
+            ),
+            status if status.is_server_error() => AuthorityError::new(
+                AuthorityErrorKind::Unreachable,
+                format!("{}: come back later", answer.said()),
+            ),
+            StatusCode::BAD_REQUEST => AuthorityError::new(
+                AuthorityErrorKind::Refused,
+                format!(
+                    "Hydra refuses to {doing} client {client} with status {status}: it takes secrets of 6 \
+                     characters or more"
+                ),
+            ),
+            _ => AuthorityError::new(
+                AuthorityErrorKind::Refused,
+                format!("Hydra refuses to {doing} client {client} with status {status}"),
+            ),
+        }
+    }
+}
+
+impl fmt::Debug for Hydra {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hydra")
+            .field("host", &self.host())
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,169 @@
+//! The token request that proves a secret.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use keyswap_core::{Secret, Verdict};
+use keyswap_tower::credential::{Applied, Credential};
+use keyswap_tower::verdict::ReadVerdict;
+use keyswap_tower::{ClientSecretBasic, ClientSecretPost, Profile};
+use serde::Deserialize;
+use url::Url;
+use url::form_urlencoded::Serializer;
+
+use super::Probe;
+use super::http::{REQUEST_TIMEOUT, lost};
+
+/// A token answer is a few kilobytes; more is not read.
+const LONGEST_ANSWER: usize = 64 * 1024;
+
+/// How the client authenticates at the token endpoint (RFC 6749 section 2.3.1).
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum ClientAuthentication {
+    /// In the body: `client_secret_post`.
+    #[default]
+    Post,
+    /// In the `Authorization` header, form-encoded: `client_secret_basic`.
+    Basic,
+}
+
+/// Proves a secret with one client-credentials request, without a fallback and without a redirect.
+#[derive(Clone)]
+pub struct ProbeRequest {
+    http: reqwest::Client,
+    endpoint: Url,
+    client: String,
+    authentication: ClientAuthentication,
+    profile: Profile,
+    parameters: Vec<(String, String)>,
+}
+
+impl ProbeRequest {
+    /// A request of `client_id` to this token endpoint. The client comes from
+    /// [`keyswap_reqwest::client_builder`], so that no redirect carries the secret on.
+    #[must_use]
+    pub fn new(http: reqwest::Client, endpoint: Url, client_id: impl Into<String>) -> Self {
+        Self {
+            http,
+            endpoint,
+            client: client_id.into(),
+            authentication: ClientAuthentication::default(),
+            profile: Profile::default(),
+            parameters: vec![("grant_type".to_owned(), "client_credentials".to_owned())],
+        }
+    }
+
+    /// How the client authenticates. Post by default.
+    #[must_use]
+    pub fn authentication(mut self, authentication: ClientAuthentication) -> Self {
+        self.authentication = authentication;
+        self
+    }
+
+    /// How the server says that a secret is wrong.
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// Adds a parameter: `scope`, or `audience` where the server wants one.
+    #[must_use]
+    pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.parameters.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sends it with this secret.
+    pub async fn send(&self, secret: &Secret) -> Probe {
+        match self.exchange(secret).await {
+            Ok(probe) => probe,
+            Err(reason) => Probe::Inconclusive(reason),
+        }
+    }
+
+    async fn exchange(&self, secret: &Secret) -> Result<Probe, String> {
+        let request = self.request(secret)?;
+        let response = self.http.execute(request).await.map_err(|error| lost(&error))?;
+        let response: http::Response<reqwest::Body> = response.into();
+        let (head, body) = response.into_parts();
+        let limited = http_body_util::Limited::new(body, LONGEST_ANSWER);
+        let body = match self.profile.read_head(&head) {
+            Some(Verdict::Accepted) => return Ok(Probe::Accepted),
+            Some(Verdict::Refused) => return Ok(Probe::Refused),
+            _ => http_body_util::BodyExt::collect(limited)
+                .await
+                .map_err(|_| format!("{}, and its answer could not be read", said(&head, b"")))?
+                .to_bytes(),
+        };
+        Ok(match self.profile.read_head(&head) {
+            None => match self.profile.read_body(&head, &body) {
+                Verdict::Accepted => Probe::Accepted,
+                Verdict::Refused => Probe::Refused,
+                _ => Probe::Inconclusive(said(&head, &body)),
+            },
+            Some(_) => Probe::Inconclusive(said(&head, &body)),
+        })
+    }
+
+    fn request(&self, secret: &Secret) -> Result<reqwest::Request, String> {
+        let form = Serializer::new(String::new()).extend_pairs(&self.parameters).finish();
+        let body = Bytes::from(form);
+        let (mut head, ()) = http::Request::post(self.endpoint.as_str())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(ACCEPT, "application/json")
+            .body(())
+            .map_err(|error| error.to_string())?
+            .into_parts();
+        let client = self.client.as_str();
+        let applied = match self.authentication {
+            ClientAuthentication::Post => {
+                ClientSecretPost::new(client).apply(secret, &mut head, Some(&body))
+            }
+            ClientAuthentication::Basic => {
+                ClientSecretBasic::new(client).apply(secret, &mut head, Some(&body))
+            }
+        };
+        let body = match applied.map_err(|unsuitable| unsuitable.to_string())? {
+            Applied::ToBody(body) => body,
+            _ => body,
+        };
+        let mut request = reqwest::Request::try_from(http::Request::from_parts(head, body))
+            .map_err(|_| "the address of the token endpoint is not one".to_owned())?;
+        *request.timeout_mut() = Some(REQUEST_TIMEOUT);
+        Ok(request)
+    }
+}
+
+#[derive(Deserialize)]
+struct OAuthError {
+    error: String,
+}
+
+/// The answer in words: the status, and the OAuth error code if it is one. Descriptions are left out:
+/// a server may repeat what it was sent.
+fn said(head: &http::response::Parts, body: &[u8]) -> String {
+    let code = serde_json::from_slice::<OAuthError>(body).ok().map(|refusal| refusal.error);
+    let code = code.filter(|code| {
+        code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    });
+    let status = head.status.as_u16();
+    match code {
+        Some(code) if status == 403 => format!(
+            "the token endpoint answered 403 {code}: give the client an API or scope that it may ask for"
+        ),
+        Some(code) => format!("the token endpoint answered {status} {code}"),
+        None => format!("the token endpoint answered {status}"),
+    }
+}
+
+impl fmt::Debug for ProbeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProbeRequest")
+            .field("endpoint", &self.endpoint.host_str())
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
+}

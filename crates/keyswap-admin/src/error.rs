@@ -1,0 +1,110 @@
+//! Why a rotation did not come to its end, and whether it can go on.
+
+use std::error::Error;
+use std::fmt;
+
+use keyswap_store::StoreError;
+
+use crate::authority::AuthorityError;
+use crate::rotation::{JournalError, Missing, StuckReason};
+
+/// What kind of stop it is.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum RotateErrorKind {
+    /// The rotation did not begin, and nothing was changed.
+    NotBegun,
+    /// There is no rotation to resume.
+    NothingToResume,
+    /// An earlier rotation has not come to its end: resume it.
+    Unfinished,
+    /// The authority refused, definitely. The server holds the old secret.
+    Authority(AuthorityError),
+    /// A gate is shut, for these reasons; resume later.
+    Waiting(Vec<Missing>),
+    /// The server asks to come back later, or another rotator is at work; resume later.
+    Busy,
+    /// Whether the server took the change is not known, or what came after it could not be written
+    /// down; resume.
+    OutcomeUnknown,
+    /// A person has to look.
+    Stuck(StuckReason),
+    /// Another rotator has taken over; this one wrote nothing more.
+    LeaseLost,
+}
+
+/// Why a rotation did not come to its end.
+///
+/// The text names the client, the reason and the next step. It holds no secret.
+#[derive(Debug)]
+pub struct RotateError {
+    kind: RotateErrorKind,
+    message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl RotateError {
+    pub(crate) fn new(kind: RotateErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    pub(crate) fn authority(doing: &str, error: AuthorityError) -> Self {
+        Self {
+            message: format!("{doing}: {error}"),
+            kind: RotateErrorKind::Authority(error),
+            source: None,
+        }
+    }
+
+    /// An error of the store. Once the change may have been sent, a rotation has to be resumed.
+    pub(crate) fn store(doing: &str, error: StoreError, change_sent: bool) -> Self {
+        let kind = if error.is_lease_lost() {
+            RotateErrorKind::LeaseLost
+        } else if change_sent {
+            RotateErrorKind::OutcomeUnknown
+        } else {
+            RotateErrorKind::NotBegun
+        };
+        let way_out = if change_sent { "; run the rotation again with resume" } else { "" };
+        Self { kind, message: format!("{doing}: {error}{way_out}"), source: Some(Box::new(error)) }
+    }
+
+    pub(crate) fn journal(error: JournalError) -> Self {
+        Self {
+            kind: RotateErrorKind::OutcomeUnknown,
+            message: error.to_string(),
+            source: Some(Box::new(error)),
+        }
+    }
+
+    /// What kind of stop it is.
+    #[must_use]
+    pub fn kind(&self) -> &RotateErrorKind {
+        &self.kind
+    }
+
+    /// Whether the same rotation can be taken up again with nothing changed by hand.
+    #[must_use]
+    pub fn is_resumable(&self) -> bool {
+        matches!(
+            self.kind,
+            RotateErrorKind::Waiting(_)
+                | RotateErrorKind::Busy
+                | RotateErrorKind::OutcomeUnknown
+                | RotateErrorKind::Unfinished
+        )
+    }
+}
+
+impl fmt::Display for RotateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for RotateError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        // The message holds the text of the source already.
+        self.source.as_deref().and_then(Error::source)
+    }
+}

@@ -1,0 +1,25 @@
+//! The admin half of keyswap: changing a client's secret at an authorization server as a protocol that
+//! survives a crash at any instant.
+//!
+//! - [`Authority`] is what one server can do; [`Auth0`] and [`Hydra`] are two.
+//! - [`rotation`] is the protocol as pure functions: states, gates, and one `step`.
+//! - [`Rotator`] carries the steps out against an authority and a store.
+//!
+//! The order is what makes it safe. The new secret is in the journal before anybody hears of it, in
+//! every program before the server knows it, proved at the server before it is preferred, and the old
+//! one is taken away only when every instance has attested that it is unused.
+#![forbid(unsafe_code)]
+
+pub mod authority;
+mod error;
+mod progress;
+pub mod rotation;
+mod rotator;
+
+pub use authority::{
+    Auth0, Authority, AuthorityError, AuthorityErrorKind, ClientAuthentication, Hydra,
+};
+pub use error::{RotateError, RotateErrorKind};
+pub use progress::Progress;
+pub use rotation::{Application, RotationPolicy, State};
+pub use rotator::{Finished, Rotator, Status};

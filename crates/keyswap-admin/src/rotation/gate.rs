@@ -1,0 +1,221 @@
+//! Whether every instance is ready for the next step, on positive evidence.
+//!
+//! Nothing here infers from silence. An application with fewer live instances than declared, an
+//! instance that has not said which list it holds, a report that cannot be read and an application
+//! that nobody declared each keep a gate shut, and each is named.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use keyswap_core::{Revision, SecretId};
+use keyswap_store::InstanceReport;
+use serde::Serialize;
+
+use super::policy::{Application, Timestamp};
+
+/// What was seen of the instances at one moment.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Fleet {
+    /// The reports of the instances that live.
+    pub live: Vec<InstanceReport>,
+    /// Live instances whose report cannot be read, by name and reason.
+    pub unreadable: Vec<String>,
+}
+
+/// One reason why a gate is shut.
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Missing {
+    /// Fewer instances live than were declared.
+    Instances {
+        /// The application.
+        application: String,
+        /// How many are expected.
+        expected: u32,
+        /// How many live.
+        live: u32,
+    },
+    /// An instance does not hold the list yet.
+    Revision {
+        /// The application.
+        application: String,
+        /// The instance.
+        instance: String,
+        /// The revision that it holds; `None` if it has not read any.
+        holds: Option<Revision>,
+        /// The revision that it should hold.
+        wanted: Revision,
+    },
+    /// An instance used the old secret within the quiet period, or has not attested otherwise.
+    InUse {
+        /// The application.
+        application: String,
+        /// The instance.
+        instance: String,
+        /// For how long it has been attested as unused, in milliseconds.
+        quiet_ms: u64,
+        /// For how long it must be, in milliseconds.
+        wanted_ms: u64,
+    },
+    /// An instance of an application that was not declared.
+    Undeclared {
+        /// The application.
+        application: String,
+        /// The instance.
+        instance: String,
+    },
+    /// A report that cannot be read.
+    Unreadable {
+        /// Which, and why.
+        what: String,
+    },
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Instances { application, expected, live } => {
+                write!(f, "{application}: {live} of {expected} expected instances report")
+            }
+            Self::Revision { application, instance, holds: Some(holds), wanted } => write!(
+                f,
+                "{application}/{instance} holds revision {holds} of the list, {wanted} is wanted"
+            ),
+            Self::Revision { application, instance, holds: None, .. } => {
+                write!(f, "{application}/{instance} has not read the list")
+            }
+            Self::InUse { application, instance, quiet_ms, wanted_ms } => write!(
+                f,
+                "{application}/{instance}: the old secret is unused for {}, {} is wanted",
+                seconds(*quiet_ms),
+                seconds(*wanted_ms)
+            ),
+            Self::Undeclared { application, instance } => write!(
+                f,
+                "{application}/{instance} uses this client and is not declared: add the application \
+                 to the configuration, or stop it"
+            ),
+            Self::Unreadable { what } => write!(f, "{what}"),
+        }
+    }
+}
+
+fn seconds(milliseconds: u64) -> String {
+    format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100)
+}
+
+/// Who does not hold `wanted` or a later revision yet. Empty: every instance that lives has adopted it,
+/// and every application has as many as declared.
+#[must_use]
+pub fn not_adopted(applications: &[Application], fleet: &Fleet, wanted: Revision) -> Vec<Missing> {
+    let mut missing = denominator(applications, fleet);
+    missing.extend(fleet.live.iter().filter(|report| report.revision < Some(wanted)).map(
+        |report| Missing::Revision {
+            application: report.application.clone(),
+            instance: report.instance.clone(),
+            holds: report.revision,
+            wanted,
+        },
+    ));
+    missing
+}
+
+/// What keeps both gates shut: a denominator that is not known.
+fn denominator(applications: &[Application], fleet: &Fleet) -> Vec<Missing> {
+    let mut missing = Vec::new();
+    for application in applications {
+        let live =
+            fleet.live.iter().filter(|report| report.application == application.name).count();
+        let live = u32::try_from(live).unwrap_or(u32::MAX);
+        // Even a declaration of none asks for one: no instance at all is never evidence.
+        let expected = application.instances.max(1);
+        if live < expected {
+            let application = application.name.clone();
+            missing.push(Missing::Instances { application, expected, live });
+        }
+    }
+    for report in &fleet.live {
+        if !applications.iter().any(|application| application.name == report.application) {
+            missing.push(Missing::Undeclared {
+                application: report.application.clone(),
+                instance: report.instance.clone(),
+            });
+        }
+    }
+    missing.extend(fleet.unreadable.iter().map(|what| Missing::Unreadable { what: what.clone() }));
+    missing
+}
+
+/// What the rotator has seen of each instance's use of the old secret, on its own clock.
+///
+/// "Unused for a time" means two reports of the same instance at least that far apart with the same
+/// count, so neither a skewed clock nor a reporter that hangs can pass for it. It is not journaled:
+/// after a resume the evidence is gathered anew.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Quiet {
+    seen: HashMap<(String, String), Use>,
+    looked: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Use {
+    used: u64,
+    /// When a report with this count was seen first.
+    since: Timestamp,
+    /// The last report, and the latest time by which it certainly had not been written.
+    sequence: u64,
+    attested: Timestamp,
+}
+
+impl Quiet {
+    /// Takes in what the instances report, and says who may still use `old`. Empty: nobody has used it
+    /// for `quiet`, and everybody holds `wanted` or a later revision.
+    #[must_use]
+    pub fn not_drained(
+        &mut self,
+        applications: &[Application],
+        fleet: &Fleet,
+        (wanted, old, quiet): (Revision, &SecretId, Duration),
+        now: Timestamp,
+    ) -> Vec<Missing> {
+        let mut missing = not_adopted(applications, fleet, wanted);
+        // A report that is new now was written after the last look, not necessarily just now.
+        let earliest = self.looked.unwrap_or(now);
+        for report in &fleet.live {
+            let quiet_for = self.observe(report, old, earliest, now);
+            if report.revision >= Some(wanted) && quiet_for < quiet {
+                missing.push(Missing::InUse {
+                    application: report.application.clone(),
+                    instance: report.instance.clone(),
+                    quiet_ms: u64::try_from(quiet_for.as_millis()).unwrap_or(u64::MAX),
+                    wanted_ms: u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX),
+                });
+            }
+        }
+        self.looked = Some(now);
+        missing
+    }
+
+    fn observe(
+        &mut self,
+        report: &InstanceReport,
+        old: &SecretId,
+        earliest: Timestamp,
+        now: Timestamp,
+    ) -> Duration {
+        let usage = report.usage.as_ref().and_then(|usage| usage.of(old));
+        let used = usage.map_or(0, |usage| usage.used());
+        let key = (report.application.clone(), report.instance.clone());
+        let fresh = Use { used, since: now, sequence: report.sequence, attested: now };
+        let seen = self.seen.entry(key).or_insert_with(|| fresh.clone());
+        if seen.used != used || report.sequence < seen.sequence {
+            *seen = fresh;
+        } else if report.sequence > seen.sequence {
+            seen.sequence = report.sequence;
+            seen.attested = earliest.max(seen.attested);
+        }
+        seen.attested.since(seen.since)
+    }
+}

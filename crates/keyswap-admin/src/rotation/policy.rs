@@ -1,0 +1,205 @@
+//! The numbers of a rotation: how long, how often, and for whom it waits.
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+/// A moment on the rotator's clock, in milliseconds since 1970-01-01T00:00Z.
+///
+/// Wall-clock time, since a rotation may be resumed by another process on another day. A clock that
+/// is set back makes a rotation wait longer and never shorter.
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
+#[serde(transparent)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The moment so many milliseconds after 1970-01-01T00:00Z.
+    #[must_use]
+    pub const fn from_milliseconds(milliseconds: u64) -> Self {
+        Self(milliseconds)
+    }
+
+    /// Milliseconds since 1970-01-01T00:00Z.
+    #[must_use]
+    pub const fn milliseconds(self) -> u64 {
+        self.0
+    }
+
+    /// What the system's clock says.
+    #[must_use]
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// How long ago `earlier` was; zero if it is in the future.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This moment and so much time.
+    #[must_use]
+    pub fn after(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// An application that uses the client, and how many instances of it must have the new secret before
+/// the server's is changed.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Application {
+    /// The name under which its instances report.
+    pub name: String,
+    /// The least number of live instances that is expected: 1 or more.
+    pub instances: u32,
+}
+
+impl Application {
+    /// An application with at least one live instance.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), instances: 1 }
+    }
+
+    /// With at least so many live instances.
+    #[must_use]
+    pub fn instances(mut self, instances: u32) -> Self {
+        self.instances = instances.max(1);
+        self
+    }
+}
+
+/// How a rotation behaves. It is kept in the journal, so that a rotation that is resumed goes on as it
+/// was begun.
+///
+/// ```
+/// use std::time::Duration;
+/// use keyswap_admin::{Application, RotationPolicy};
+///
+/// let policy = RotationPolicy::new([Application::new("billing").instances(3)])
+///     .quiet_period(Duration::from_secs(3600));
+/// assert_eq!(policy.applications[0].instances, 3);
+/// ```
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+#[must_use]
+pub struct RotationPolicy {
+    /// Every application that uses the client. One that is missing here loses its access.
+    pub applications: Vec<Application>,
+    /// How long after a change the nodes of the server may disagree; `None`: what the authority says.
+    #[serde(with = "milliseconds_or_none")]
+    pub propagation_window: Option<Duration>,
+    /// How long no instance may have used the old secret before it is retired; never less than the
+    /// propagation window.
+    #[serde(with = "milliseconds")]
+    pub quiet_period: Duration,
+    /// How many times in a row, spread over the propagation window, the server must accept the new
+    /// secret before it is promoted.
+    pub probes: u32,
+    /// How often instances are looked at, and an unknown outcome is asked for again.
+    #[serde(with = "milliseconds")]
+    pub poll_every: Duration,
+    /// How often the same change may be sent.
+    pub sends: u32,
+    /// How long a change that was given up may still be applied by whatever is on the way.
+    #[serde(with = "milliseconds")]
+    pub in_flight_bound: Duration,
+    /// How long a retired value stays in the journal, so that it is recognised if it comes back.
+    #[serde(with = "milliseconds")]
+    pub late_write_bound: Duration,
+}
+
+impl RotationPolicy {
+    /// The defaults for these applications: a quiet period of 10 minutes, 8 probes, a look each
+    /// second, 10 sends, 10 minutes for requests in flight, 24 hours for late writes.
+    pub fn new(applications: impl IntoIterator<Item = Application>) -> Self {
+        Self {
+            applications: applications.into_iter().collect(),
+            propagation_window: None,
+            quiet_period: Duration::from_secs(600),
+            probes: 8,
+            poll_every: Duration::from_secs(1),
+            sends: 10,
+            in_flight_bound: Duration::from_secs(600),
+            late_write_bound: Duration::from_secs(24 * 3600),
+        }
+    }
+
+    /// Sets [`propagation_window`](Self::propagation_window).
+    pub fn propagation_window(mut self, window: Duration) -> Self {
+        self.propagation_window = Some(window);
+        self
+    }
+
+    /// Sets [`quiet_period`](Self::quiet_period): at least the longest time between two uses of the
+    /// secret by any application.
+    pub fn quiet_period(mut self, period: Duration) -> Self {
+        self.quiet_period = period;
+        self
+    }
+
+    /// Sets [`poll_every`](Self::poll_every).
+    pub fn poll_every(mut self, every: Duration) -> Self {
+        self.poll_every = every;
+        self
+    }
+
+    /// The propagation window in force.
+    pub(crate) fn window(&self) -> Duration {
+        self.propagation_window.unwrap_or(Duration::from_secs(30))
+    }
+
+    /// The quiet period in force.
+    pub(crate) fn quiet(&self) -> Duration {
+        self.quiet_period.max(self.window())
+    }
+
+    /// How often an instance reports again while an old secret falls out of use: two reports at least
+    /// the quiet period apart prove it, so the proof comes at most a quarter later than it could.
+    pub(crate) fn attest_every(&self) -> Duration {
+        (self.quiet() / 4).clamp(Duration::from_millis(100), Duration::from_secs(60))
+    }
+
+    /// The pause between two probes, so that `probes` of them span the window.
+    pub(crate) fn probe_every(&self) -> Duration {
+        let gaps = self.probes.saturating_sub(1).max(1);
+        (self.window() / gaps).max(Duration::from_millis(50))
+    }
+}
+
+mod milliseconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_millis)
+    }
+}
+
+mod milliseconds_or_none {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        time: &Option<Duration>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(from)?.map(Duration::from_millis))
+    }
+}

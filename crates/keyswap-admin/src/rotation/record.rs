@@ -1,0 +1,482 @@
+//! What the journal says of a rotation: enough for another process to go on from any instant.
+
+use std::fmt;
+
+use keyswap_core::{Revision, Secret, SecretId, SecretList};
+use keyswap_store::HistoryHead;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::policy::{RotationPolicy, Timestamp};
+
+const VERSION: u64 = 1;
+
+/// Where a rotation at a server that holds one secret stands.
+///
+/// The journal names a state durably before the act that the state announces.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum State {
+    /// The new secret is in the journal and known to nobody else.
+    Generated,
+    /// The list with the new secret behind the old one is published.
+    Staged,
+    /// Every expected instance holds both.
+    Adopted,
+    /// The change may have been made.
+    CuttingOver,
+    /// The new secret was seen to be accepted.
+    CutOver,
+    /// The new secret was accepted throughout the propagation window.
+    Confirmed,
+    /// The list with the new secret in front is published.
+    Promoted,
+    /// The old secret is unused, on evidence.
+    Drained,
+    /// The list with the new secret alone is published.
+    Retired,
+    /// Everybody holds the new secret alone.
+    Done,
+    /// A person has to look; both values are kept.
+    Stuck,
+}
+
+impl State {
+    /// The states of a rotation that comes to its end, in order.
+    pub const PATH: [Self; 10] = [
+        Self::Generated,
+        Self::Staged,
+        Self::Adopted,
+        Self::CuttingOver,
+        Self::CutOver,
+        Self::Confirmed,
+        Self::Promoted,
+        Self::Drained,
+        Self::Retired,
+        Self::Done,
+    ];
+
+    /// The name in the journal, in reports and on the screen, for instance `cutting_over`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Generated => "generated",
+            Self::Staged => "staged",
+            Self::Adopted => "adopted",
+            Self::CuttingOver => "cutting_over",
+            Self::CutOver => "cut_over",
+            Self::Confirmed => "confirmed",
+            Self::Promoted => "promoted",
+            Self::Drained => "drained",
+            Self::Retired => "retired",
+            Self::Done => "done",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why a rotation stopped for a person.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StuckReason {
+    /// The server holds neither the old secret nor the new one: somebody else changed it.
+    ForeignSecret,
+    /// The server holds the old secret again after it had the new one.
+    OldSecretReturned,
+    /// The server still accepts the old secret, although it should hold one only.
+    OldSecretStillAccepted,
+    /// The server holds a secret that an earlier rotation retired.
+    RetiredSecretReturned,
+    /// Somebody else published another list.
+    ForeignList,
+}
+
+impl fmt::Display for StuckReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ForeignSecret => {
+                "the server accepts neither the old secret nor the new one: somebody else changed it. \
+                 Set the client's secret at the server to the one that the programs hold, or find out \
+                 who changed it; then resume"
+            }
+            Self::OldSecretReturned => {
+                "the server accepts the old secret again after it had taken the new one: somebody put \
+                 it back, or a delayed request did. The programs hold both; find out who, then resume"
+            }
+            Self::OldSecretStillAccepted => {
+                "the server still accepts the old secret, although it should hold one only. The \
+                 programs keep both; check the client at the server, then resume"
+            }
+            Self::RetiredSecretReturned => {
+                "the server holds a secret that an earlier rotation retired: somebody put it back, or a \
+                 delayed request did. Set the client's secret at the server to the one that the \
+                 programs hold; then resume"
+            }
+            Self::ForeignList => {
+                "the published list is not the one that this rotation published: somebody else wrote \
+                 it. Put the list of the journal back, then resume"
+            }
+        })
+    }
+}
+
+/// What is known of the change at the server.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Change {
+    /// How often it was sent, or was about to be.
+    pub sends: u32,
+    /// When it was sent last.
+    pub last_sent: Timestamp,
+    /// Whether a send has no known outcome: it may be applied yet.
+    pub unresolved: bool,
+}
+
+/// When a state was entered.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Entered {
+    /// The state.
+    pub state: State,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The journal of one rotation.
+///
+/// It holds the old and the new value until the rotation is done, and the old one for the late-write
+/// bound after that. `Debug` shows ids alone.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Record {
+    /// The client whose secret changes.
+    pub client: String,
+    /// How the rotation behaves.
+    pub policy: RotationPolicy,
+    /// Where it stands.
+    pub state: State,
+    /// When it entered each state; the first entry is its beginning.
+    pub entered: Vec<Entered>,
+    /// The secret that the server held when it began.
+    pub old: Secret,
+    /// The secret that it brings.
+    pub new: Secret,
+    /// The revision of the list that this rotation found, or published last.
+    pub revision: Revision,
+    /// What is known of the change.
+    pub change: Change,
+    /// The state that it was stuck in, and why.
+    pub stuck: Option<(State, StuckReason)>,
+    /// Secrets of this and earlier rotations that no list holds any more. A request that sets one of
+    /// them may still be on its way, so they are kept for the late-write bound.
+    pub retired: Vec<RetiredSecret>,
+    /// The end of the history when this was written, so that a history that was cut off shows.
+    pub history: Option<HistoryHead>,
+}
+
+/// A secret that no list holds any more, kept to be recognised if the server holds it again.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct RetiredSecret {
+    /// The secret.
+    pub secret: Secret,
+    /// Until when it is kept.
+    pub until: Timestamp,
+}
+
+impl Record {
+    /// The journal of a rotation that begins: `new` is known to nobody else yet.
+    #[must_use]
+    pub fn begin(
+        client: impl Into<String>,
+        policy: RotationPolicy,
+        old: Secret,
+        new: Secret,
+        revision: Revision,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            client: client.into(),
+            policy,
+            state: State::Generated,
+            entered: vec![Entered { state: State::Generated, at: now }],
+            old,
+            new,
+            revision,
+            change: Change::default(),
+            stuck: None,
+            retired: Vec::new(),
+            history: None,
+        }
+    }
+
+    /// Takes over what an earlier rotation of the same client still has to keep.
+    #[must_use]
+    pub fn after(mut self, earlier: &Self, now: Timestamp) -> Self {
+        self.retired = earlier.retired.iter().filter(|kept| kept.until > now).cloned().collect();
+        self
+    }
+
+    /// Every secret that the server may be found to hold.
+    #[must_use]
+    pub fn known(&self) -> Vec<Secret> {
+        let retired = self.retired.iter().map(|kept| kept.secret.clone());
+        [self.new.clone(), self.old.clone()].into_iter().chain(retired).collect()
+    }
+
+    pub(super) fn retire_old(&mut self, now: Timestamp) {
+        let until = now.after(self.policy.late_write_bound);
+        self.retired.push(RetiredSecret { secret: self.old.clone(), until });
+    }
+
+    /// Whether nothing is left to do.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// When the present state was entered.
+    #[must_use]
+    pub fn since(&self) -> Timestamp {
+        self.entered.last().map_or(Timestamp::default(), |entered| entered.at)
+    }
+
+    /// Until when a change of unknown outcome may still be applied; `None` if each one has an outcome.
+    #[must_use]
+    pub fn in_flight_until(&self) -> Option<Timestamp> {
+        let bound = self.policy.in_flight_bound;
+        self.change.unresolved.then(|| self.change.last_sent.after(bound))
+    }
+
+    /// The list that programs should hold in the present state, where this rotation decides it.
+    #[must_use]
+    pub fn list(&self) -> Option<SecretList> {
+        let (old, new) = (self.old.clone(), self.new.clone());
+        match self.state {
+            State::Generated => SecretList::new([old]),
+            State::Staged
+            | State::Adopted
+            | State::CuttingOver
+            | State::CutOver
+            | State::Confirmed => SecretList::new([old, new]),
+            State::Promoted | State::Drained => SecretList::new([new, old]),
+            State::Retired | State::Done => SecretList::new([new]),
+            State::Stuck => return None,
+        }
+        .ok()
+    }
+
+    /// Reads a journal.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError`] if it is of another version or damaged; it repeats nothing of it.
+    pub fn parse(text: &[u8]) -> Result<Self, JournalError> {
+        let header: Header =
+            serde_json::from_slice(text).map_err(|error| JournalError::damaged(&error))?;
+        if header.keyswap_journal != VERSION {
+            return Err(JournalError(Fault::Version(header.keyswap_journal)));
+        }
+        let wire: Wire =
+            serde_json::from_slice(text).map_err(|error| JournalError::damaged(&error))?;
+        let secret = |wire: WireSecret| {
+            Secret::new(wire.id, wire.value.as_str()).map_err(|_| JournalError(Fault::Secret))
+        };
+        Ok(Self {
+            client: wire.client,
+            policy: wire.policy,
+            state: wire.state,
+            entered: wire.entered,
+            old: secret(wire.old)?,
+            new: secret(wire.new)?,
+            revision: wire.revision,
+            change: wire.change,
+            stuck: wire.stuck,
+            retired: wire
+                .retired
+                .into_iter()
+                .map(|kept| Ok(RetiredSecret { secret: secret(kept.secret)?, until: kept.until }))
+                .collect::<Result<_, _>>()?,
+            history: wire.history,
+        })
+    }
+
+    /// Writes the journal. The buffer is wiped when it is dropped.
+    #[must_use]
+    pub fn to_json(&self) -> Zeroizing<Vec<u8>> {
+        let secret = |secret: &Secret| WireSecret {
+            id: secret.id().clone(),
+            value: Zeroizing::new(secret.expose().to_owned()),
+        };
+        let wire = Wire {
+            keyswap_journal: VERSION,
+            client: self.client.clone(),
+            state: self.state,
+            old: secret(&self.old),
+            new: secret(&self.new),
+            revision: self.revision,
+            change: self.change,
+            stuck: self.stuck,
+            retired: self
+                .retired
+                .iter()
+                .map(|kept| WireRetired { secret: secret(&kept.secret), until: kept.until })
+                .collect(),
+            history: self.history.clone(),
+            entered: self.entered.clone(),
+            policy: self.policy.clone(),
+        };
+        // Large enough not to grow, which would leave a copy of the secrets behind.
+        let values: usize = self
+            .known()
+            .iter()
+            .map(|secret| secret.expose().len() + secret.id().as_str().len() + 64)
+            .sum();
+        let names: usize = self.policy.applications.iter().map(|one| one.name.len() + 64).sum();
+        let entered = 96 * (self.entered.len() + 1);
+        let mut text = Zeroizing::new(Vec::with_capacity(
+            2048 + 6 * (values + names + self.client.len()) + entered,
+        ));
+        // Neither the writer nor these types can fail.
+        if serde_json::to_writer_pretty(&mut *text, &wire).is_ok() {
+            text.push(b'\n');
+        }
+        text
+    }
+}
+
+#[derive(Deserialize)]
+struct Header {
+    keyswap_journal: u64,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    keyswap_journal: u64,
+    client: String,
+    state: State,
+    old: WireSecret,
+    new: WireSecret,
+    revision: Revision,
+    change: Change,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stuck: Option<(State, StuckReason)>,
+    #[serde(default)]
+    retired: Vec<WireRetired>,
+    #[serde(default)]
+    history: Option<HistoryHead>,
+    entered: Vec<Entered>,
+    policy: RotationPolicy,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct WireSecret {
+    id: SecretId,
+    value: Zeroizing<String>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct WireRetired {
+    secret: WireSecret,
+    until: Timestamp,
+}
+
+/// Why a rotation journal cannot be read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct JournalError(Fault);
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Fault {
+    Version(u64),
+    Damaged { line: usize, column: usize },
+    Secret,
+}
+
+impl JournalError {
+    fn damaged(error: &serde_json::Error) -> Self {
+        // serde's own text may repeat a value.
+        Self(Fault::Damaged { line: error.line(), column: error.column() })
+    }
+}
+
+impl fmt::Display for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Fault::Version(found) => write!(
+                f,
+                "the rotation journal is of version {found}; this program knows version {VERSION}: \
+                 use a newer keyswap"
+            ),
+            Fault::Damaged { line, column } => write!(
+                f,
+                "the rotation journal is damaged at line {line}, column {column}: keep the file, it may \
+                 hold the only copy of a secret, and restore it from a backup"
+            ),
+            Fault::Secret => f.write_str("the rotation journal holds a value that is not a secret"),
+        }
+    }
+}
+
+impl std::error::Error for JournalError {}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::rotation::Application;
+
+    fn record() -> Record {
+        let secret = |id: &str, value: &str| Secret::new(id.parse().unwrap(), value).unwrap();
+        let policy = RotationPolicy::new([Application::new("billing").instances(3)])
+            .propagation_window(Duration::from_millis(1500));
+        Record::begin(
+            "client-1",
+            policy,
+            secret("old", "old-\"hunter2\u{a0}"),
+            secret("new", "new-hunter3"),
+            Revision::new(7),
+            Timestamp::from_milliseconds(5),
+        )
+    }
+
+    #[test]
+    fn a_journal_reads_back_as_it_was_written() {
+        let mut record = record();
+        record.stuck = Some((State::CuttingOver, StuckReason::ForeignSecret));
+        record.retire_old(Timestamp::from_milliseconds(9));
+        record.change =
+            Change { sends: 2, last_sent: Timestamp::from_milliseconds(8), unresolved: true };
+        let read = Record::parse(&record.to_json()).unwrap();
+        assert_eq!((read.old.id(), read.new.id()), (record.old.id(), record.new.id()));
+        assert_eq!(read, record);
+    }
+
+    #[test]
+    fn debug_and_errors_show_no_secret() {
+        let record = record();
+        assert!(!format!("{record:?}").contains("hunter"));
+        let text = String::from_utf8(record.to_json().to_vec()).unwrap();
+        for damaged in [
+            text.replace("\"id\": \"old\"", "\"id\": 3"),
+            text.replace("\"value\": \"new-hunter3\"", "\"value\": [\"new-hunter3\"]"),
+            text.replace("\"state\": \"generated\"", "\"state\": \"new-hunter3\""),
+            text[..text.len() / 2].to_owned(),
+        ] {
+            let error = Record::parse(damaged.as_bytes()).unwrap_err();
+            assert!(error.to_string().contains("damaged at line"), "{error}");
+            assert!(!format!("{error} {error:?}").contains("hunter"), "{error}");
+        }
+        let later = text.replace("\"keyswap_journal\": 1", "\"keyswap_journal\": 9");
+        assert!(Record::parse(later.as_bytes()).unwrap_err().to_string().contains("version 9"));
+    }
+}
