@@ -1,0 +1,220 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    failed, and nothing was changed
+  2    the command line or the configuration is wrong
+  3    waiting; safe to run again
+  4    credentials or permissions are missing
+  5    whether the server took the change is not known: run `keyswap resume`
+  6    a person has to look: the server or the store is not as it should be
+  130  interrupted: run `keyswap resume`
+
+Secrets come from files, standard input or the environment, never from arguments.
+RUST_LOG=debug logs to standard error; the log holds ids of secrets, never their values.";
+
+/// Change a client_secret with no failed request.
+#[derive(Debug, Parser)]
+#[command(name = "keyswap", version, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show a whole rotation under load, on an embedded server
+    Demo(Demo),
+    /// One program of the demo
+    #[command(hide = true)]
+    DemoInstance(DemoInstance),
+    /// Run an Auth0-compatible server on loopback, to try keyswap against
+    DevServer(DevServer),
+    /// Make a strong random secret
+    Generate(Generate),
+    /// Write a commented keyswap.toml, and put the present secret into the store
+    Init(Init),
+    /// Go on with a rotation that was interrupted, waited or lost its answer
+    Resume(Rotate),
+    /// Rotate the secret of the client that keyswap.toml names
+    Rotate(Rotate),
+    /// Show where the rotation stands, and what each instance holds
+    Status(Status),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Demo {
+    /// Programs that sign in, each a process of its own
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) instances: u32,
+    /// Sign-ins a second of each program
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=2000))]
+    pub(crate) rate: u32,
+    /// How long the server's nodes take to agree after a change
+    #[arg(long, default_value = "3s", value_parser = duration)]
+    pub(crate) window: Duration,
+    /// How often the secret is rotated
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) rotations: u32,
+    /// Sign in the ordinary way, with one secret and no fallback, to see what fails then
+    #[arg(long)]
+    pub(crate) without_fallback: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Keep the store of the demo in this directory, to look at afterwards
+    #[arg(long)]
+    pub(crate) directory: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DemoInstance {
+    #[arg(long)]
+    pub(crate) store: PathBuf,
+    #[arg(long)]
+    pub(crate) client: String,
+    #[arg(long)]
+    pub(crate) application: String,
+    #[arg(long)]
+    pub(crate) token_endpoint: url::Url,
+    #[arg(long)]
+    pub(crate) audience: String,
+    #[arg(long)]
+    pub(crate) rate: u32,
+    #[arg(long, value_parser = duration)]
+    pub(crate) window: Duration,
+    #[arg(long, value_enum)]
+    pub(crate) way: Way,
+}
+
+/// How a program of the demo signs in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Way {
+    /// The middleware for reqwest-middleware.
+    Middleware,
+    /// The tower layer around a reqwest client.
+    Layer,
+    /// One secret, replaced when the list is, and no fallback.
+    Ordinary,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DevServer {
+    /// Where to listen: loopback only; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:4400")]
+    pub(crate) listen: SocketAddr,
+    /// Where to put the client's and the management client's secrets and a keyswap.toml to go with
+    /// them
+    #[arg(long, default_value = "keyswap-dev")]
+    pub(crate) directory: PathBuf,
+    /// Nodes that take up a change one after the other
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) nodes: u32,
+    /// How long the nodes take to agree after a change
+    #[arg(long, default_value = "3s", value_parser = duration)]
+    pub(crate) window: Duration,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Generate {
+    /// Characters of [A-Za-z0-9]: 43 (256 bits) to 1024
+    #[arg(long, default_value_t = 64, conflicts_with = "base64")]
+    pub(crate) length: usize,
+    /// Random bytes in standard base64 instead, 32 to 768; Auth0's page shows 48
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) base64: Option<usize>,
+    /// Write the secret to this new file, readable by its owner alone, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Configured {
+    /// The configuration
+    #[arg(
+        long,
+        short,
+        default_value = "keyswap.toml",
+        env = "KEYSWAP_CONFIG",
+        value_name = "FILE"
+    )]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Init {
+    #[command(flatten)]
+    pub(crate) configured: Configured,
+    /// The client whose secret is rotated
+    #[arg(long, value_name = "ID")]
+    pub(crate) client_id: Option<String>,
+    /// Read the present secret from this file; one line end behind it is left out
+    #[arg(long, value_name = "FILE", group = "secret")]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// Read the present secret from standard input
+    #[arg(long, group = "secret")]
+    pub(crate) secret_stdin: bool,
+    /// Read the present secret from this environment variable
+    #[arg(long, value_name = "NAME", group = "secret")]
+    pub(crate) secret_env: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Rotate {
+    #[command(flatten)]
+    pub(crate) configured: Configured,
+    /// How long to stay in one state before stopping with exit code 3 (default: the configuration's, or
+    /// 15 minutes)
+    #[arg(long, value_parser = duration)]
+    pub(crate) patience: Option<Duration>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) configured: Configured,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A duration as people write it: `300ms`, `3s`, `5m`, `1h 30m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parser = jiff::fmt::friendly::SpanParser::new();
+    match parser.parse_unsigned_duration(text) {
+        Ok(duration) if duration.is_zero() => Err("it must be more than zero".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(_) => Err("a duration is a number and a unit: 300ms, 3s, 5m, 1h".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        assert_eq!(duration("300ms"), Ok(Duration::from_millis(300)));
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        for wrong in ["", "0s", "3", "-3s", "soon"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

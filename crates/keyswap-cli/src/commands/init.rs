@@ -1,0 +1,64 @@
+//! `keyswap init`: a commented configuration, and the present secret in the store.
+
+use std::io::ErrorKind;
+
+use keyswap_core::SecretList;
+use keyswap_store::{FileStore, SecretStore};
+
+use super::write_private;
+use crate::arguments::Init;
+use crate::configuration::{Configuration, template};
+use crate::exit::Failure;
+use crate::secret_source::SecretSource;
+
+pub(crate) async fn run(options: Init) -> Result<(), Failure> {
+    let path = &options.configured.config;
+    // Read before anything is written, so that a mistaken source leaves nothing behind.
+    let secret = source(&options).map(|source| source.read()).transpose()?;
+    match std::fs::metadata(path) {
+        Ok(_) if secret.is_none() => {
+            return Err(Failure::usage(format!(
+                "{} is there already and stays as it is. To put the client's present secret into the \
+                 store, name its source: --secret-file, --secret-stdin or --secret-env",
+                path.display()
+            )));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            write_private(path, template(options.client_id.as_deref()).as_bytes())?;
+            println!("wrote {}: fill in what is specific to you", path.display());
+        }
+        Err(error) => {
+            return Err(Failure::failed(format!("{} cannot be read: {error}", path.display())));
+        }
+    }
+    let Some(secret) = secret else { return Ok(()) };
+    let configuration = Configuration::load(path)?;
+    if let Some(client_id) = options.client_id
+        && client_id != configuration.client.id
+    {
+        return Err(Failure::usage(format!(
+            "{} names the client {}, and --client-id says {client_id}: correct one of them",
+            path.display(),
+            configuration.client.id
+        )));
+    }
+    let store = FileStore::create(&configuration.store.directory, &configuration.client.id)?;
+    let id = secret.id().clone();
+    let list = SecretList::new([secret]).map_err(|error| Failure::usage(error.to_string()))?;
+    let revision = store.import(&list).await?;
+    println!(
+        "{}: the present secret of client {} is {id} (revision {revision})",
+        store.describe(),
+        store.client()
+    );
+    Ok(())
+}
+
+fn source(options: &Init) -> Option<SecretSource> {
+    if options.secret_stdin {
+        return Some(SecretSource::StandardInput);
+    }
+    let file = options.secret_file.clone().map(SecretSource::File);
+    file.or_else(|| options.secret_env.clone().map(SecretSource::Environment))
+}

@@ -1,0 +1,40 @@
+//! The commands that are not the demo.
+
+pub(crate) mod dev_server;
+pub(crate) mod generate;
+pub(crate) mod init;
+pub(crate) mod rotate;
+pub(crate) mod status;
+
+use std::path::Path;
+
+use keyswap_store::FileStore;
+
+use crate::configuration::Configuration;
+use crate::exit::Failure;
+
+/// The store that a configuration names.
+fn open_store(configuration: &Configuration) -> Result<FileStore, Failure> {
+    Ok(FileStore::open(&configuration.store.directory, &configuration.client.id)?)
+}
+
+/// Writes a new file that its owner alone may read. One that is there already is left alone.
+fn write_private(path: &Path, text: &[u8]) -> Result<(), Failure> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let failed = |error: std::io::Error| {
+        let way_out = match error.kind() {
+            std::io::ErrorKind::AlreadyExists => "; remove it first, or choose another name",
+            std::io::ErrorKind::NotFound => "; make its directory first",
+            _ => "",
+        };
+        Failure::failed(format!("{} cannot be written: {error}{way_out}", path.display()))
+    };
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed)?;
+    file.write_all(text).and_then(|()| file.sync_all()).map_err(failed)
+}

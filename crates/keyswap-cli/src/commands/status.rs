@@ -1,0 +1,127 @@
+//! `keyswap status`: where the rotation stands, and what each instance holds.
+
+use std::time::Duration;
+
+use comfy_table::Table;
+use keyswap_admin::Status;
+use keyswap_admin::rotation::{Record, Timestamp};
+use keyswap_store::{Instance, SecretStore};
+use serde_json::{Value, json};
+
+use super::open_store;
+use crate::arguments;
+use crate::configuration::Configuration;
+use crate::exit::Failure;
+use crate::presenter::milliseconds;
+
+pub(crate) async fn run(options: arguments::Status) -> Result<(), Failure> {
+    let configuration = Configuration::load(&options.configured.config)?;
+    let store = open_store(&configuration)?;
+    let client = store.client().to_owned();
+    let place = store.describe();
+    let status = Status::read(&store).await?;
+    if options.json {
+        println!("{}", as_json(&client, &status, Timestamp::now()));
+    } else {
+        print!("{}", as_text(&client, &place, &status, Timestamp::now()));
+    }
+    Ok(())
+}
+
+fn as_text(client: &str, place: &str, status: &Status, now: Timestamp) -> String {
+    let mut text = format!("client {client}, {place}\n");
+    match &status.published {
+        Some(document) => {
+            text.push_str(&format!(
+                "list      revision {}: {:?}\n",
+                document.revision, document.list
+            ));
+        }
+        None => {
+            text.push_str("list      none yet: put the present secret in with `keyswap init`\n")
+        }
+    }
+    match &status.record {
+        None => text.push_str("rotation  none yet\n"),
+        Some(record) => {
+            text.push_str(&format!(
+                "rotation  {} for {}: {} takes the place of {}\n",
+                record.state,
+                since(record, now),
+                record.new.id(),
+                record.old.id()
+            ));
+            if let Some((_, reason)) = record.stuck {
+                text.push_str(&format!("          {reason}\n"));
+            } else if !record.is_over() {
+                text.push_str("          go on with `keyswap resume`, if nobody is at it\n");
+            }
+        }
+    }
+    if status.instances.is_empty() {
+        text.push_str("instances none\n");
+        return text;
+    }
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(["instance", "live", "revision", "secrets: accepted / refused"]);
+    for instance in &status.instances {
+        table.add_row(row(instance));
+    }
+    text.push_str(&format!("{table}\n"));
+    text
+}
+
+fn since(record: &Record, now: Timestamp) -> String {
+    let seconds = Duration::from_secs(now.since(record.since()).as_secs());
+    jiff::fmt::friendly::SpanPrinter::new().unsigned_duration_to_string(&seconds)
+}
+
+fn row(instance: &Instance) -> [String; 4] {
+    let live = if instance.live { "yes" } else { "no" }.to_owned();
+    match &instance.report {
+        Err(reason) => [instance.instance.clone(), live, "?".to_owned(), reason.clone()],
+        Ok(report) => [
+            format!("{}/{}", report.application, report.instance),
+            live,
+            report.revision.map_or("not read yet".to_owned(), |revision| revision.to_string()),
+            report
+                .usage
+                .iter()
+                .flat_map(|usage| &usage.secrets)
+                .map(|secret| format!("{}: {} / {}", secret.id, secret.accepted, secret.refused))
+                .collect::<Vec<_>>()
+                .join("\n"),
+        ],
+    }
+}
+
+fn as_json(client: &str, status: &Status, now: Timestamp) -> Value {
+    let rotation = status.record.as_ref().map(|record| {
+        json!({
+            "state": record.state,
+            "for_ms": milliseconds(now.since(record.since())),
+            "old": record.old.id(),
+            "new": record.new.id(),
+            "over": record.is_over(),
+            "stuck": record.stuck.map(|(_, reason)| reason),
+            "entered": record.entered,
+        })
+    });
+    let list = status.published.as_ref().map(|document| {
+        json!({ "revision": document.revision, "secrets": document.list.ids().collect::<Vec<_>>() })
+    });
+    let instances: Vec<_> = status
+        .instances
+        .iter()
+        .map(|instance| {
+            json!({
+                "instance": instance.instance,
+                "live": instance.live,
+                "report": instance.report.as_ref().ok(),
+                "unreadable": instance.report.as_ref().err(),
+            })
+        })
+        .collect();
+    json!({ "client": client, "list": list, "rotation": rotation, "instances": instances })
+}

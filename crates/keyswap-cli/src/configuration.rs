@@ -1,0 +1,259 @@
+//! `keyswap.toml`: client, authority, applications, store and policy.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use keyswap_admin::{Application, ClientAuthentication, RotationPolicy};
+use serde::Deserialize;
+use url::Url;
+
+use crate::exit::Failure;
+use crate::secret_source::SecretSource;
+
+/// A configuration, its paths taken relative to the directory of its file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Configuration {
+    pub(crate) client: ClientTable,
+    pub(crate) authority: AuthorityTable,
+    pub(crate) store: StoreTable,
+    #[serde(default, rename = "application")]
+    applications: Vec<ApplicationTable>,
+    #[serde(default)]
+    pub(crate) policy: PolicyTable,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClientTable {
+    pub(crate) id: String,
+    pub(crate) authentication: Option<Authentication>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Authentication {
+    Post,
+    Basic,
+}
+
+impl From<Authentication> for ClientAuthentication {
+    fn from(authentication: Authentication) -> Self {
+        match authentication {
+            Authentication::Post => Self::Post,
+            Authentication::Basic => Self::Basic,
+        }
+    }
+}
+
+/// The authorization server; `kind` says which fields there are.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum AuthorityTable {
+    Auth0 {
+        url: Url,
+        audience: Option<String>,
+        management_client_id: String,
+        management_secret: SecretSource,
+        management_audience: Option<String>,
+    },
+    Hydra {
+        url: Url,
+        admin_url: Url,
+        scope: Option<String>,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StoreTable {
+    pub(crate) directory: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ApplicationTable {
+    name: String,
+    #[serde(default = "one")]
+    instances: u32,
+    #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
+    uses_every: Option<Duration>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PolicyTable {
+    #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
+    propagation_window: Option<Duration>,
+    #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
+    quiet_period: Option<Duration>,
+    #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
+    pub(crate) patience: Option<Duration>,
+}
+
+/// How often an application uses the secret if it does not say.
+const USES_EVERY: Duration = Duration::from_secs(600);
+
+impl Configuration {
+    /// Reads a configuration.
+    pub(crate) fn load(path: &Path) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::usage(format!(
+                "the configuration {} cannot be read: {error}; `keyswap init` writes one, and --config \
+                 names another",
+                path.display()
+            ))
+        })?;
+        Self::parse(&text, path)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
+        let wrong = |place: String, reason: &str| {
+            Failure::usage(format!("the configuration {}{place}: {reason}", path.display()))
+        };
+        let mut configuration: Self = toml::from_str(text).map_err(|error| {
+            // The error's own Display shows the source line, which may hold what it should not.
+            let line =
+                error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+            let place = line.map(|line| format!(", line {line}")).unwrap_or_default();
+            wrong(place, &without_values(error.message()))
+        })?;
+        let directory = path.parent().unwrap_or(Path::new(""));
+        configuration.store.directory = directory.join(&configuration.store.directory);
+        if let AuthorityTable::Auth0 { management_secret, .. } = &mut configuration.authority {
+            *management_secret = management_secret.clone().relative_to(directory);
+        }
+        let applications = &configuration.applications;
+        if applications.is_empty() {
+            return Err(wrong(
+                String::new(),
+                "no [[application]] is declared: each program that uses the secret has to be, or it \
+                 would lose its access",
+            ));
+        }
+        for (position, application) in applications.iter().enumerate() {
+            if application.name.is_empty() || application.instances == 0 {
+                return Err(wrong(
+                    format!(", [[application]] number {}", position + 1),
+                    "it needs a `name`, and 1 or more `instances`",
+                ));
+            }
+            if applications[..position].iter().any(|other| other.name == application.name) {
+                let name = &application.name;
+                return Err(wrong(
+                    String::new(),
+                    &format!("the application {name} is declared twice"),
+                ));
+            }
+        }
+        Ok(configuration)
+    }
+
+    pub(crate) fn applications(&self) -> Vec<Application> {
+        self.applications
+            .iter()
+            .map(|table| Application::new(&table.name).instances(table.instances))
+            .collect()
+    }
+
+    /// The policy of a rotation that begins. The quiet period is by default the propagation window and
+    /// the longest time between two uses by any application.
+    pub(crate) fn rotation_policy(&self, window_of_authority: Duration) -> RotationPolicy {
+        let window = self.policy.propagation_window.unwrap_or(window_of_authority);
+        let uses_every =
+            self.applications.iter().map(|table| table.uses_every.unwrap_or(USES_EVERY)).max();
+        let quiet = self.policy.quiet_period.unwrap_or(window + uses_every.unwrap_or(USES_EVERY));
+        RotationPolicy::new(self.applications()).propagation_window(window).quiet_period(quiet)
+    }
+}
+
+/// A parser's message without the values that it repeats: `invalid type: string "x"` holds x.
+fn without_values(message: &str) -> String {
+    let mut text = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(start) = rest.find('"') {
+        text.push_str(&rest[..start]);
+        let behind = &rest[start + 1..];
+        text.push('…');
+        rest = behind.find('"').map_or("", |end| &behind[end + 1..]);
+    }
+    text.push_str(rest);
+    text.replace('\n', " ")
+}
+
+/// The configuration that `init` writes.
+pub(crate) fn template(client_id: Option<&str>) -> String {
+    let client_id = client_id.unwrap_or("THE-CLIENT-ID");
+    TEMPLATE.replace("THE-CLIENT-ID", &client_id.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+const TEMPLATE: &str = include_str!("keyswap.toml");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Configuration, Failure> {
+        Configuration::parse(text, Path::new("etc/keyswap.toml"))
+    }
+
+    fn refused(text: &str) -> String {
+        parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_init_writes_is_a_configuration() {
+        let configuration = parse(&template(Some("billing \"1\""))).unwrap();
+        assert_eq!(configuration.client.id, "billing \"1\"");
+        assert_eq!(configuration.store.directory, Path::new("etc/keyswap-store"));
+        let policy = configuration.rotation_policy(Duration::from_secs(30));
+        assert_eq!(policy.quiet_period, Duration::from_secs(630));
+    }
+
+    #[test]
+    fn an_unknown_or_missing_key_is_named_with_its_line() {
+        let text = template(None).replace("[store]\n", "[store]\ndirectroy = \"x\"\n");
+        let error = refused(&text);
+        assert!(
+            error.contains("etc/keyswap.toml, line ") && error.contains("directroy"),
+            "{error}"
+        );
+        let error = refused(&template(None).replace("id = \"THE-CLIENT-ID\"", ""));
+        assert!(error.contains("missing field `id`"), "{error}");
+        let error = refused(&template(None).replace("kind = \"auth0\"", "kind = \"okta\""));
+        assert!(error.contains("unknown variant `okta`"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_in_the_configuration_is_refused_and_not_repeated() {
+        let source = "management_secret = { env = \"KEYSWAP_MANAGEMENT_SECRET\" }";
+        assert!(template(None).contains(source));
+        for mistake in
+            ["\"hunter2\"", "{ value = \"hunter2\" }", "7", "{ file = 3, x = \"hunter2\" }"]
+        {
+            let text = template(None).replace(source, &format!("management_secret = {mistake}"));
+            let error = refused(&text);
+            assert!(!error.contains("hunter2"), "{error}");
+            assert!(error.contains("PATH") || error.contains("invalid type"), "{error}");
+        }
+        let error = refused(
+            &template(None).replace("[client]\n", "[client]\nauthentication = \"hunter2\"\n"),
+        );
+        assert!(error.contains("line"), "{error}");
+        let error = refused("instances = \"hunter2\"");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn an_application_is_declared_once_and_at_least_one_is() {
+        let declared = template(None);
+        let (head, application) = declared.split_at(declared.find("[[application]]").unwrap());
+        let application = &application[..application.find("[policy]").unwrap_or(application.len())];
+        assert!(refused(head).contains("no [[application]]"));
+        assert!(refused(&format!("{head}{application}{application}")).contains("twice"));
+    }
+}

@@ -1,0 +1,114 @@
+//! Exit codes: one meaning each, documented and tested, so that a script can act on them.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use keyswap_admin::{AuthorityError, AuthorityErrorKind, RotateError, RotateErrorKind};
+use keyswap_store::StoreError;
+
+/// What an exit code says. 0 is success.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(crate) enum Code {
+    /// It failed, and nothing was changed.
+    Failed = 1,
+    /// The command line or the configuration is wrong.
+    Usage = 2,
+    /// It waits for something; safe to run again.
+    Waiting = 3,
+    /// Credentials or permissions are missing.
+    Credentials = 4,
+    /// Whether the server took a change is not known; run `resume`.
+    OutcomeUnknown = 5,
+    /// A person has to look: the server or the store is not as it should be.
+    Person = 6,
+    /// It was interrupted; run `resume`.
+    Interrupted = 130,
+}
+
+/// Why a command ends without success: one paragraph for a person, and a code for a script.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: Code,
+    message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::new(Code::Failed, message)
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Code::Usage, message)
+    }
+
+    pub(crate) fn interrupted() -> Self {
+        Self::new(
+            Code::Interrupted,
+            "interrupted. A rotation that was under way is in the journal: go on with `keyswap resume`",
+        )
+    }
+
+    /// With this text behind the paragraph.
+    pub(crate) fn followed_by(mut self, text: &str) -> Self {
+        self.message.push_str(text);
+        self
+    }
+
+    /// Prints the paragraph, and gives the code.
+    pub(crate) fn report(self) -> ExitCode {
+        eprintln!("keyswap: {self}");
+        ExitCode::from(self.code as u8)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+fn code_of(error: &AuthorityError) -> Code {
+    match error.kind() {
+        AuthorityErrorKind::Credentials | AuthorityErrorKind::Permissions => Code::Credentials,
+        AuthorityErrorKind::Throttled => Code::Waiting,
+        AuthorityErrorKind::Configuration => Code::Usage,
+        _ => Code::Failed,
+    }
+}
+
+impl From<AuthorityError> for Failure {
+    fn from(error: AuthorityError) -> Self {
+        Self::new(code_of(&error), error.to_string())
+    }
+}
+
+impl From<RotateError> for Failure {
+    fn from(error: RotateError) -> Self {
+        let code = match error.kind() {
+            RotateErrorKind::Authority(error) => code_of(error),
+            RotateErrorKind::Waiting(_) | RotateErrorKind::Busy => Code::Waiting,
+            RotateErrorKind::OutcomeUnknown => Code::OutcomeUnknown,
+            RotateErrorKind::Stuck(_) | RotateErrorKind::LeaseLost => Code::Person,
+            _ => Code::Failed,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let code = if error.is_held() {
+            Code::Waiting
+        } else if error.is_lease_lost() {
+            Code::Person
+        } else {
+            Code::Failed
+        };
+        Self::new(code, error.to_string())
+    }
+}
