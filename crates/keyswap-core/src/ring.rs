@@ -136,7 +136,17 @@ impl SecretRing {
     /// A ring with a list that was published under `revision`, and a policy.
     #[must_use]
     pub fn with_policy(list: SecretList, revision: Revision, policy: FallbackPolicy) -> Self {
-        let now = Instant::now();
+        Self::starting(list, revision, policy, Instant::now())
+    }
+
+    /// As [`with_policy`](Self::with_policy), at a given time: for simulations.
+    #[must_use]
+    pub fn starting(
+        list: SecretList,
+        revision: Revision,
+        policy: FallbackPolicy,
+        now: Instant,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 state: ArcSwap::from_pointee(State::fresh(list, revision, now, None)),
@@ -177,12 +187,17 @@ impl SecretRing {
     /// Takes a list that a store published under `revision`. Returns whether the ring changed: a
     /// revision that is not newer than the one in use changes nothing.
     pub fn replace_at(&self, list: SecretList, revision: Revision) -> bool {
+        self.replace_at_time(list, revision, Instant::now())
+    }
+
+    /// As [`replace_at`](Self::replace_at), at a given time: for simulations.
+    pub fn replace_at_time(&self, list: SecretList, revision: Revision, now: Instant) -> bool {
         let _writer = self.writer();
         let current = self.shared.state.load();
         if revision <= current.revision {
             return false;
         }
-        self.store(State::fresh(list, revision, Instant::now(), Some(&current)));
+        self.store(State::fresh(list, revision, now, Some(&current)));
         true
     }
 

@@ -12,9 +12,7 @@ use common::*;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use keyswap_core::SecretRing;
-use keyswap_tower::{
-    Authenticated, ClientSecretBasic, ClientSecretPost, FallbackLayer, RequestBody,
-};
+use keyswap_tower::{Authenticated, ClientSecretBasic, FallbackLayer, RequestBody};
 use tower::limit::ConcurrencyLimit;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 

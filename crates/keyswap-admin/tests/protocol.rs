@@ -1,0 +1,519 @@
+//! The protocol against a simulated world: nodes that take up a change late, answers that are lost,
+//! requests that are applied after they were given up, and a rotator that is killed at any step.
+//!
+//! The instances are real rings with the real fallback decision; only time, the network and the server
+//! are simulated, so that a run comes out the same from its seed each time.
+
+use std::time::{Duration, Instant};
+
+use keyswap_admin::authority::{ChangeAnswer, Probe, ReadBack};
+use keyswap_admin::rotation::{
+    Effect, Ending, Event, Fleet, Record, Rotation, State, StuckReason, Timestamp, Which,
+};
+use keyswap_admin::{Application, AuthorityError, AuthorityErrorKind, RotationPolicy};
+use keyswap_core::{
+    Attempts, FallbackPolicy, Next, Revision, Secret, SecretId, SecretList, SecretRing, Verdict,
+};
+use keyswap_store::InstanceReport;
+use proptest::prelude::*;
+
+const WINDOW: u64 = 1_000;
+
+fn secret(id: &str) -> Secret {
+    Secret::new(id.parse().unwrap(), format!("value-of-{id}")).unwrap()
+}
+
+fn policy() -> RotationPolicy {
+    let mut policy = RotationPolicy::new([Application::new("app").instances(2)])
+        .propagation_window(Duration::from_millis(WINDOW))
+        .quiet_period(Duration::from_millis(WINDOW))
+        .poll_every(Duration::from_millis(100));
+    policy.probes = 4;
+    policy
+}
+
+/// What may go wrong in a run.
+#[derive(Clone, Copy, Debug)]
+struct Trouble {
+    crashes: u32,
+    lost_answers: u32,
+    read_back: bool,
+    foreign_change: bool,
+    instance_restarts: u32,
+}
+
+struct Instance {
+    ring: SecretRing,
+    report: InstanceReport,
+    slow: u64,
+    /// How often it used the old secret, and when last.
+    old_used: u64,
+    old_used_at: u64,
+}
+
+/// A change on its way to one node, which holds the one that was applied last of those that arrived.
+#[derive(Clone)]
+struct Arrival {
+    applied: u64,
+    arrives: u64,
+    id: SecretId,
+}
+
+struct World {
+    now: u64,
+    base: Instant,
+    dice: u64,
+    /// For each node: the changes that reach it.
+    nodes: Vec<Vec<Arrival>>,
+    published: (Revision, SecretList),
+    instances: Vec<Instance>,
+    trouble: Trouble,
+    started: u64,
+    requests: u64,
+}
+
+impl World {
+    fn new(seed: u64, trouble: Trouble) -> Self {
+        let list = SecretList::new([secret("old")]).unwrap();
+        let mut world = Self {
+            now: 1_000_000,
+            base: Instant::now(),
+            dice: seed,
+            nodes: vec![vec![Arrival { applied: 0, arrives: 0, id: "old".parse().unwrap() }]; 3],
+            published: (Revision::new(1), list),
+            instances: Vec::new(),
+            trouble,
+            started: 0,
+            requests: 0,
+        };
+        for _ in 0..2 {
+            world.start_instance();
+        }
+        world
+    }
+
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.dice >> 33) % sides
+    }
+
+    fn instant(&self) -> Instant {
+        self.base + Duration::from_millis(self.now)
+    }
+
+    fn start_instance(&mut self) {
+        self.started += 1;
+        let policy = FallbackPolicy::default().propagation_window(Duration::from_millis(WINDOW));
+        let (revision, list) = self.published.clone();
+        let ring = SecretRing::starting(list, revision, policy, self.instant());
+        let report = InstanceReport::new("app", format!("i{}", self.started)).next(ring.usage());
+        let slow = 50 + self.roll(400);
+        let now = self.now;
+        self.instances.push(Instance { ring, report, slow, old_used: 0, old_used_at: now });
+    }
+
+    fn holds(&self, node: usize) -> &SecretId {
+        let arrived = self.nodes[node].iter().filter(|change| change.arrives <= self.now);
+        arrived.max_by_key(|change| change.applied).map(|change| &change.id).unwrap()
+    }
+
+    /// What the management plane knows, which is before the nodes do.
+    fn target(&self) -> &SecretId {
+        let applied = self.nodes[0].iter().filter(|change| change.applied <= self.now);
+        applied.max_by_key(|change| change.applied).map(|change| &change.id).unwrap()
+    }
+
+    fn change(&mut self, id: &str, applied: u64) {
+        for node in 0..self.nodes.len() {
+            let arrives = applied + self.roll(WINDOW * 9 / 10);
+            self.nodes[node].push(Arrival { applied, arrives, id: id.parse().unwrap() });
+        }
+    }
+
+    fn accepts(&mut self, id: &SecretId) -> bool {
+        let node = self.roll(3) as usize;
+        self.holds(node) == id
+    }
+
+    /// Time passes, and the instances do what they do.
+    fn pass(&mut self, milliseconds: u64) {
+        let end = self.now + milliseconds.max(1);
+        while self.now < end {
+            self.now = (self.now + 50).min(end);
+            for index in 0..self.instances.len() {
+                self.live(index);
+            }
+            if self.trouble.instance_restarts > 0 && self.roll(200) == 0 {
+                self.trouble.instance_restarts -= 1;
+                self.instances.remove(0);
+                self.start_instance();
+            }
+            self.check();
+        }
+    }
+
+    fn live(&mut self, index: usize) {
+        let slow = self.instances[index].slow;
+        if self.roll(slow) < 50 {
+            let (revision, list) = self.published.clone();
+            let now = self.instant();
+            self.instances[index].ring.replace_at_time(list, revision, now);
+        }
+        let ring = self.instances[index].ring.clone();
+        self.sign_in(&ring);
+        let old_used = ring.usage().of(&"old".parse().unwrap()).map_or(0, |usage| usage.used());
+        if old_used != self.instances[index].old_used {
+            self.instances[index].old_used = old_used;
+            self.instances[index].old_used_at = self.now;
+        }
+        if self.roll(4) == 0 {
+            let instance = &mut self.instances[index];
+            instance.report = instance.report.next(instance.ring.usage());
+        }
+    }
+
+    fn sign_in(&mut self, ring: &SecretRing) {
+        self.requests += 1;
+        let mut now = self.instant();
+        let (mut attempts, mut secret) = Attempts::begin_seeded(ring, now, self.requests);
+        loop {
+            let accepted = self.accepts(secret.id());
+            let verdict = if accepted { Verdict::Accepted } else { Verdict::Refused };
+            secret = match attempts.conclude(verdict, now) {
+                Next::Send(secret) => secret,
+                Next::WaitThenSend(delay, secret) => {
+                    now += delay;
+                    secret
+                }
+                _ => {
+                    assert!(
+                        accepted || self.foreign(),
+                        "a request failed at {}: {ring:?}",
+                        self.now
+                    );
+                    return;
+                }
+            };
+        }
+    }
+
+    fn foreign(&self) -> bool {
+        self.nodes.iter().flatten().any(|change| change.id.as_str() == "foreign")
+    }
+
+    /// I1: each instance holds what each node accepts, now.
+    fn check(&self) {
+        for instance in &self.instances {
+            let list = instance.ring.snapshot().list();
+            for node in 0..self.nodes.len() {
+                let holds = self.holds(node);
+                assert!(
+                    holds.as_str() == "foreign" || list.find(holds).is_some(),
+                    "I1 at {}: node {node} accepts {holds}, an instance holds {list:?}",
+                    self.now
+                );
+            }
+        }
+    }
+
+    /// What must hold when the journal says so.
+    fn check_entered(&self, state: State) {
+        match state {
+            State::Confirmed => {
+                for node in 0..self.nodes.len() {
+                    assert_eq!(
+                        self.holds(node).as_str(),
+                        "new",
+                        "confirmed, and node {node} is late"
+                    );
+                }
+            }
+            // I3: the old secret was used by nobody for the quiet period.
+            State::Drained => {
+                for instance in &self.instances {
+                    let quiet = self.now - instance.old_used_at;
+                    assert!(quiet >= WINDOW, "drained, and an instance used it {quiet} ms ago");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn send(&mut self) -> ChangeAnswer {
+        let now = self.now;
+        let lost = || ChangeAnswer::Unknown("the answer was lost".into());
+        if self.trouble.lost_answers > 0 {
+            match self.roll(7) {
+                0 => {
+                    self.trouble.lost_answers -= 1;
+                    self.change("new", now);
+                    return lost();
+                }
+                1 => {
+                    self.trouble.lost_answers -= 1;
+                    return lost();
+                }
+                2 => {
+                    self.trouble.lost_answers -= 1;
+                    let late = now + self.roll(3 * WINDOW);
+                    self.change("new", late);
+                    return lost();
+                }
+                3 => {
+                    self.trouble.lost_answers -= 1;
+                    return ChangeAnswer::RetryAfter(Duration::from_millis(300));
+                }
+                _ => {}
+            }
+        }
+        self.change("new", now);
+        ChangeAnswer::Applied
+    }
+
+    fn perform(&mut self, effect: Effect, record: &Record) -> Result<Event, Ending> {
+        let latency = 1 + self.roll(40);
+        self.pass(latency);
+        Ok(match effect {
+            Effect::Write => Event::Written,
+            Effect::Publish { list, replaces, .. } => {
+                if self.published.0 == replaces {
+                    self.published = (replaces.next(), list);
+                    Event::Published(self.published.0)
+                } else if self.published.1 == list {
+                    Event::Published(self.published.0)
+                } else {
+                    Event::ForeignList
+                }
+            }
+            Effect::Observe => Event::Fleet(Fleet {
+                live: self.instances.iter().map(|instance| instance.report.clone()).collect(),
+                unreadable: Vec::new(),
+            }),
+            Effect::Send => {
+                if self.trouble.foreign_change && self.roll(2) == 0 {
+                    self.trouble.foreign_change = false;
+                    self.change("foreign", self.now);
+                }
+                Event::Answered(self.send())
+            }
+            Effect::ReadBack if !self.trouble.read_back => {
+                Event::ReadBack(ReadBack::Unavailable("it cannot".into()))
+            }
+            Effect::ReadBack => {
+                let id = self.target().clone();
+                let known = record.known().iter().any(|secret| *secret.id() == id);
+                Event::ReadBack(if known { ReadBack::Holds(id) } else { ReadBack::Other })
+            }
+            Effect::Probe(which) => {
+                let id = match which {
+                    Which::Old => record.old.id(),
+                    Which::New => record.new.id(),
+                };
+                let accepted = self.accepts(id);
+                Event::Probed(which, if accepted { Probe::Accepted } else { Probe::Refused })
+            }
+            Effect::Wait(time, _) | Effect::BackOff(time) => {
+                self.pass(time.as_millis() as u64);
+                Event::Waited
+            }
+            Effect::Stop(ending) => return Err(ending),
+            other => panic!("unknown effect {other:?}"),
+        })
+    }
+
+    /// Runs a rotation until it stops, killing and resuming it on the way.
+    fn rotate(&mut self) -> (Ending, Record) {
+        let record = Record::begin(
+            "client",
+            policy(),
+            secret("old"),
+            secret("new"),
+            self.published.0,
+            Timestamp::from_milliseconds(self.now),
+        );
+        let mut journal = record.to_json();
+        let mut rotation = Rotation::new(record);
+        let mut event = Event::TakenUp;
+        for _ in 0..20_000 {
+            let effect = rotation.step(event, Timestamp::from_milliseconds(self.now));
+            if self.crash() {
+                // Killed before the journal was written.
+                rotation = Rotation::new(Record::parse(&journal).unwrap());
+                event = Event::TakenUp;
+                continue;
+            }
+            if Record::parse(&journal).unwrap().state != rotation.record().state {
+                self.check_entered(rotation.record().state);
+            }
+            journal = rotation.record().to_json();
+            let happened = match self.perform(effect, rotation.record()) {
+                Ok(happened) => happened,
+                Err(Ending::Unknown(_) | Ending::Throttled) => Event::TakenUp,
+                Err(ending) => return (ending, rotation.record().clone()),
+            };
+            event = happened;
+            if self.crash() {
+                // Killed after the act, before anything about it was written.
+                rotation = Rotation::new(Record::parse(&journal).unwrap());
+                event = Event::TakenUp;
+            }
+        }
+        panic!("the rotation does not end: {:?}", rotation.record());
+    }
+
+    fn crash(&mut self) -> bool {
+        let crash = self.trouble.crashes > 0 && self.roll(25) == 0;
+        self.trouble.crashes -= u32::from(crash);
+        crash
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn a_rotation_ends_with_the_new_secret_everywhere_and_no_failed_request(
+        seed in any::<u64>(),
+        crashes in 0u32..8,
+        lost_answers in 0u32..5,
+        instance_restarts in 0u32..3,
+        read_back in any::<bool>(),
+    ) {
+        let trouble =
+            Trouble { crashes, lost_answers, read_back, instance_restarts, foreign_change: false };
+        let mut world = World::new(seed, trouble);
+        let (ending, record) = world.rotate();
+        prop_assert!(matches!(ending, Ending::Done), "{ending:?}");
+        prop_assert_eq!(record.state, State::Done);
+        for node in 0..3 {
+            prop_assert_eq!(world.holds(node).as_str(), "new");
+        }
+        let alone = SecretList::new([secret("new")]).unwrap();
+        prop_assert_eq!(&world.published.1, &alone);
+        for instance in &world.instances {
+            prop_assert_eq!(instance.ring.snapshot().list(), alone.clone());
+        }
+    }
+
+    #[test]
+    fn a_foreign_change_stops_the_rotation_with_both_secrets_kept(
+        seed in any::<u64>(),
+        crashes in 0u32..4,
+        read_back in any::<bool>(),
+    ) {
+        let trouble = Trouble {
+            crashes, lost_answers: 0, read_back, instance_restarts: 0, foreign_change: true,
+        };
+        let mut world = World::new(seed, trouble);
+        let (ending, record) = world.rotate();
+        if world.foreign() && world.holds(0).as_str() == "foreign" {
+            prop_assert!(matches!(ending, Ending::Stuck(StuckReason::ForeignSecret)), "{ending:?}");
+            prop_assert!(record.known().len() == 2);
+        } else {
+            prop_assert!(matches!(ending, Ending::Done), "{ending:?}");
+        }
+    }
+}
+
+fn step_to(rotation: &mut Rotation, events: impl IntoIterator<Item = Event>) -> Effect {
+    let mut effect = Effect::Write;
+    for (second, event) in (100u64..).zip(events) {
+        effect = rotation.step(event, Timestamp::from_milliseconds(second * 1_000));
+    }
+    effect
+}
+
+fn begun() -> Rotation {
+    let now = Timestamp::from_milliseconds(0);
+    Rotation::new(Record::begin(
+        "client",
+        policy(),
+        secret("old"),
+        secret("new"),
+        Revision::new(1),
+        now,
+    ))
+}
+
+fn ready_fleet(revision: u64) -> Event {
+    let report = |name: &str| {
+        let list = SecretList::new([secret("old"), secret("new")]).unwrap();
+        let ring =
+            SecretRing::with_policy(list, Revision::new(revision), FallbackPolicy::default());
+        InstanceReport::new("app", name).next(ring.usage())
+    };
+    Event::Fleet(Fleet { live: vec![report("one"), report("two")], unreadable: Vec::new() })
+}
+
+#[test]
+fn the_intent_is_in_the_journal_before_the_change_is_sent() {
+    let mut rotation = begun();
+    let events =
+        [Event::TakenUp, Event::Published(Revision::new(2)), Event::Written, ready_fleet(2)];
+    assert!(matches!(step_to(&mut rotation, events), Effect::Write));
+    assert_eq!(rotation.record().state, State::Adopted);
+    let effect = step_to(&mut rotation, [Event::Written]);
+    assert!(matches!(effect, Effect::Send));
+    assert_eq!(rotation.record().state, State::CuttingOver);
+    assert_eq!(rotation.record().change.sends, 1);
+}
+
+#[test]
+fn a_process_that_takes_up_a_change_asks_before_it_sends_anything() {
+    let mut rotation = begun();
+    let to_send = [
+        Event::TakenUp,
+        Event::Published(Revision::new(2)),
+        Event::Written,
+        ready_fleet(2),
+        Event::Written,
+    ];
+    assert!(matches!(step_to(&mut rotation, to_send), Effect::Send));
+    let mut resumed = Rotation::new(Record::parse(&rotation.record().to_json()).unwrap());
+    assert!(matches!(step_to(&mut resumed, [Event::TakenUp]), Effect::ReadBack));
+    assert!(resumed.record().change.unresolved);
+    // A refusal of a later send says nothing of the one that has no answer.
+    let refused = AuthorityError::new(AuthorityErrorKind::Refused, "no");
+    let effect = step_to(&mut resumed, [Event::Answered(ChangeAnswer::Refused(refused))]);
+    assert!(matches!(effect, Effect::ReadBack), "{effect:?}");
+}
+
+#[test]
+fn a_definite_refusal_leaves_the_old_secret_in_force_and_can_be_resumed() {
+    let mut rotation = begun();
+    let refused = AuthorityError::new(AuthorityErrorKind::Permissions, "a scope is missing");
+    let events = [
+        Event::TakenUp,
+        Event::Published(Revision::new(2)),
+        Event::Written,
+        ready_fleet(2),
+        Event::Written,
+        Event::Answered(ChangeAnswer::Refused(refused)),
+    ];
+    assert!(matches!(step_to(&mut rotation, events), Effect::Stop(Ending::Refused(_))));
+    assert_eq!(rotation.record().state, State::Adopted);
+    assert!(!rotation.record().change.unresolved);
+    assert!(matches!(step_to(&mut rotation, [Event::TakenUp]), Effect::Send));
+}
+
+#[test]
+fn a_server_that_asks_to_wait_is_asked_again_with_the_same_secret_and_not_for_ever() {
+    let mut rotation = begun();
+    let to_send = [
+        Event::TakenUp,
+        Event::Published(Revision::new(2)),
+        Event::Written,
+        ready_fleet(2),
+        Event::Written,
+    ];
+    assert!(matches!(step_to(&mut rotation, to_send), Effect::Send));
+    let new = rotation.record().new.clone();
+    let throttled = || Event::Answered(ChangeAnswer::RetryAfter(Duration::from_secs(3)));
+    for _ in 0..9 {
+        let effect = step_to(&mut rotation, [throttled()]);
+        assert!(matches!(effect, Effect::BackOff(time) if time == Duration::from_secs(3)));
+        assert!(matches!(step_to(&mut rotation, [Event::Waited]), Effect::Send));
+        assert_eq!(rotation.record().new.id(), new.id());
+    }
+    assert!(matches!(step_to(&mut rotation, [throttled()]), Effect::Stop(Ending::Throttled)));
+}
