@@ -1,0 +1,168 @@
+// A genuine OAuth 2.0 authorization server (the npm package `oidc-provider`) on 127.0.0.1.
+//
+// Prints one JSON line once it serves: {"event":"ready","issuer":...,"token_endpoint":...}. SIGTERM ends it.
+// Two routes below /_control/ are not the provider's: they let a test change secrets at a chosen moment, and tell
+// what the wire hides (a wrong secret and an unknown client look the same there).
+import http from 'node:http';
+import { parseArgs } from 'node:util';
+import { Provider } from 'oidc-provider';
+
+const USAGE = `usage: node server.mjs [--port N] [--client ID:SECRET[:METHOD]]...
+  --port N    default 0: the kernel picks one; the address is always 127.0.0.1
+  --client    a client that exists from the start; METHOD is client_secret_basic (default) or client_secret_post
+control:
+  POST /_control/secrets  {"client_id":ID,"secrets":[A,B...]}: A is registered, and the others work as well; 204
+  GET  /_control/counts   how often each outcome was seen, by its reason`;
+
+// The package is written for Node 22; URL.parse is the one thing it uses that Node 20 lacks.
+URL.parse ??= (text, base) => {
+  try {
+    return new URL(text, base);
+  } catch {
+    return null;
+  }
+};
+
+const { values: opt } = parseArgs({
+  options: {
+    port: { type: 'string', default: '0' },
+    client: { type: 'string', multiple: true, default: [] },
+    help: { type: 'boolean', default: false },
+  },
+});
+if (opt.help) {
+  console.log(USAGE);
+  process.exit(0);
+}
+if (opt.client.some((preset) => !preset.split(':')[1])) {
+  console.error(USAGE);
+  process.exit(2);
+}
+
+// The package's own adapter is one LRU of 1000 entries for everything: a load test would push the clients out of it.
+// This one keeps what has no end, and drops what has one.
+const stores = new Map();
+class MemoryAdapter {
+  constructor(name) {
+    this.kept = stores.get(name) ?? new Map();
+    stores.set(name, this.kept);
+  }
+
+  async upsert(id, payload, expiresIn) {
+    const until = expiresIn === undefined ? Infinity : Date.now() + expiresIn * 1000;
+    this.kept.delete(id);
+    this.kept.set(id, { payload, until });
+    for (const [key, entry] of this.kept) {
+      if (entry.until > Date.now()) break;
+      this.kept.delete(key);
+    }
+  }
+
+  async find(id) {
+    const entry = this.kept.get(id);
+    return entry && entry.until > Date.now() ? entry.payload : undefined;
+  }
+
+  async findByUid() { return undefined; }
+
+  async findByUserCode() { return undefined; }
+
+  async consume() {}
+
+  async destroy(id) { this.kept.delete(id); }
+
+  async revokeByGrantId() {}
+}
+
+const server = http.createServer();
+await new Promise((resolve, reject) => {
+  server.once('error', reject);
+  server.listen(Number(opt.port), '127.0.0.1', resolve);
+});
+const issuer = `http://127.0.0.1:${server.address().port}`;
+
+const provider = new Provider(issuer, {
+  adapter: MemoryAdapter,
+  scopes: ['read', 'write'],
+  clientAuthMethods: ['client_secret_basic', 'client_secret_post'],
+  clientDefaults: {
+    grant_types: ['client_credentials'],
+    response_types: [],
+    redirect_uris: [],
+    token_endpoint_auth_method: 'client_secret_basic',
+  },
+  responseTypes: ['code'],
+  ttl: { ClientCredentials: 300 },
+  features: {
+    devInteractions: { enabled: false },
+    clientCredentials: { enabled: true },
+  },
+});
+
+// client_id -> secrets beside the registered one that authenticate too.
+const alsoAccepted = new Map();
+const stock = provider.Client.prototype.compareClientSecret;
+provider.Client.prototype.compareClientSecret = async function compare(actual) {
+  return (await stock.call(this, actual)) || (alsoAccepted.get(this.clientId) ?? []).includes(actual);
+};
+
+const counts = {};
+function count(key) { counts[key] = (counts[key] ?? 0) + 1; }
+provider.on('grant.success', () => count('success'));
+provider.on('grant.error', (ctx, error) => {
+  count(`${error.message}: ${error.error_detail ?? error.error_description}`);
+});
+provider.on('server_error', (ctx, error) => {
+  count(`server_error: ${error.message}`);
+  console.error(error);
+});
+
+provider.use(async (ctx, next) => {
+  if (ctx.path === '/_control/counts' && ctx.method === 'GET') {
+    ctx.body = counts;
+    return;
+  }
+  if (ctx.path === '/_control/secrets' && ctx.method === 'POST') {
+    const parts = [];
+    for await (const part of ctx.req) parts.push(part);
+    let id;
+    let secrets;
+    try {
+      ({ client_id: id, secrets } = JSON.parse(Buffer.concat(parts).toString()));
+    } catch {
+      ctx.status = 400;
+      return;
+    }
+    const metadata = await provider.Client.adapter.find(id);
+    if (!metadata || !secrets?.length) {
+      ctx.status = 404;
+      return;
+    }
+    await provider.Client.adapter.upsert(id, { ...metadata, client_secret: secrets[0] });
+    alsoAccepted.set(id, secrets.slice(1));
+    ctx.status = 204;
+    return;
+  }
+  await next();
+});
+
+for (const preset of opt.client) {
+  const [id, secret, method = 'client_secret_basic'] = preset.split(':');
+  const client = new provider.Client({
+    client_id: id,
+    client_secret: secret,
+    client_secret_expires_at: 0,
+    token_endpoint_auth_method: method,
+  });
+  await provider.Client.adapter.upsert(id, client.metadata());
+}
+
+server.on('request', provider.callback());
+console.log(JSON.stringify({ event: 'ready', issuer, token_endpoint: `${issuer}/token` }));
+
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.on(signal, () => {
+    server.closeAllConnections();
+    server.close(() => process.exit(0));
+  });
+}

@@ -1,0 +1,100 @@
+//! The `auth0` SDK for Node, walked through a client's life by `clients/auth0-sdk/oracle.mjs`.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::installed;
+
+/// What the SDK said, step by step.
+#[derive(Debug)]
+pub struct Auth0Sdk {
+    lines: Vec<Value>,
+}
+
+impl Auth0Sdk {
+    /// Lets the SDK read, update and rotate `client` at `base`, as a management client, and sign in as `client`.
+    ///
+    /// `more` are further arguments of the program.
+    ///
+    /// # Panics
+    ///
+    /// When the program does not end well; errors that the SDK reports are answers, and no reason.
+    pub async fn walk(base: &str, management: (&str, &str), client: &str, more: &[&str]) -> Self {
+        let program = installed("KEYSWAP_AUTH0_SDK").join("oracle.mjs");
+        let (id, secret) = management;
+        let output = Command::new("node")
+            .arg(program)
+            .args(["--base", base, "--id", id, "--secret", secret, "--client", client, "--trace"])
+            .args(more)
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .expect("node can be started");
+        assert!(output.status.success(), "the SDK's program ended with {}", output.status);
+        let text = String::from_utf8(output.stdout).expect("JSON is UTF-8");
+        let parse = |line| serde_json::from_str(line).expect("one JSON value a line");
+        Self { lines: text.lines().map(parse).collect() }
+    }
+
+    /// The names of the steps, in order.
+    #[must_use]
+    pub fn steps(&self) -> Vec<&str> {
+        self.lines.iter().filter_map(|line| line["step"].as_str()).collect()
+    }
+
+    /// What the SDK returned at each step of this name.
+    ///
+    /// # Panics
+    ///
+    /// When it returned an error at one of them, or when there is no such step.
+    #[must_use]
+    #[track_caller]
+    pub fn returned(&self, step: &str) -> Vec<&Value> {
+        let mut returned = Vec::new();
+        for line in self.lines.iter().filter(|line| line["step"] == step) {
+            assert!(!line["ok"].is_null(), "an error in place of an answer: {line}");
+            returned.push(&line["ok"]);
+        }
+        assert!(!returned.is_empty(), "no step `{step}` in {:?}", self.steps());
+        returned
+    }
+
+    /// The whole line of each step of this name, which has to be an error.
+    ///
+    /// # Panics
+    ///
+    /// When the SDK returned something at one of them, or when there is no such step.
+    #[must_use]
+    #[track_caller]
+    pub fn failed(&self, step: &str) -> Vec<&Value> {
+        let failed: Vec<_> = self.lines.iter().filter(|line| line["step"] == step).collect();
+        assert!(!failed.is_empty(), "no step `{step}` in {:?}", self.steps());
+        for line in &failed {
+            assert!(!line["error"].is_null(), "an answer in place of an error: {line}");
+        }
+        failed
+    }
+
+    /// The requests that the SDK sent: method and path, with the status of the answer.
+    #[must_use]
+    pub fn requests(&self) -> Vec<(&str, u64)> {
+        let status = |line: &Value| line["status"].as_u64().unwrap_or(0);
+        self.traced().map(|(sent, line)| (sent, status(line))).collect()
+    }
+
+    /// When each of the requests with this method and path was answered, on the clock of the SDK's process.
+    #[must_use]
+    pub fn times(&self, request: &str) -> Vec<Duration> {
+        let at = |line: &Value| Duration::from_millis(line["ms"].as_u64().unwrap_or(0));
+        self.traced().filter(|(sent, _)| *sent == request).map(|(_, line)| at(line)).collect()
+    }
+
+    fn traced(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.lines.iter().filter_map(|line| Some((line["trace"].as_str()?, line)))
+    }
+}

@@ -1,0 +1,138 @@
+//! Ory Hydra: a genuine authorization server that holds one secret a client.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::process::PATIENCE;
+use crate::{Process, installed};
+
+/// A running Hydra with an empty database of its own.
+#[derive(Debug)]
+pub struct Hydra {
+    process: Process,
+    port: u16,
+    http: reqwest::Client,
+    /// Removed after the process was killed: fields are dropped in their order.
+    state: TempDir,
+}
+
+impl Hydra {
+    /// Starts it. `rounds` is the cost of its password hash (25,000 at a Hydra that is not told otherwise): each sign-in
+    /// pays it.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    pub async fn start(rounds: u32) -> Self {
+        let mut log = String::new();
+        // Between finding a free port and the server's own bind, another program may take it.
+        for _ in 0..5 {
+            match Self::start_at(free_pair(), rounds).await {
+                Ok(hydra) => return hydra,
+                Err(said) => log = said,
+            }
+        }
+        panic!("Hydra ended five times before it served; its last words:\n{log}");
+    }
+
+    async fn start_at(port: u16, rounds: u32) -> Result<Self, String> {
+        let state = tempfile::tempdir().expect("a temporary directory");
+        let mut command = Command::new(installed("KEYSWAP_HYDRA"));
+        command
+            .arg("serve")
+            .env("HYDRA_PORT", port.to_string())
+            .env("HYDRA_ITERATIONS", rounds.to_string())
+            .env("HYDRA_STATE", state.path());
+        let process = Process::start("Hydra", &mut command);
+        let mut hydra = Self { process, port, http: reqwest::Client::new(), state };
+        let ready = format!("http://127.0.0.1:{}/health/ready", port + 1);
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            if hydra.process.has_ended() {
+                let log = std::fs::read_to_string(hydra.state.path().join("log"));
+                return Err(log.unwrap_or_else(|error| error.to_string()));
+            }
+            // A refused connection is the usual answer until it serves.
+            if let Ok(answer) = hydra.http.get(&ready).send().await
+                && answer.status() == 200
+            {
+                return Ok(hydra);
+            }
+            assert!(Instant::now() < patience, "Hydra did not serve in {PATIENCE:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The token endpoint.
+    #[must_use]
+    pub fn token_endpoint(&self) -> String {
+        format!("{}/oauth2/token", self.public())
+    }
+
+    /// The root of the public API, without a slash at the end.
+    #[must_use]
+    pub fn public(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The root of the administration API, without a slash at the end.
+    #[must_use]
+    pub fn admin(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port + 1)
+    }
+
+    /// Registers a client with more than a client credentials grant, so that a careless change has something to lose.
+    ///
+    /// # Panics
+    ///
+    /// When the server does not do it.
+    pub async fn register(&self, client_id: &str, secret: &str, method: &str) {
+        let client = json!({
+            "client_id": client_id,
+            "client_name": "A client of the tests",
+            "client_secret": secret,
+            "grant_types": ["client_credentials", "authorization_code", "refresh_token"],
+            "response_types": ["code"],
+            "redirect_uris": ["http://127.0.0.1/callback"],
+            "scope": "read write",
+            "token_endpoint_auth_method": method,
+        });
+        let address = format!("{}/admin/clients", self.admin());
+        let answer = self.http.post(address).json(&client).send().await.expect("Hydra answers");
+        assert_eq!(answer.status(), 201, "client {client_id} not registered");
+    }
+
+    /// The client as the administration API shows it, which is without its secret; and without the time of its last
+    /// update.
+    ///
+    /// # Panics
+    ///
+    /// When the server does not show it.
+    pub async fn client(&self, client_id: &str) -> Value {
+        let address = format!("{}/admin/clients/{client_id}", self.admin());
+        let answer = self.http.get(address).send().await.expect("Hydra answers");
+        assert_eq!(answer.status(), 200, "client {client_id} not shown");
+        let mut client: Value = answer.json().await.expect("a client is JSON");
+        let shown = client.as_object_mut().expect("a client is an object");
+        shown.remove("updated_at");
+        client
+    }
+}
+
+/// A free port whose successor is free as well: Hydra serves its administration API there.
+fn free_pair() -> u16 {
+    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    loop {
+        let first = bind(0).expect("a free port");
+        let port = first.local_addr().expect("a bound socket has an address").port();
+        if let Some(next) = port.checked_add(1)
+            && bind(next).is_ok()
+        {
+            return port;
+        }
+    }
+}

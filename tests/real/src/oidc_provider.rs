@@ -1,0 +1,76 @@
+//! The npm package `oidc-provider`: a genuine OAuth 2.0 authorization server.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::{Process, installed};
+
+/// A running `oidc-provider`.
+#[derive(Debug)]
+pub struct OidcProvider {
+    process: Process,
+    issuer: String,
+    token_endpoint: String,
+    http: reqwest::Client,
+}
+
+impl OidcProvider {
+    /// Starts it with clients of the form `ID:SECRET:METHOD`.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    pub async fn start(clients: &[&str]) -> Self {
+        let directory = installed("KEYSWAP_OIDC_PROVIDER");
+        let mut command = Command::new("node");
+        command.arg(directory.join("server.mjs"));
+        for client in clients {
+            command.args(["--client", client]);
+        }
+        let mut process = Process::start("oidc-provider", &mut command);
+        let ready = process
+            .line(|line| {
+                let line: Value = serde_json::from_str(line).ok()?;
+                (line["event"] == "ready").then_some(line)
+            })
+            .await;
+        let text = |name: &str| ready[name].as_str().expect("it names its endpoints").to_owned();
+        Self {
+            process,
+            issuer: text("issuer"),
+            token_endpoint: text("token_endpoint"),
+            http: reqwest::Client::new(),
+        }
+    }
+
+    /// The token endpoint.
+    #[must_use]
+    pub fn token_endpoint(&self) -> &str {
+        &self.token_endpoint
+    }
+
+    /// From the next request on, the client's secret is the first of `secrets`; the others work as well.
+    ///
+    /// # Panics
+    ///
+    /// When the server does not do it.
+    pub async fn set_secrets(&self, client_id: &str, secrets: &[&str]) {
+        let address = format!("{}/_control/secrets", self.issuer);
+        let body = json!({"client_id": client_id, "secrets": secrets});
+        let answer = self.http.post(address).json(&body).send().await.expect("it answers");
+        assert_eq!(answer.status(), 204, "secrets of {client_id} not set: {:?}", self.process);
+    }
+
+    /// How often each outcome was seen at the server, `success` or an error with its reason.
+    ///
+    /// # Panics
+    ///
+    /// When the server does not say it.
+    pub async fn counts(&self) -> BTreeMap<String, u64> {
+        let address = format!("{}/_control/counts", self.issuer);
+        let answer = self.http.get(address).send().await.expect("it answers");
+        answer.json().await.expect("counts are JSON")
+    }
+}
