@@ -1,0 +1,440 @@
+//! Whole rotations with the real engine, store and HTTP, at an embedded server that misbehaves on
+//! demand, while a program signs in.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use keyswap_admin::authority::{Authority, Probe};
+use keyswap_admin::{
+    Application, Auth0, AuthorityErrorKind, Finished, Progress, RotateError, RotateErrorKind,
+    RotationPolicy, Rotator, State,
+};
+use keyswap_core::{FallbackPolicy, Secret, SecretList, SecretRing};
+use keyswap_reqwest::{FallbackMiddleware, client_builder};
+use keyswap_store::{FileStore, SecretStore, join};
+use keyswap_testkit::{AuthorizationServer, Client, Endpoint, Fault, Times};
+use keyswap_tower::{Authenticated, ClientSecretPost, Profile};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+const OLD: &str = "old-secret-of-billing-0123456789";
+const MANAGEMENT: &str = "secret-of-the-rotator-0123456789";
+const AUDIENCE: &str = "https://api.example/";
+const WINDOW: Duration = Duration::from_millis(300);
+
+struct World {
+    server: AuthorizationServer,
+    store: FileStore,
+    _directory: TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        Self::with(Client::management("rotator", MANAGEMENT), Client::new("billing", OLD)).await
+    }
+
+    async fn with(management: Client, client: Client) -> Self {
+        let server = AuthorizationServer::builder()
+            .nodes(3)
+            .propagation_window(WINDOW)
+            .client(client.grant(AUDIENCE))
+            .management_client(management)
+            .start()
+            .await
+            .unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let store = FileStore::create(directory.path().join("store"), "billing").unwrap();
+        let old = Secret::new("old".parse().unwrap(), OLD).unwrap();
+        store.import(&SecretList::new([old]).unwrap()).await.unwrap();
+        Self { server, store, _directory: directory }
+    }
+
+    fn authority(&self) -> Auth0 {
+        self.authority_with(MANAGEMENT)
+    }
+
+    fn authority_with(&self, management: &str) -> Auth0 {
+        let secret = Secret::new("management".parse().unwrap(), management).unwrap();
+        Auth0::builder(self.server.url().parse().unwrap(), "billing")
+            .management("rotator", SecretRing::new(SecretList::new([secret]).unwrap()))
+            .management_audience(self.server.management_audience())
+            .audience(AUDIENCE)
+            .propagation_window(WINDOW)
+            .build()
+            .unwrap()
+    }
+
+    fn rotator(&self) -> Rotator<Auth0, FileStore> {
+        Rotator::new(self.authority(), self.store.clone()).patience(Duration::from_secs(30))
+    }
+
+    async fn program(&self) -> Program {
+        Program::start(self).await
+    }
+
+    /// The rotation is over, and everybody agrees on it.
+    async fn assert_rotated(&self, finished: &Finished) {
+        let document = self.store.published().await.unwrap().unwrap();
+        assert_eq!(document.list.len(), 1);
+        let new = document.list.preferred();
+        assert_eq!(new.id(), &finished.new);
+        assert!(self.server.accepts("billing", new.expose()));
+        assert!(!self.server.accepts_anywhere("billing", OLD));
+        assert_eq!(self.server.accepted_secrets("billing"), 1);
+        assert!(self.store.history().await.unwrap().len() >= State::PATH.len());
+    }
+}
+
+fn policy() -> RotationPolicy {
+    let mut policy = RotationPolicy::new([Application::new("billing-app")])
+        .quiet_period(WINDOW)
+        .poll_every(Duration::from_millis(30));
+    // A change that had no answer would hold the next rotation back for ten minutes.
+    policy.in_flight_bound = Duration::from_millis(600);
+    policy
+}
+
+/// A program that signs in without a pause.
+struct Program {
+    failed: Arc<AtomicU64>,
+    requests: Arc<AtomicU64>,
+    end: Arc<AtomicBool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Program {
+    async fn start(world: &World) -> Self {
+        let policy = FallbackPolicy::default().propagation_window(WINDOW);
+        let (ring, member) = join(world.store.clone(), "billing-app", policy).await.unwrap();
+        let fallback =
+            FallbackMiddleware::new(ring, ClientSecretPost::new("billing")).profile(Profile::Auth0);
+        let client = reqwest_middleware::ClientBuilder::new(client_builder().build().unwrap())
+            .with(fallback)
+            .build();
+        let (failed, requests, end) = (
+            Arc::<AtomicU64>::default(),
+            Arc::<AtomicU64>::default(),
+            Arc::<AtomicBool>::default(),
+        );
+        let load = {
+            let (failed, requests, end) = (failed.clone(), requests.clone(), end.clone());
+            let endpoint = world.server.token_endpoint();
+            tokio::spawn(async move {
+                while !end.load(Ordering::Relaxed) {
+                    let body = format!("grant_type=client_credentials&audience={AUDIENCE}");
+                    let answer = client
+                        .post(&endpoint)
+                        .header("content-type", "application/x-www-form-urlencoded")
+                        .body(body)
+                        .send()
+                        .await;
+                    requests.fetch_add(1, Ordering::Relaxed);
+                    let accepted = answer
+                        .is_ok_and(|answer| answer.extensions().get::<Authenticated>().is_some());
+                    failed.fetch_add(u64::from(!accepted), Ordering::Relaxed);
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            })
+        };
+        Self { failed, requests, end, tasks: vec![load, tokio::spawn(member)] }
+    }
+
+    async fn stop(mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        self.tasks.remove(0).await.unwrap();
+        self.tasks.remove(0).abort();
+        assert!(self.requests.load(Ordering::Relaxed) > 0);
+        let failed = self.failed.load(Ordering::Relaxed);
+        assert_eq!(failed, 0, "of {} requests", self.requests.load(Ordering::Relaxed));
+    }
+}
+
+/// A rotation with these faults ends well, and the program notices nothing.
+async fn survives(faults: impl IntoIterator<Item = (Fault, Times)>) -> (World, Finished) {
+    let world = World::new().await;
+    let program = world.program().await;
+    for (fault, times) in faults {
+        world.server.inject(fault, times);
+    }
+    let finished = world.rotator().run(policy()).await.unwrap();
+    program.stop().await;
+    world.assert_rotated(&finished).await;
+    (world, finished)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_passes_through_every_state_in_order() {
+    let (world, finished) = survives([]).await;
+    let states: Vec<_> = finished.states.iter().map(|(state, _)| *state).collect();
+    assert_eq!(states, State::PATH[..State::PATH.len() - 1]);
+    assert_eq!(world.server.counts().changes, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_lost_after_the_change_is_found_out_and_nothing_is_sent_twice() {
+    let (world, _) = survives([(Fault::AnswerLostAfterChange, Times::ONCE)]).await;
+    assert_eq!(world.server.counts().changes, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_lost_before_the_change_leads_to_the_same_secret_again() {
+    let (world, _) = survives([(Fault::AnswerLostBeforeChange, Times::ONCE)]).await;
+    assert_eq!(world.server.counts().changes, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_is_applied_after_its_answer_was_lost_does_no_harm() {
+    survives([(Fault::LateChange { after: Duration::from_millis(500) }, Times::ONCE)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_of_the_server_after_the_change_is_no_refusal() {
+    let (world, _) = survives([(Fault::ServerErrorAfterChange { status: 500 }, Times::ONCE)]).await;
+    assert_eq!(world.server.counts().changes, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rate_limit_is_waited_for_and_the_change_sent_once_more() {
+    let limited = Fault::RateLimited {
+        endpoint: Endpoint::UpdateClient,
+        retry_after: Some(Duration::from_secs(1)),
+        reset_after: None,
+    };
+    let (world, _) = survives([(limited, Times::ONCE)]).await;
+    assert_eq!(world.server.counts().changes, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_a_proxy_instead_of_an_answer_is_an_unknown_outcome_that_is_resolved() {
+    let page = Fault::Html { endpoint: Endpoint::UpdateClient, status: 200 };
+    survives([(page, Times::ONCE)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_management_token_that_ended_is_renewed_once() {
+    let world = World::new().await;
+    let program = world.program().await;
+    let server = world.server.clone();
+    let rotator = world.rotator().on_progress(move |progress| {
+        if let Progress::Entered { state: State::Adopted, .. } = progress {
+            server.revoke_tokens();
+        }
+    });
+    let finished = rotator.run(policy()).await.unwrap();
+    program.stop().await;
+    world.assert_rotated(&finished).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_rotations_follow_each_other_with_no_failed_request() {
+    let world = World::new().await;
+    let program = world.program().await;
+    for _ in 0..5 {
+        world.rotator().run(policy()).await.unwrap();
+    }
+    program.stop().await;
+    assert_eq!(world.server.counts().changes, 5);
+}
+
+/// Drops a rotation when it enters this state, as a crash would, and goes on with a new rotator.
+async fn dropped_at(state: State) {
+    let world = World::new().await;
+    let program = world.program().await;
+    let (reached, mut at) = tokio::sync::mpsc::unbounded_channel();
+    let rotator = world.rotator().on_progress(move |progress| {
+        if let Progress::Entered { state: entered, .. } = progress
+            && entered == state
+        {
+            let _ = reached.send(());
+        }
+    });
+    tokio::select! {
+        _ = rotator.run(policy()) => panic!("the rotation did not reach {state}"),
+        _ = at.recv() => {}
+    }
+    drop(rotator);
+    let finished = loop {
+        match world.rotator().resume(None).await {
+            Ok(finished) => break finished,
+            // The dropped one may be in the middle of a write, which keeps the lease until it is done.
+            Err(error) if matches!(error.kind(), RotateErrorKind::Busy) => {
+                tokio::task::yield_now().await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
+    program.stop().await;
+    world.assert_rotated(&finished).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_that_was_dropped_in_any_state_is_resumed_to_its_end() {
+    for state in &State::PATH[..State::PATH.len() - 1] {
+        dropped_at(*state).await;
+    }
+}
+
+async fn stopped(world: &World) -> RotateError {
+    let program = world.program().await;
+    let error =
+        world.rotator().patience(Duration::from_millis(500)).run(policy()).await.unwrap_err();
+    program.stop().await;
+    for secret in [OLD, MANAGEMENT] {
+        assert!(!format!("{error} {error:?}").contains(secret), "{error:?}");
+    }
+    error
+}
+
+fn authority_kind(error: &RotateError) -> AuthorityErrorKind {
+    match error.kind() {
+        RotateErrorKind::Authority(error) => error.kind(),
+        other => panic!("{other:?}: {error}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_scope_is_found_before_anything_is_changed() {
+    for scopes in [
+        vec!["read:clients"],
+        vec!["read:clients", "read:client_keys"],
+        vec!["read:clients", "update:clients"],
+    ] {
+        let management = Client::management("rotator", MANAGEMENT).scopes(scopes);
+        let world = World::with(management, Client::new("billing", OLD)).await;
+        let error = stopped(&world).await;
+        assert_eq!(authority_kind(&error), AuthorityErrorKind::Permissions);
+        assert!(error.to_string().contains("update:client_keys"), "{error}");
+        assert!(world.store.journal().await.unwrap().is_none(), "nothing was begun");
+        assert_eq!(world.server.counts().changes, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_management_secret_and_a_client_with_a_key_are_named() {
+    let world = World::new().await;
+    let _program = world.program().await;
+    let rotator = Rotator::new(world.authority_with("wrong-secret"), world.store.clone());
+    let error = rotator.run(policy()).await.unwrap_err();
+    assert_eq!(authority_kind(&error), AuthorityErrorKind::Credentials);
+    assert!(!error.to_string().contains("wrong-secret"));
+
+    let with_key = Client::new("billing", OLD)
+        .authentication(keyswap_testkit::ClientAuthentication::PrivateKeyJwt);
+    let world = World::with(Client::management("rotator", MANAGEMENT), with_key).await;
+    let error = world.rotator().run(policy()).await.unwrap_err();
+    assert_eq!(authority_kind(&error), AuthorityErrorKind::UnsupportedClient);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_holds_another_secret_than_the_programs_is_left_alone() {
+    let world = World::new().await;
+    world.server.set_secret("billing", "set-by-a-person");
+    world.server.until_settled("billing").await;
+    let error = world.rotator().run(policy()).await.unwrap_err();
+    assert_eq!(authority_kind(&error), AuthorityErrorKind::Refused);
+    assert!(error.to_string().contains("nothing was changed"), "{error}");
+    assert_eq!(world.server.counts().changes, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_waits_for_a_declared_application_and_names_it_and_opens_when_it_comes() {
+    let world = World::new().await;
+    let program = world.program().await;
+    let mut policy = policy();
+    policy.applications.push(Application::new("nightly").instances(2));
+    let rotator = world.rotator().patience(Duration::from_millis(300));
+    let error = rotator.run(policy).await.unwrap_err();
+    assert!(matches!(error.kind(), RotateErrorKind::Waiting(_)), "{error}");
+    assert!(error.to_string().contains("nightly: 0 of 2 expected instances"), "{error}");
+    assert_eq!(world.server.counts().changes, 0);
+    assert!(world.server.accepts("billing", OLD));
+
+    let again =
+        world.rotator().run(RotationPolicy::new([Application::new("x")])).await.unwrap_err();
+    assert!(matches!(again.kind(), RotateErrorKind::Unfinished), "{again}");
+
+    let applications = vec![Application::new("billing-app")];
+    let finished = world.rotator().resume(Some(applications)).await.unwrap();
+    program.stop().await;
+    world.assert_rotated(&finished).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_of_an_undeclared_application_keeps_the_gate_shut() {
+    let world = World::new().await;
+    let _program = world.program().await;
+    let fallback = FallbackPolicy::default();
+    let (_ring, member) = join(world.store.clone(), "forgotten", fallback).await.unwrap();
+    let member = tokio::spawn(member);
+    let rotator = world.rotator().patience(Duration::from_millis(300));
+    let error = rotator.run(policy()).await.unwrap_err();
+    member.abort();
+    assert!(error.to_string().contains("forgotten/"), "{error}");
+    assert!(error.to_string().contains("not declared"), "{error}");
+    assert_eq!(world.server.counts().changes, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_change_in_mid_rotation_stops_it_with_both_secrets_kept() {
+    let world = World::new().await;
+    let _program = world.program().await;
+    let server = world.server.clone();
+    let rotator = world.rotator().on_progress(move |progress| {
+        if let Progress::Entered { state: State::CutOver, .. } = progress {
+            server.set_secret("billing", "set-by-a-person");
+        }
+    });
+    let error = rotator.run(policy()).await.unwrap_err();
+    assert!(matches!(error.kind(), RotateErrorKind::Stuck(_)), "{error}");
+    assert!(!error.is_resumable());
+    assert_eq!(world.store.published().await.unwrap().unwrap().list.len(), 2);
+
+    // A person puts the new secret back, and the rotation goes on.
+    let list = world.store.published().await.unwrap().unwrap().list;
+    let new = list.iter().find(|secret| secret.expose() != OLD).unwrap();
+    world.server.set_secret("billing", new.expose());
+    world.server.until_settled("billing").await;
+    let finished = world.rotator().resume(None).await.unwrap();
+    world.assert_rotated(&finished).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_rotator_finds_the_lease_held() {
+    let world = World::new().await;
+    let lease = world.store.acquire("another one").await.unwrap();
+    let error = world.rotator().run(policy()).await.unwrap_err();
+    assert!(matches!(error.kind(), RotateErrorKind::Busy), "{error}");
+    assert!(error.to_string().contains("another one"), "{error}");
+    drop(lease);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_without_an_answer_holds_the_next_rotation_back_until_it_cannot_come_any_more() {
+    let world = World::new().await;
+    let program = world.program().await;
+    world.server.inject(Fault::AnswerLostAfterChange, Times::ONCE);
+    let mut policy = policy();
+    // Long enough that a whole rotation of this test is over sooner.
+    policy.in_flight_bound = Duration::from_secs(6);
+    world.rotator().run(policy.clone()).await.unwrap();
+    let error = world.rotator().run(policy.clone()).await.unwrap_err();
+    assert!(matches!(error.kind(), RotateErrorKind::Waiting(_)), "{error}");
+    assert!(error.to_string().contains("may still be on its way"), "{error}");
+    while let Err(error) = world.rotator().run(policy.clone()).await {
+        assert!(matches!(error.kind(), RotateErrorKind::Waiting(_)), "{error}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    program.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_probe_tells_the_secret_in_force_from_another_one() {
+    let world = World::new().await;
+    let secret = |value: &str| Secret::new("a".parse().unwrap(), value).unwrap();
+    let authority = world.authority();
+    assert_eq!(authority.probe(&secret(OLD)).await, Probe::Accepted);
+    assert_eq!(authority.probe(&secret("wrong")).await, Probe::Refused);
+    world.server.inject(Fault::ServerError { endpoint: Endpoint::Token, status: 503 }, Times::ONCE);
+    assert!(matches!(authority.probe(&secret(OLD)).await, Probe::Inconclusive(_)));
+}
