@@ -67,3 +67,8 @@ pub use keyswap_oauth as oauth;
 pub use keyswap_reqwest as reqwest;
 #[cfg(feature = "store")]
 pub use keyswap_store as store;
+
+/// The program in the README, compiled.
+#[cfg(all(doctest, feature = "reqwest", feature = "store"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
