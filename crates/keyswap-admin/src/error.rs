@@ -27,6 +27,8 @@ pub enum RotateErrorKind {
     /// Whether the server took the change is not known, or what came after it could not be written
     /// down; resume.
     OutcomeUnknown,
+    /// The journal is damaged, or of a version that this program does not know: a person has to look.
+    JournalUnreadable,
     /// A person has to look.
     Stuck(StuckReason),
     /// Another rotator has taken over; this one wrote nothing more.
@@ -69,10 +71,10 @@ impl RotateError {
         Self { kind, message: format!("{doing}: {error}{way_out}"), source: Some(Box::new(error)) }
     }
 
-    pub(crate) fn journal(error: JournalError) -> Self {
+    pub(crate) fn journal(place: &str, error: JournalError) -> Self {
         Self {
-            kind: RotateErrorKind::OutcomeUnknown,
-            message: error.to_string(),
+            kind: RotateErrorKind::JournalUnreadable,
+            message: format!("{place}: {error}"),
             source: Some(Box::new(error)),
         }
     }

@@ -38,7 +38,6 @@
 
 mod attempts;
 mod document;
-mod error;
 mod generate;
 mod list;
 mod policy;
@@ -49,11 +48,10 @@ mod verdict;
 
 pub use attempts::{Attempts, Next};
 pub use document::{DocumentError, SecretDocument};
-pub use error::{InvalidSecret, InvalidSecretId, InvalidSecretList};
 pub use generate::{GenerateError, Generator, InvalidGenerator};
-pub use list::SecretList;
+pub use list::{InvalidSecretList, SecretList};
 pub use policy::FallbackPolicy;
 pub use ring::{Changes, Revision, SecretRing, Snapshot};
-pub use secret::{Secret, SecretId};
+pub use secret::{InvalidSecret, InvalidSecretId, Secret, SecretId};
 pub use usage::{SecretUsage, UsageReport};
 pub use verdict::Verdict;

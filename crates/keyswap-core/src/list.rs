@@ -1,12 +1,12 @@
 //! The ordered list of secrets.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::error::InvalidSecretList;
 use crate::{Secret, SecretId};
 
-pub(crate) const MAX_SECRETS: usize = 16;
+const MAX_SECRETS: usize = 16;
 
 /// An ordered list of 1 to 16 secrets; the first is the preferred one, the others are its fallbacks.
 ///
@@ -109,6 +109,56 @@ impl fmt::Debug for SecretList {
         f.debug_list().entries(self.ids()).finish()
     }
 }
+
+/// Why secrets do not make a list.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum InvalidSecretList {
+    /// The list has no secret.
+    Empty,
+    /// More than 16 secrets: each one costs a refused request before the next is tried.
+    TooMany {
+        /// How many there were.
+        count: usize,
+    },
+    /// Two secrets have the same id.
+    DuplicateId {
+        /// That id.
+        id: SecretId,
+    },
+    /// Two ids have the same value: "the old one is unused" could not be told from "it is used".
+    DuplicateValue {
+        /// The id of the first.
+        first: SecretId,
+        /// The id of the second.
+        second: SecretId,
+    },
+}
+
+impl fmt::Display for InvalidSecretList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the list holds no secret; it needs at least one"),
+            Self::TooMany { count } => {
+                write!(
+                    f,
+                    "the list holds {count} secrets; the most that are taken is {MAX_SECRETS}"
+                )
+            }
+            Self::DuplicateId { id } => {
+                write!(f, "the list names the secret id {id} twice; give each secret its own id")
+            }
+            Self::DuplicateValue { first, second } => {
+                write!(
+                    f,
+                    "the secrets {first} and {second} have the same value; remove one of them"
+                )
+            }
+        }
+    }
+}
+
+impl Error for InvalidSecretList {}
 
 #[cfg(test)]
 mod tests {

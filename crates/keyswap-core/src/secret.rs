@@ -1,5 +1,7 @@
-//! One client secret and its name.
+//! One client secret and its name. No error here repeats what it refused, since a mistaken argument may
+//! be a secret.
 
+use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -9,10 +11,8 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::error::{InvalidSecret, InvalidSecretId};
-
-pub(crate) const MAX_SECRET_LENGTH: usize = 4096;
-pub(crate) const MAX_ID_LENGTH: usize = 64;
+const MAX_SECRET_LENGTH: usize = 4096;
+const MAX_ID_LENGTH: usize = 64;
 
 /// One client secret: a value that is wiped from memory when its last handle goes, and an id that may
 /// be shown.
@@ -181,6 +181,72 @@ impl<'de> serde::Deserialize<'de> for SecretId {
         text.parse().map_err(serde::de::Error::custom)
     }
 }
+
+/// Why a value cannot be a client secret.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum InvalidSecret {
+    /// The value has no characters.
+    Empty,
+    /// The value is longer than 4096 bytes.
+    TooLong {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// The value holds a control character (RFC 6749 appendix A.2 allows `%x20-7E`); most often the
+    /// line end of a file.
+    ControlCharacter {
+        /// The byte offset of the first one.
+        position: usize,
+    },
+    /// The value is not UTF-8.
+    NotUtf8 {
+        /// The byte offset of the first byte that is not.
+        position: usize,
+    },
+}
+
+impl fmt::Display for InvalidSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the client secret is empty"),
+            Self::TooLong { length } => write!(
+                f,
+                "the client secret is {length} bytes long; the longest that is taken is {MAX_SECRET_LENGTH}"
+            ),
+            Self::ControlCharacter { position } => write!(
+                f,
+                "the client secret holds a control character at byte {position}; \
+                 remove line ends and tabs from where it comes from"
+            ),
+            Self::NotUtf8 { position } => {
+                write!(f, "the client secret is not UTF-8 text from byte {position} on")
+            }
+        }
+    }
+}
+
+impl Error for InvalidSecret {}
+
+/// The text is not a [`SecretId`]: it is empty, longer than 64 characters, or holds something other
+/// than `[A-Za-z0-9._-]`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct InvalidSecretId {
+    length: usize,
+}
+
+impl fmt::Display for InvalidSecretId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "a secret id is 1 to {MAX_ID_LENGTH} characters of [A-Za-z0-9._-]; \
+             this text of {} characters is not one",
+            self.length
+        )
+    }
+}
+
+impl Error for InvalidSecretId {}
 
 #[cfg(test)]
 mod tests {

@@ -4,11 +4,13 @@
 //! what is done next. It does no IO: a live rotation, a rehearsal and a model checker all call it.
 
 mod gate;
+mod journal;
 mod policy;
 mod record;
 mod step;
 
 pub use gate::{Fleet, Missing, Quiet, not_adopted};
+pub use journal::JournalError;
 pub use policy::{Application, RotationPolicy, Timestamp};
-pub use record::{Change, Entered, JournalError, Record, RetiredSecret, State, StuckReason};
+pub use record::{Change, Entered, Record, RetiredSecret, State, StuckReason};
 pub use step::{Effect, Ending, Event, Rotation, Which};

@@ -1,0 +1,223 @@
+//! How a record is written down, and read by whichever process comes next.
+
+use std::fmt;
+
+use keyswap_core::{Revision, Secret, SecretId};
+use keyswap_store::HistoryHead;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::policy::{RotationPolicy, Timestamp};
+use super::record::{Change, Entered, Record, RetiredSecret, State, StuckReason};
+
+const VERSION: u64 = 1;
+
+impl Record {
+    /// Reads a journal.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError`] if it is of another version or damaged; it repeats nothing of it.
+    pub fn parse(text: &[u8]) -> Result<Self, JournalError> {
+        let header: Header =
+            serde_json::from_slice(text).map_err(|error| JournalError::damaged(&error))?;
+        if header.keyswap_journal != VERSION {
+            return Err(JournalError(Fault::Version(header.keyswap_journal)));
+        }
+        let wire: Wire =
+            serde_json::from_slice(text).map_err(|error| JournalError::damaged(&error))?;
+        let secret = |wire: WireSecret| {
+            Secret::new(wire.id, wire.value.as_str()).map_err(|_| JournalError(Fault::Secret))
+        };
+        Ok(Self {
+            client: wire.client,
+            policy: wire.policy,
+            state: wire.state,
+            entered: wire.entered,
+            old: secret(wire.old)?,
+            new: secret(wire.new)?,
+            revision: wire.revision,
+            change: wire.change,
+            stuck: wire.stuck,
+            retired: wire
+                .retired
+                .into_iter()
+                .map(|kept| Ok(RetiredSecret { secret: secret(kept.secret)?, until: kept.until }))
+                .collect::<Result<_, _>>()?,
+            history: wire.history,
+        })
+    }
+
+    /// Writes the journal. The buffer is wiped when it is dropped.
+    #[must_use]
+    pub fn to_json(&self) -> Zeroizing<Vec<u8>> {
+        let secret = |secret: &Secret| WireSecret {
+            id: secret.id().clone(),
+            value: Zeroizing::new(secret.expose().to_owned()),
+        };
+        let wire = Wire {
+            keyswap_journal: VERSION,
+            client: self.client.clone(),
+            state: self.state,
+            old: secret(&self.old),
+            new: secret(&self.new),
+            revision: self.revision,
+            change: self.change,
+            stuck: self.stuck,
+            retired: self
+                .retired
+                .iter()
+                .map(|kept| WireRetired { secret: secret(&kept.secret), until: kept.until })
+                .collect(),
+            history: self.history.clone(),
+            entered: self.entered.clone(),
+            policy: self.policy.clone(),
+        };
+        // Large enough not to grow, which would leave a copy of the secrets behind.
+        let values: usize = self
+            .known()
+            .iter()
+            .map(|secret| secret.expose().len() + secret.id().as_str().len() + 64)
+            .sum();
+        let names: usize = self.policy.applications.iter().map(|one| one.name.len() + 64).sum();
+        let entered = 96 * (self.entered.len() + 1);
+        let mut text = Zeroizing::new(Vec::with_capacity(
+            2048 + 6 * (values + names + self.client.len()) + entered,
+        ));
+        // Neither the writer nor these types can fail.
+        if serde_json::to_writer_pretty(&mut *text, &wire).is_ok() {
+            text.push(b'\n');
+        }
+        text
+    }
+}
+
+#[derive(Deserialize)]
+struct Header {
+    keyswap_journal: u64,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    keyswap_journal: u64,
+    client: String,
+    state: State,
+    old: WireSecret,
+    new: WireSecret,
+    revision: Revision,
+    change: Change,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stuck: Option<(State, StuckReason)>,
+    #[serde(default)]
+    retired: Vec<WireRetired>,
+    #[serde(default)]
+    history: Option<HistoryHead>,
+    entered: Vec<Entered>,
+    policy: RotationPolicy,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct WireSecret {
+    id: SecretId,
+    value: Zeroizing<String>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct WireRetired {
+    secret: WireSecret,
+    until: Timestamp,
+}
+
+/// Why a rotation journal cannot be read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct JournalError(Fault);
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Fault {
+    Version(u64),
+    Damaged { line: usize, column: usize },
+    Secret,
+}
+
+impl JournalError {
+    fn damaged(error: &serde_json::Error) -> Self {
+        // serde's own text may repeat a value.
+        Self(Fault::Damaged { line: error.line(), column: error.column() })
+    }
+}
+
+impl fmt::Display for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Fault::Version(found) => write!(
+                f,
+                "the rotation journal is of version {found}; this program knows version {VERSION}: \
+                 use a newer keyswap"
+            ),
+            Fault::Damaged { line, column } => write!(
+                f,
+                "the rotation journal is damaged at line {line}, column {column}: keep the file, it may \
+                 hold the only copy of a secret, and restore it from a backup"
+            ),
+            Fault::Secret => f.write_str("the rotation journal holds a value that is not a secret"),
+        }
+    }
+}
+
+impl std::error::Error for JournalError {}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::rotation::Application;
+
+    fn record() -> Record {
+        let secret = |id: &str, value: &str| Secret::new(id.parse().unwrap(), value).unwrap();
+        let policy = RotationPolicy::new([Application::new("billing").instances(3)])
+            .propagation_window(Duration::from_millis(1500));
+        Record::begin(
+            "client-1",
+            policy,
+            secret("old", "old-\"hunter2\u{a0}"),
+            secret("new", "new-hunter3"),
+            Revision::new(7),
+            Timestamp::from_milliseconds(5),
+        )
+    }
+
+    #[test]
+    fn a_journal_reads_back_as_it_was_written() {
+        let mut record = record();
+        record.stuck = Some((State::CuttingOver, StuckReason::ForeignSecret));
+        record.retire_old(Timestamp::from_milliseconds(9));
+        record.change =
+            Change { sends: 2, last_sent: Timestamp::from_milliseconds(8), unresolved: true };
+        let read = Record::parse(&record.to_json()).unwrap();
+        assert_eq!((read.old.id(), read.new.id()), (record.old.id(), record.new.id()));
+        assert_eq!(read, record);
+    }
+
+    #[test]
+    fn debug_and_errors_show_no_secret() {
+        let record = record();
+        assert!(!format!("{record:?}").contains("hunter"));
+        let text = String::from_utf8(record.to_json().to_vec()).unwrap();
+        for damaged in [
+            text.replace("\"id\": \"old\"", "\"id\": 3"),
+            text.replace("\"value\": \"new-hunter3\"", "\"value\": [\"new-hunter3\"]"),
+            text.replace("\"state\": \"generated\"", "\"state\": \"new-hunter3\""),
+            text[..text.len() / 2].to_owned(),
+        ] {
+            let error = Record::parse(damaged.as_bytes()).unwrap_err();
+            assert!(error.to_string().contains("damaged at line"), "{error}");
+            assert!(!format!("{error} {error:?}").contains("hunter"), "{error}");
+        }
+        let later = text.replace("\"keyswap_journal\": 1", "\"keyswap_journal\": 9");
+        assert!(Record::parse(later.as_bytes()).unwrap_err().to_string().contains("version 9"));
+    }
+}

@@ -1,0 +1,153 @@
+//! What must hold before a rotation may begin.
+
+use keyswap_core::Secret;
+use keyswap_store::SecretStore;
+
+use super::{Rotator, journal};
+use crate::authority::{Authority, AuthorityError, AuthorityErrorKind, Probe, ReadBack};
+use crate::error::{RotateError, RotateErrorKind};
+use crate::rotation::{Record, RotationPolicy, Timestamp};
+
+impl<A: Authority, S: SecretStore> Rotator<A, S> {
+    /// Everything that must hold before a rotation may begin, up to the first journal entry.
+    pub(super) async fn begin(&self, policy: RotationPolicy) -> Result<Record, RotateError> {
+        let client = self.store.client();
+        let refuse = |message: String| {
+            RotateError::new(RotateErrorKind::NotBegun, message + "; nothing was changed")
+        };
+        let now = Timestamp::now();
+        if policy.applications.is_empty() {
+            return Err(refuse(format!(
+                "no application is declared for client {client}, so nobody could be waited for: declare \
+                 each program that uses its secret"
+            )));
+        }
+        let earlier = journal(&self.store).await?;
+        if let Some(earlier) = &earlier {
+            check_earlier(earlier, now)?;
+        }
+        let capabilities = self.authority.capabilities();
+        if capabilities.slots != 1 || !capabilities.chosen_by_caller {
+            return Err(refuse(format!(
+                "{capabilities} does not let the caller choose the secret of its single slot, and \
+                 rotating there is not supported"
+            )));
+        }
+        let document = self
+            .store
+            .published()
+            .await
+            .map_err(|error| RotateError::store("reading the published list", error, false))?
+            .ok_or_else(|| {
+                refuse(format!(
+                    "{} holds no secret for client {client}: import the present one first",
+                    self.store.describe()
+                ))
+            })?;
+        if document.list.len() != 1 {
+            return Err(refuse(format!(
+                "the published list holds {} secrets {:?}, and no journal says why: publish the one that \
+                 the server accepts alone",
+                document.list.len(),
+                document.list
+            )));
+        }
+        let old = document.list.preferred().clone();
+        let doing = format!("checking client {client} at {capabilities}");
+        self.authority.check().await.map_err(|error| RotateError::authority(&doing, error))?;
+        let new = self.generator.generate().map_err(|error| refuse(error.to_string()))?;
+        self.check_secret(&old, earlier.as_ref()).await?;
+
+        let window = policy.propagation_window.unwrap_or(capabilities.propagation_window);
+        let policy = policy.propagation_window(window);
+        let mut record = Record::begin(client, policy, old, new, document.revision, now);
+        if let Some(earlier) = &earlier {
+            record = record.after(earlier, now);
+        }
+        Ok(record)
+    }
+
+    /// The server must hold and accept the published secret: a rotation must not begin in a state that
+    /// it could not tell from a failure of its own.
+    async fn check_secret(
+        &self,
+        old: &Secret,
+        earlier: Option<&Record>,
+    ) -> Result<(), RotateError> {
+        let client = self.store.client();
+        let error = |kind, message: String| {
+            Err(RotateError::authority(
+                &format!("checking the secret of client {client}"),
+                AuthorityError::new(kind, message + "; nothing was changed"),
+            ))
+        };
+        let mut known = vec![old.clone()];
+        known.extend(
+            earlier.iter().flat_map(|record| &record.retired).map(|kept| kept.secret.clone()),
+        );
+        match self.authority.read_back(&known).await {
+            ReadBack::Holds(id) if id != *old.id() => {
+                return error(
+                    AuthorityErrorKind::Refused,
+                    format!(
+                        "the server holds the secret {id}, which an earlier rotation retired, and the \
+                         programs hold {}: set it at the server to the one that the programs hold",
+                        old.id()
+                    ),
+                );
+            }
+            ReadBack::Other => {
+                return error(
+                    AuthorityErrorKind::Refused,
+                    format!(
+                        "the server holds another secret than {}, which the programs hold: import the \
+                         one that the server holds",
+                        old.id()
+                    ),
+                );
+            }
+            ReadBack::Holds(_) | ReadBack::Unavailable(_) => {}
+        }
+        match self.authority.probe(old).await {
+            Probe::Accepted => Ok(()),
+            Probe::Refused => error(
+                AuthorityErrorKind::Refused,
+                format!(
+                    "the server refuses the published secret {}: import the right one",
+                    old.id()
+                ),
+            ),
+            Probe::Inconclusive(reason) => error(
+                AuthorityErrorKind::Unexpected,
+                format!(
+                    "a token request with the published secret {} said nothing: {reason}",
+                    old.id()
+                ),
+            ),
+        }
+    }
+}
+
+fn check_earlier(earlier: &Record, now: Timestamp) -> Result<(), RotateError> {
+    if !earlier.is_over() {
+        return Err(RotateError::new(
+            RotateErrorKind::Unfinished,
+            format!(
+                "client {}: a rotation is in state {} and has not come to its end: resume it",
+                earlier.client, earlier.state
+            ),
+        ));
+    }
+    match earlier.in_flight_until() {
+        Some(until) if until > now => Err(RotateError::new(
+            RotateErrorKind::Waiting(Vec::new()),
+            format!(
+                "client {}: a change of the last rotation had no answer and may still be on its way for \
+                 {} s; begin then. Nothing was changed",
+                earlier.client,
+                until.since(now).as_secs() + 1
+            ),
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,199 @@
+//! Carries a rotation out: takes the lease, writes the journal, does what each step says, and reports
+//! what happened.
+
+mod begin;
+mod carry_out;
+mod stop;
+
+use std::fmt;
+use std::time::Duration;
+
+use keyswap_core::{Generator, Revision, SecretDocument, SecretId};
+use keyswap_store::{Instance, Lease, SecretStore};
+
+use crate::authority::Authority;
+use crate::error::{RotateError, RotateErrorKind};
+use crate::progress::Progress;
+use crate::rotation::{Application, Record, Rotation, RotationPolicy, State};
+
+/// Rotates the secret of one client at one authorization server, over one store.
+///
+/// ```no_run
+/// use keyswap_admin::{Application, Authority, Rotator, RotationPolicy};
+/// use keyswap_store::SecretStore;
+///
+/// # async fn example<A: Authority, S: SecretStore>(authority: A, store: S) -> Result<(), Box<dyn std::error::Error>> {
+/// let rotator = Rotator::new(authority, store);
+/// let policy = RotationPolicy::new([Application::new("billing").instances(3)]);
+/// let finished = rotator.run(policy).await?;
+/// println!("the programs now hold {} alone", finished.new);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Dropping the future of [`run`](Self::run) or [`resume`](Self::resume) is as safe as killing the
+/// process: [`resume`](Self::resume) goes on from the journal.
+pub struct Rotator<A, S> {
+    authority: A,
+    store: S,
+    generator: Generator,
+    patience: Duration,
+    holder: String,
+    progress: Box<dyn Fn(Progress) + Send + Sync>,
+}
+
+/// What a rotation did, once it is over.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Finished {
+    /// The id of the secret that is gone.
+    pub old: SecretId,
+    /// The id of the secret in use.
+    pub new: SecretId,
+    /// The revision of the list that holds it alone.
+    pub revision: Revision,
+    /// How long each state lasted, in order.
+    pub states: Vec<(State, Duration)>,
+}
+
+/// Where a rotation stands, and what the instances report.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// The journal, if there is one.
+    pub record: Option<Record>,
+    /// The published list.
+    pub published: Option<SecretDocument>,
+    /// Every instance that is known, also those that are gone.
+    pub instances: Vec<Instance>,
+}
+
+impl Status {
+    /// Reads where the rotation of a store's client stands: what a store knows needs no authority.
+    ///
+    /// # Errors
+    ///
+    /// [`RotateError`] if the store or the journal cannot be read.
+    pub async fn read<S: SecretStore>(store: &S) -> Result<Self, RotateError> {
+        let reading = |error| RotateError::store("reading the store", error, false);
+        Ok(Self {
+            record: journal(store).await?,
+            published: store.published().await.map_err(reading)?,
+            instances: store.instances().await.map_err(reading)?,
+        })
+    }
+}
+
+async fn journal<S: SecretStore>(store: &S) -> Result<Option<Record>, RotateError> {
+    let journal = store
+        .journal()
+        .await
+        .map_err(|error| RotateError::store("reading the rotation journal", error, false))?;
+    let place = format!("client {}, {}", store.client(), store.describe());
+    let read = journal.map(|text| Record::parse(&text)).transpose();
+    read.map_err(|error| RotateError::journal(&place, error))
+}
+
+impl<A, S> fmt::Debug for Rotator<A, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rotator").field("holder", &self.holder).finish_non_exhaustive()
+    }
+}
+
+impl<A: Authority, S: SecretStore> Rotator<A, S> {
+    /// A rotator with the default generator, which waits at most 15 minutes in one state.
+    #[must_use]
+    pub fn new(authority: A, store: S) -> Self {
+        Self {
+            authority,
+            store,
+            generator: Generator::default(),
+            // Three times what the slowest usual source of a list needs: a mounted volume, 5 minutes.
+            patience: Duration::from_secs(900),
+            holder: format!("keyswap, process {}", std::process::id()),
+            progress: Box::new(|_| {}),
+        }
+    }
+
+    /// How the new secret is made.
+    #[must_use]
+    pub fn generator(mut self, generator: Generator) -> Self {
+        self.generator = generator;
+        self
+    }
+
+    /// How long to stay in one state before stopping with [`RotateErrorKind::Waiting`]. The rotation
+    /// can be resumed; a gate never fails on time.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Is told what happens, in order.
+    #[must_use]
+    pub fn on_progress(mut self, progress: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        self.progress = Box::new(progress);
+        self
+    }
+
+    /// Begins a rotation and carries it to its end.
+    ///
+    /// # Errors
+    ///
+    /// [`RotateError`]; its [kind](RotateError::kind) says whether anything was changed and whether
+    /// the rotation can be resumed.
+    pub async fn run(&self, policy: RotationPolicy) -> Result<Finished, RotateError> {
+        let lease = self.lease().await?;
+        (self.progress)(Progress::Checking);
+        let finished = match self.begin(policy).await {
+            Ok(record) => self.carry_out(Rotation::new(record), true, &lease).await,
+            Err(error) => Err(error),
+        };
+        self.release(lease).await;
+        finished
+    }
+
+    /// Takes up the rotation that the journal tells of, whatever ended the process before, and carries
+    /// it to its end. `applications` replaces the declared ones, for a gate that named one.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run), and [`RotateErrorKind::NothingToResume`].
+    pub async fn resume(
+        &self,
+        applications: Option<Vec<Application>>,
+    ) -> Result<Finished, RotateError> {
+        let lease = self.lease().await?;
+        let finished = self.take_up(applications, &lease).await;
+        self.release(lease).await;
+        finished
+    }
+
+    /// Where the rotation stands. Takes no lease and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`RotateError`] if the store or the journal cannot be read.
+    pub async fn status(&self) -> Result<Status, RotateError> {
+        Status::read(&self.store).await
+    }
+
+    async fn lease(&self) -> Result<Lease, RotateError> {
+        self.store.acquire(&self.holder).await.map_err(|error| {
+            if error.is_held() {
+                RotateError::new(RotateErrorKind::Busy, error.to_string())
+            } else {
+                RotateError::store("taking the rotation lease", error, false)
+            }
+        })
+    }
+
+    async fn release(&self, lease: Lease) {
+        if let Err(error) = self.store.release(lease).await {
+            (self.progress)(Progress::Note(format!(
+                "the rotation lease could not be released: {error}"
+            )));
+        }
+    }
+}
