@@ -21,6 +21,9 @@ pub(crate) struct Configuration {
     applications: Vec<ApplicationTable>,
     #[serde(default)]
     pub(crate) policy: PolicyTable,
+    /// Where it came from, and what is still to be filled in.
+    #[serde(skip)]
+    unfilled: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -117,11 +120,17 @@ impl Configuration {
         };
         let mut configuration: Self = toml::from_str(text).map_err(|error| {
             // The error's own Display shows the source line, which may hold what it should not.
-            let line =
-                error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+            let before = |span: std::ops::Range<usize>| &text[..span.start.min(text.len())];
+            let line = error.span().map(|span| before(span).matches('\n').count() + 1);
             let place = line.map(|line| format!(", line {line}")).unwrap_or_default();
             wrong(place, &without_values(error.message()))
         })?;
+        configuration.unfilled = placeholder(text).map(|(line, name)| {
+            format!(
+                "the configuration {}, line {line}: {name} stands for something that is yours: fill it in",
+                path.display()
+            )
+        });
         let directory = path.parent().unwrap_or(Path::new(""));
         configuration.store.directory = directory.join(&configuration.store.directory);
         if let AuthorityTable::Auth0 { management_secret, .. } = &mut configuration.authority {
@@ -153,6 +162,14 @@ impl Configuration {
         Ok(configuration)
     }
 
+    /// Refuses what `init` left to be filled in, before anything is sent to a server that is not ours.
+    pub(crate) fn check_filled_in(&self) -> Result<(), Failure> {
+        match &self.unfilled {
+            Some(message) => Err(Failure::usage(message.as_str())),
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn applications(&self) -> Vec<Application> {
         self.applications
             .iter()
@@ -167,7 +184,11 @@ impl Configuration {
         let uses_every =
             self.applications.iter().map(|table| table.uses_every.unwrap_or(USES_EVERY)).max();
         let quiet = self.policy.quiet_period.unwrap_or(window + uses_every.unwrap_or(USES_EVERY));
-        RotationPolicy::new(self.applications()).propagation_window(window).quiet_period(quiet)
+        RotationPolicy::new(self.applications())
+            .propagation_window(window)
+            .quiet_period(quiet)
+            // Once a second at a real server; more often where everything else is faster as well.
+            .poll_every((window / 10).clamp(Duration::from_millis(100), Duration::from_secs(1)))
     }
 }
 
@@ -185,11 +206,22 @@ fn without_values(message: &str) -> String {
     text.replace('\n', " ")
 }
 
+/// The first of the template's placeholders that is left, and the line that it stands in.
+fn placeholder(text: &str) -> Option<(usize, &'static str)> {
+    (1..).zip(text.lines()).filter(|(_, line)| !line.trim_start().starts_with('#')).find_map(
+        |(number, line)| Some((number, *PLACEHOLDERS.iter().find(|name| line.contains(**name))?)),
+    )
+}
+
 /// The configuration that `init` writes.
 pub(crate) fn template(client_id: Option<&str>) -> String {
-    let client_id = client_id.unwrap_or("THE-CLIENT-ID");
-    TEMPLATE.replace("THE-CLIENT-ID", &client_id.replace('\\', "\\\\").replace('"', "\\\""))
+    let client_id = client_id.unwrap_or(CLIENT_PLACEHOLDER);
+    TEMPLATE.replace(CLIENT_PLACEHOLDER, &client_id.replace('\\', "\\\\").replace('"', "\\\""))
 }
+
+/// What the template has for the client id.
+pub(crate) const CLIENT_PLACEHOLDER: &str = "THE-CLIENT-ID";
+const PLACEHOLDERS: [&str; 3] = [CLIENT_PLACEHOLDER, "THE-TENANT", "THE-MANAGEMENT-CLIENT-ID"];
 
 const TEMPLATE: &str = include_str!("keyswap.toml");
 
@@ -226,6 +258,17 @@ mod tests {
         assert!(error.contains("missing field `id`"), "{error}");
         let error = refused(&template(None).replace("kind = \"auth0\"", "kind = \"okta\""));
         assert!(error.contains("unknown variant `okta`"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_filled_in_is_named_before_anything_is_sent() {
+        let error = parse(&template(None)).unwrap().check_filled_in().unwrap_err().to_string();
+        assert!(error.contains("line 3: THE-CLIENT-ID"), "{error}");
+        let text = template(Some("billing")).replace("THE-TENANT", "example");
+        let error = parse(&text).unwrap().check_filled_in().unwrap_err().to_string();
+        assert!(error.contains("THE-MANAGEMENT-CLIENT-ID"), "{error}");
+        let text = text.replace("THE-MANAGEMENT-CLIENT-ID", "rotator");
+        parse(&text).unwrap().check_filled_in().unwrap();
     }
 
     #[test]

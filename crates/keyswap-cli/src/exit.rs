@@ -93,7 +93,9 @@ impl From<RotateError> for Failure {
             RotateErrorKind::Authority(error) => code_of(error),
             RotateErrorKind::Waiting(_) | RotateErrorKind::Busy => Code::Waiting,
             RotateErrorKind::OutcomeUnknown => Code::OutcomeUnknown,
-            RotateErrorKind::Stuck(_) | RotateErrorKind::LeaseLost => Code::Person,
+            RotateErrorKind::Stuck(_)
+            | RotateErrorKind::LeaseLost
+            | RotateErrorKind::JournalUnreadable => Code::Person,
             _ => Code::Failed,
         };
         Self::new(code, error.to_string())

@@ -47,8 +47,8 @@ impl SecretSource {
             }
             Self::StandardInput => self.read_all(std::io::stdin().lock())?,
             Self::Environment(name) => {
-                let value =
-                    std::env::var_os(name).ok_or_else(|| self.unreadable("it is not set"))?;
+                let value = std::env::var_os(name)
+                    .ok_or_else(|| self.unreadable("it is not set; set it, or name another source"))?;
                 Zeroizing::new(std::os::unix::ffi::OsStringExt::into_vec(value))
             }
         };
@@ -60,8 +60,9 @@ impl SecretSource {
             }
         }
         let id: SecretId = random_id()?;
-        Secret::from_bytes(id, std::mem::take(&mut *value))
-            .map_err(|error| self.unreadable(&error.to_string()))
+        Secret::from_bytes(id, std::mem::take(&mut *value)).map_err(|error| {
+            self.unreadable(&format!("{error}. It should be the client secret and nothing else"))
+        })
     }
 
     fn read_all(&self, source: impl Read) -> Result<Zeroizing<Vec<u8>>, Failure> {

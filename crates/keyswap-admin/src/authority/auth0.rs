@@ -16,7 +16,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::http::{
-    Answer, REQUEST_TIMEOUT, body_with_secret, lost, send, unreachable, with_segments,
+    Answer, REQUEST_TIMEOUT, body_with_secret, cause, lost, send, unreachable, with_segments,
 };
 use super::probe::{ClientAuthentication, ProbeRequest};
 use super::{
@@ -348,7 +348,7 @@ impl Auth0 {
         };
         let mut message = format!("no management token: {error}");
         if let Some(source) = std::error::Error::source(error) {
-            message.push_str(&format!(" ({source})"));
+            message.push_str(&format!(" ({})", cause(source)));
         }
         AuthorityError::new(kind, format!("{message}; {way_out}"))
     }

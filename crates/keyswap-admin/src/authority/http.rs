@@ -113,7 +113,7 @@ pub(super) fn unreachable(base: &Url, error: &reqwest::Error) -> AuthorityError 
 }
 
 /// The innermost cause, for instance "Connection refused (os error 111)".
-fn cause(error: &dyn std::error::Error) -> String {
+pub(super) fn cause(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => cause(source),
         None => error.to_string(),

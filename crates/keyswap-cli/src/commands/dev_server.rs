@@ -1,6 +1,7 @@
 //! `keyswap dev-server`: an Auth0-compatible server on loopback, with everything that is needed to
 //! rotate a secret at it.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,11 +19,8 @@ pub(crate) const AUDIENCE: &str = "https://api.example/";
 
 pub(crate) async fn run(options: DevServer) -> Result<(), Failure> {
     let directory = &options.directory;
-    std::fs::create_dir_all(directory).map_err(|error| {
-        Failure::failed(format!("the directory {} cannot be made: {error}", directory.display()))
-    })?;
-    let secret = secret_in(directory, "client-secret")?;
-    let management_secret = secret_in(directory, "management-secret")?;
+    let (secret, new_secret) = secret_in(directory, "client-secret")?;
+    let (management_secret, new_management_secret) = secret_in(directory, "management-secret")?;
     let server = AuthorizationServer::builder()
         .nodes(options.nodes as usize)
         .propagation_window(options.window)
@@ -31,7 +29,22 @@ pub(crate) async fn run(options: DevServer) -> Result<(), Failure> {
         .bind(options.listen)
         .start()
         .await
-        .map_err(|error| Failure::failed(error.to_string()))?;
+        .map_err(|error| match error.is_not_loopback() {
+            true => Failure::usage(error.to_string()),
+            false => Failure::failed(error.to_string()),
+        })?;
+    // Only now, so that a server that does not start leaves nothing behind.
+    std::fs::create_dir_all(directory).map_err(|error| {
+        Failure::failed(format!("the directory {} cannot be made: {error}", directory.display()))
+    })?;
+    for (name, secret, is_new) in [
+        ("client-secret", &secret, new_secret),
+        ("management-secret", &management_secret, new_management_secret),
+    ] {
+        if is_new {
+            write_private(&directory.join(name), secret.as_bytes())?;
+        }
+    }
     let configuration = directory.join("keyswap.toml");
     replace(&configuration, &configuration_for(server.url().as_ref(), options.window))?;
     let shown = directory.display();
@@ -48,23 +61,25 @@ pub(crate) async fn run(options: DevServer) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The secret in this file, or a new one. A server that is started again keeps the one that it began
-/// with: what a rotation set in between is gone with the earlier process.
-fn secret_in(directory: &Path, name: &str) -> Result<Zeroizing<String>, Failure> {
+/// The secret in this file, or one that is new. A server that is started again keeps the one that it
+/// began with: what a rotation set in between is gone with the earlier process.
+fn secret_in(directory: &Path, name: &str) -> Result<(Zeroizing<String>, bool), Failure> {
     let path = directory.join(name);
-    if !path.exists() {
-        let secret =
-            Generator::default().generate().map_err(|error| Failure::failed(error.to_string()))?;
-        write_private(&path, secret.expose().as_bytes())?;
+    match std::fs::read_to_string(&path).map(Zeroizing::new) {
+        Ok(text) => Ok((Zeroizing::new(text.trim_end().to_owned()), false)),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let secret = Generator::default()
+                .generate()
+                .map_err(|error| Failure::failed(error.to_string()))?;
+            Ok((Zeroizing::new(secret.expose().to_owned()), true))
+        }
+        Err(error) => Err(Failure::failed(format!("{} cannot be read: {error}", path.display()))),
     }
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| Failure::failed(format!("{} cannot be read: {error}", path.display())))?;
-    Ok(Zeroizing::new(text.trim_end().to_owned()))
 }
 
 fn replace(path: &Path, text: &str) -> Result<(), Failure> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::new(
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Failure::new(
             Code::Failed,
             format!("{} cannot be replaced: {error}", path.display()),
         )),

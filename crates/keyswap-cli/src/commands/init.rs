@@ -7,7 +7,7 @@ use keyswap_store::{FileStore, SecretStore};
 
 use super::write_private;
 use crate::arguments::Init;
-use crate::configuration::{Configuration, template};
+use crate::configuration::{CLIENT_PLACEHOLDER, Configuration, template};
 use crate::exit::Failure;
 use crate::secret_source::SecretSource;
 
@@ -25,6 +25,13 @@ pub(crate) async fn run(options: Init) -> Result<(), Failure> {
         }
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {
+            if secret.is_some() && options.client_id.is_none() {
+                return Err(Failure::usage(format!(
+                    "{} is not there, so it is not known whose secret this is: name the client with \
+                     --client-id, or an existing configuration with --config",
+                    path.display()
+                )));
+            }
             write_private(path, template(options.client_id.as_deref()).as_bytes())?;
             println!("wrote {}: fill in what is specific to you", path.display());
         }
@@ -42,6 +49,9 @@ pub(crate) async fn run(options: Init) -> Result<(), Failure> {
             path.display(),
             configuration.client.id
         )));
+    }
+    if configuration.client.id == CLIENT_PLACEHOLDER {
+        configuration.check_filled_in()?;
     }
     let store = FileStore::create(&configuration.store.directory, &configuration.client.id)?;
     let id = secret.id().clone();

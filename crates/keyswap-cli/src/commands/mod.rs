@@ -15,7 +15,14 @@ use crate::exit::Failure;
 
 /// The store that a configuration names.
 fn open_store(configuration: &Configuration) -> Result<FileStore, Failure> {
-    Ok(FileStore::open(&configuration.store.directory, &configuration.client.id)?)
+    let opened = FileStore::open(&configuration.store.directory, &configuration.client.id);
+    opened.map_err(|error| {
+        let way_out = match error.is_not_found() {
+            true => ". `keyswap init` makes it when it is given the present secret (--secret-file)",
+            false => "",
+        };
+        Failure::from(error).followed_by(way_out)
+    })
 }
 
 /// Writes a new file that its owner alone may read. One that is there already is left alone.

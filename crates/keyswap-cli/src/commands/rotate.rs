@@ -35,6 +35,7 @@ async fn with_rotator(
     ) -> Result<Finished, RotateError>,
 ) -> Result<(), Failure> {
     let configuration = Configuration::load(&options.configured.config)?;
+    configuration.check_filled_in()?;
     let store = open_store(&configuration)?;
     let authority = ConfiguredAuthority::new(&configuration)?;
     let window = authority.capabilities().propagation_window;
