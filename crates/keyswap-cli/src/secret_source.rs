@@ -47,8 +47,9 @@ impl SecretSource {
             }
             Self::StandardInput => self.read_all(std::io::stdin().lock())?,
             Self::Environment(name) => {
-                let value = std::env::var_os(name)
-                    .ok_or_else(|| self.unreadable("it is not set; set it, or name another source"))?;
+                let value = std::env::var_os(name).ok_or_else(|| {
+                    self.unreadable("it is not set; set it, or name another source")
+                })?;
                 Zeroizing::new(std::os::unix::ffi::OsStringExt::into_vec(value))
             }
         };

@@ -16,7 +16,8 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::http::{
-    Answer, REQUEST_TIMEOUT, body_with_secret, cause, lost, send, unreachable, with_segments,
+    Answer, REQUEST_TIMEOUT, body_with_secret, cause, client_for, error_code, lost, send,
+    unreachable, with_segments,
 };
 use super::probe::{ClientAuthentication, ProbeRequest};
 use super::{
@@ -123,16 +124,13 @@ impl Auth0Builder {
     /// [`AuthorityErrorKind::Configuration`] if the management client is missing, or the address is
     /// neither https nor loopback.
     pub fn build(self) -> Result<Auth0, AuthorityError> {
-        let configuration =
-            |message: String| AuthorityError::new(AuthorityErrorKind::Configuration, message);
-        let (management_client, secrets) = self
-            .management
-            .ok_or_else(|| configuration("auth0: no management client is given".to_owned()))?;
-        keyswap_reqwest::check_origin(&self.base)
-            .map_err(|error| configuration(format!("auth0: {error}")))?;
-        let http = keyswap_reqwest::client_builder()
-            .build()
-            .map_err(|error| configuration(format!("no HTTP client could be made: {error}")))?;
+        let (management_client, secrets) = self.management.ok_or_else(|| {
+            AuthorityError::new(
+                AuthorityErrorKind::Configuration,
+                "auth0: no management client is given",
+            )
+        })?;
+        let http = client_for("auth0", &[&self.base])?;
         let token_endpoint = with_segments(&self.base, &["oauth", "token"])?;
         let audience = match self.management_audience {
             Some(audience) => audience,
@@ -201,29 +199,16 @@ impl Authority for Auth0 {
         }
         let client = self.client_now().await?;
         if client.client_authentication_methods.is_some() {
-            return Err(
-                self.unsupported("authenticates with a key (client_authentication_methods)")
-            );
-        }
-        let method = client.token_endpoint_auth_method.as_deref();
-        let expected = match self.authentication {
-            ClientAuthentication::Post => "client_secret_post",
-            ClientAuthentication::Basic => "client_secret_basic",
-        };
-        match method {
-            Some("none") => {
-                Err(self.unsupported("has no secret (token_endpoint_auth_method none)"))
-            }
-            Some(method) if method != expected => Err(AuthorityError::new(
-                AuthorityErrorKind::Configuration,
+            return Err(AuthorityError::new(
+                AuthorityErrorKind::UnsupportedClient,
                 format!(
-                    "client {} is registered for {method}, and keyswap is configured for {expected}: \
-                     make them agree",
+                    "client {} authenticates with a key (client_authentication_methods): there is no \
+                     client secret to rotate",
                     self.client
                 ),
-            )),
-            _ => Ok(()),
+            ));
         }
+        self.authentication.check(&self.client, client.token_endpoint_auth_method.as_deref())
     }
 
     async fn set_secret(&self, secret: &Secret) -> ChangeAnswer {
@@ -364,13 +349,6 @@ impl Auth0 {
         )
     }
 
-    fn unsupported(&self, what: &str) -> AuthorityError {
-        AuthorityError::new(
-            AuthorityErrorKind::UnsupportedClient,
-            format!("client {} {what}: there is no client secret to rotate", self.client),
-        )
-    }
-
     fn not_auth0(&self, answer: &Answer) -> AuthorityError {
         AuthorityError::new(
             AuthorityErrorKind::Unexpected,
@@ -385,11 +363,11 @@ impl Auth0 {
 
     /// The refusal in words. Of the body only the error code is used: messages may repeat a value.
     fn refused(&self, answer: &Answer, doing: &str) -> AuthorityError {
+        if let Some(error) = answer.as_transient() {
+            return error;
+        }
         let Some(refusal) = answer.json::<Refusal>() else { return self.not_auth0(answer) };
-        let code = refusal.code.filter(|code| {
-            code.len() <= 64
-                && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        });
+        let code = refusal.code.and_then(error_code);
         let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
         let status = answer.status.as_u16();
         let client = &self.client;
@@ -408,14 +386,6 @@ impl Auth0 {
                     "the tenant at {} has no client {client}{code}: check the client id",
                     self.host()
                 ),
-            ),
-            StatusCode::TOO_MANY_REQUESTS => AuthorityError::new(
-                AuthorityErrorKind::Throttled,
-                "Auth0 asks to come back later (rate limit of the Management API)",
-            ),
-            status if status.is_server_error() => AuthorityError::new(
-                AuthorityErrorKind::Unreachable,
-                format!("{}{code}: come back later", answer.said()),
             ),
             _ => AuthorityError::new(
                 AuthorityErrorKind::Refused,

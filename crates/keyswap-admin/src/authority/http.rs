@@ -68,6 +68,16 @@ impl Answer {
         })
     }
 
+    /// The refusal that means "come back later" at every server: a rate limit, or an error of its own.
+    pub(super) fn as_transient(&self) -> Option<AuthorityError> {
+        let kind = match self.status {
+            StatusCode::TOO_MANY_REQUESTS => AuthorityErrorKind::Throttled,
+            status if status.is_server_error() => AuthorityErrorKind::Unreachable,
+            _ => return None,
+        };
+        Some(AuthorityError::new(kind, format!("{}: come back later", self.said())))
+    }
+
     /// The status in words: "the server answered 503".
     pub(super) fn said(&self) -> String {
         format!("the server answered {}", self.status.as_u16())
@@ -118,6 +128,25 @@ pub(super) fn cause(error: &dyn std::error::Error) -> String {
         Some(source) => cause(source),
         None => error.to_string(),
     }
+}
+
+/// A client for requests to these addresses, each of which must be https or loopback.
+pub(super) fn client_for(name: &str, urls: &[&Url]) -> Result<reqwest::Client, AuthorityError> {
+    let configuration =
+        |message: String| AuthorityError::new(AuthorityErrorKind::Configuration, message);
+    for url in urls {
+        keyswap_reqwest::check_origin(url)
+            .map_err(|error| configuration(format!("{name}: {error}")))?;
+    }
+    keyswap_reqwest::client_builder()
+        .build()
+        .map_err(|error| configuration(format!("no HTTP client could be made: {error}")))
+}
+
+/// An error code of an answer, if it is one: a short name, and nothing that could be a value.
+pub(super) fn error_code(text: String) -> Option<String> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (text.len() <= 64 && text.bytes().all(is_name)).then_some(text)
 }
 
 /// An address with one more path segment, escaped.

@@ -15,7 +15,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::http::{
-    Answer, REQUEST_TIMEOUT, body_with_secret, lost, send, unreachable, with_segments,
+    Answer, REQUEST_TIMEOUT, body_with_secret, client_for, lost, send, unreachable, with_segments,
 };
 use super::probe::{ClientAuthentication, ProbeRequest};
 use super::{
@@ -98,15 +98,7 @@ impl HydraBuilder {
     ///
     /// [`AuthorityErrorKind::Configuration`] if an address is neither https nor loopback.
     pub fn build(self) -> Result<Hydra, AuthorityError> {
-        let configuration =
-            |message: String| AuthorityError::new(AuthorityErrorKind::Configuration, message);
-        for url in [&self.public, &self.admin] {
-            keyswap_reqwest::check_origin(url)
-                .map_err(|error| configuration(format!("hydra: {error}")))?;
-        }
-        let http = keyswap_reqwest::client_builder()
-            .build()
-            .map_err(|error| configuration(format!("no HTTP client could be made: {error}")))?;
+        let http = client_for("hydra", &[&self.public, &self.admin])?;
         let token_endpoint = with_segments(&self.public, &["oauth2", "token"])?;
         let mut probe = ProbeRequest::new(http.clone(), token_endpoint, self.client.clone())
             .profile(Profile::Hydra)
@@ -157,28 +149,7 @@ impl Authority for Hydra {
         if client.client_id.as_deref() != Some(&self.client) {
             return Err(self.not_hydra(&answer));
         }
-        let expected = match self.authentication {
-            ClientAuthentication::Post => "client_secret_post",
-            ClientAuthentication::Basic => "client_secret_basic",
-        };
-        match client.token_endpoint_auth_method.as_deref() {
-            Some(method @ ("none" | "private_key_jwt")) => Err(AuthorityError::new(
-                AuthorityErrorKind::UnsupportedClient,
-                format!(
-                    "client {} authenticates with {method}: there is no client secret to rotate",
-                    self.client
-                ),
-            )),
-            Some(method) if method != expected => Err(AuthorityError::new(
-                AuthorityErrorKind::Configuration,
-                format!(
-                    "client {} is registered for {method}, and keyswap is configured for {expected}: \
-                     make them agree",
-                    self.client
-                ),
-            )),
-            _ => Ok(()),
-        }
+        self.authentication.check(&self.client, client.token_endpoint_auth_method.as_deref())
     }
 
     async fn set_secret(&self, secret: &Secret) -> ChangeAnswer {
@@ -231,6 +202,9 @@ impl Hydra {
     }
 
     fn refused(&self, answer: &Answer, doing: &str) -> AuthorityError {
+        if let Some(error) = answer.as_transient() {
+            return error;
+        }
         let (client, status) = (&self.client, answer.status.as_u16());
         match answer.status {
             StatusCode::NOT_FOUND => AuthorityError::new(
@@ -243,14 +217,6 @@ impl Hydra {
                     "something before Hydra's admin port refuses to {doing} client {client} with status \
                      {status}: let keyswap reach the admin port"
                 ),
-            ),
-            StatusCode::TOO_MANY_REQUESTS => AuthorityError::new(
-                AuthorityErrorKind::Throttled,
-                "the admin port asks to come back later",
-            ),
-            status if status.is_server_error() => AuthorityError::new(
-                AuthorityErrorKind::Unreachable,
-                format!("{}: come back later", answer.said()),
             ),
             StatusCode::BAD_REQUEST => AuthorityError::new(
                 AuthorityErrorKind::Refused,

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use super::Probe;
-use super::http::{REQUEST_TIMEOUT, lost};
+use super::http::{REQUEST_TIMEOUT, error_code, lost};
+use super::{AuthorityError, AuthorityErrorKind, Probe};
 
 /// A token answer is a few kilobytes; more is not read.
 const LONGEST_ANSWER: usize = 64 * 1024;
@@ -27,6 +27,36 @@ pub enum ClientAuthentication {
     Post,
     /// In the `Authorization` header, form-encoded: `client_secret_basic`.
     Basic,
+}
+
+impl ClientAuthentication {
+    /// Whether a client that is registered for `method` (`token_endpoint_auth_method`, RFC 7591 section
+    /// 2) can be rotated, and authenticates in this way.
+    pub(super) fn check(self, client: &str, method: Option<&str>) -> Result<(), AuthorityError> {
+        let expected = match self {
+            Self::Post => "client_secret_post",
+            Self::Basic => "client_secret_basic",
+        };
+        match method {
+            Some(method @ ("none" | "private_key_jwt" | "tls_client_auth")) => {
+                Err(AuthorityError::new(
+                    AuthorityErrorKind::UnsupportedClient,
+                    format!(
+                        "client {client} authenticates with {method}: there is no client secret to \
+                         rotate"
+                    ),
+                ))
+            }
+            Some(method) if method != expected => Err(AuthorityError::new(
+                AuthorityErrorKind::Configuration,
+                format!(
+                    "client {client} is registered for {method}, and keyswap is configured for \
+                     {expected}: make them agree"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Proves a secret with one client-credentials request, without a fallback and without a redirect.
@@ -145,10 +175,8 @@ struct OAuthError {
 /// The answer in words: the status, and the OAuth error code if it is one. Descriptions are left out:
 /// a server may repeat what it was sent.
 fn said(head: &http::response::Parts, body: &[u8]) -> String {
-    let code = serde_json::from_slice::<OAuthError>(body).ok().map(|refusal| refusal.error);
-    let code = code.filter(|code| {
-        code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    });
+    let refusal = serde_json::from_slice::<OAuthError>(body).ok();
+    let code = refusal.and_then(|refusal| error_code(refusal.error));
     let status = head.status.as_u16();
     match code {
         Some(code) if status == 403 => format!(
