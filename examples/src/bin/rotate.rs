@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use keyswap::admin::{Application, Auth0, Progress, RotationPolicy, Rotator};
+use keyswap::admin::{Application, Auth0, RotationPolicy, Rotator};
 use keyswap::reqwest::{FallbackMiddleware, client_builder};
 use keyswap::store::{FileStore, SecretStore, join};
 use keyswap::tower::{ClientSecretPost, Profile};
@@ -64,19 +64,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // If this process dies, now or at any later moment, or runs out of patience because a program does
     // not report: `rotator.resume(None)` goes on.
-    let rotator =
-        Rotator::new(authority, store).patience(Duration::from_secs(8)).on_progress(|progress| {
-            match progress {
-                Progress::Entered { state, .. } => println!("  {state}"),
-                Progress::Waiting { missing, .. } => {
-                    for reason in missing {
-                        println!("    waits: {reason}");
-                    }
-                }
-                Progress::Note(note) => println!("    note: {note}"),
-                _ => {}
-            }
-        });
+    let rotator = Rotator::new(authority, store)
+        .patience(Duration::from_secs(8))
+        .on_progress(|progress| println!("  {progress}"));
     println!("rotating, while billing and reports sign in:");
     let finished = rotator.run(policy).await?;
 
