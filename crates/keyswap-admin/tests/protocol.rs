@@ -38,7 +38,8 @@ struct Trouble {
     crashes: u32,
     lost_answers: u32,
     read_back: bool,
-    foreign_change: bool,
+    /// The state in which somebody else changes the secret.
+    foreign_change: Option<State>,
     instance_restarts: u32,
 }
 
@@ -217,7 +218,13 @@ impl World {
     }
 
     /// What must hold when the journal says so.
-    fn check_entered(&self, state: State) {
+    fn check_entered(&mut self, state: State) {
+        if self.trouble.foreign_change == Some(state) {
+            self.trouble.foreign_change = None;
+            // Some time later, so that the state's own act comes before it or after it.
+            let later = self.now + self.roll(100);
+            self.change("foreign", later);
+        }
         match state {
             State::Confirmed => {
                 for node in 0..self.nodes.len() {
@@ -289,13 +296,7 @@ impl World {
                 live: self.instances.iter().map(|instance| instance.report.clone()).collect(),
                 unreadable: Vec::new(),
             }),
-            Effect::Send => {
-                if self.trouble.foreign_change && self.roll(2) == 0 {
-                    self.trouble.foreign_change = false;
-                    self.change("foreign", self.now);
-                }
-                Event::Answered(self.send())
-            }
+            Effect::Send => Event::Answered(self.send()),
             Effect::ReadBack if !self.trouble.read_back => {
                 Event::ReadBack(ReadBack::Unavailable("it cannot".into()))
             }
@@ -380,7 +381,7 @@ proptest! {
         read_back in any::<bool>(),
     ) {
         let trouble =
-            Trouble { crashes, lost_answers, read_back, instance_restarts, foreign_change: false };
+            Trouble { crashes, lost_answers, read_back, instance_restarts, foreign_change: None };
         let mut world = World::new(seed, trouble);
         let (ending, record) = world.rotate();
         prop_assert!(matches!(ending, Ending::Done), "{ending:?}");
@@ -400,16 +401,20 @@ proptest! {
         seed in any::<u64>(),
         crashes in 0u32..4,
         read_back in any::<bool>(),
+        state in prop::sample::select(vec![State::CuttingOver, State::CutOver, State::Promoted]),
     ) {
         let trouble = Trouble {
-            crashes, lost_answers: 0, read_back, instance_restarts: 0, foreign_change: true,
+            crashes, lost_answers: 0, read_back, instance_restarts: 0, foreign_change: Some(state),
         };
         let mut world = World::new(seed, trouble);
         let (ending, record) = world.rotate();
-        if world.foreign() && world.holds(0).as_str() == "foreign" {
+        if world.target().as_str() == "foreign" {
             prop_assert!(matches!(ending, Ending::Stuck(StuckReason::ForeignSecret)), "{ending:?}");
             prop_assert!(record.known().len() == 2);
+            prop_assert!(world.published.1.len() == 2);
         } else {
+            // The change of the rotation came behind it, and took its place.
+            prop_assert_eq!(state, State::CuttingOver);
             prop_assert!(matches!(ending, Ending::Done), "{ending:?}");
         }
     }

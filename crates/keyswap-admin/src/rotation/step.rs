@@ -110,6 +110,9 @@ struct Seen {
     accepted_since: Option<Timestamp>,
     /// Since when neither secret was accepted.
     neither_since: Option<Timestamp>,
+    /// When the new secret was accepted last while instances are waited for, and for whom.
+    proved: Option<Timestamp>,
+    missing: Vec<Missing>,
     /// The server asked to wait before the change.
     throttled: u32,
     asked: u32,
@@ -353,12 +356,33 @@ impl Rotation {
         self.publishing(event, in_front.into(), attest, State::Promoted, now)
     }
 
+    /// While instances stop using the old secret, the server is asked from time to time whether it still
+    /// takes the new one. If somebody else changed it, programs try both again and again, so the gate
+    /// would stay shut and nobody would say why.
     fn promoted(&mut self, event: Event, now: Timestamp) -> Effect {
-        let Event::Fleet(fleet) = event else { return Effect::Observe };
         let policy = &self.record.policy;
-        let wanted = (self.record.revision, self.record.old.id(), policy.quiet());
-        let missing = self.seen.quiet.not_drained(&policy.applications, &fleet, wanted, now);
-        self.gate(missing, State::Drained, now)
+        match event {
+            Event::Fleet(fleet) => {
+                let wanted = (self.record.revision, self.record.old.id(), policy.quiet());
+                let missing =
+                    self.seen.quiet.not_drained(&policy.applications, &fleet, wanted, now);
+                let due = self.seen.neither_since.is_some()
+                    || now.since(*self.seen.proved.get_or_insert(now)) >= policy.window();
+                if due && !missing.is_empty() {
+                    self.seen.missing = missing;
+                    return Effect::Probe(Which::New);
+                }
+                self.gate(missing, State::Drained, now)
+            }
+            Event::Probed(Which::New, Probe::Accepted) => {
+                self.seen.neither_since = None;
+                self.seen.asked = 0;
+                self.seen.proved = Some(now);
+                Effect::Wait(policy.poll_every, self.seen.missing.clone())
+            }
+            Event::Probed(..) | Event::ReadBack(_) => self.doubted(event, now),
+            _ => Effect::Observe,
+        }
     }
 
     /// Before the old secret is taken away from anybody, the server shows that it takes the new one

@@ -100,8 +100,8 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 return error(
                     AuthorityErrorKind::Refused,
                     format!(
-                        "the server holds another secret than {}, which the programs hold: import the \
-                         one that the server holds",
+                        "the server holds another secret than {}, which the programs hold: set the \
+                         client's secret at the server to the one that the programs hold",
                         old.id()
                     ),
                 );
@@ -113,7 +113,8 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             Probe::Refused => error(
                 AuthorityErrorKind::Refused,
                 format!(
-                    "the server refuses the published secret {}: import the right one",
+                    "the server refuses the published secret {}: set the client's secret at the server to \
+                     the one that the programs hold",
                     old.id()
                 ),
             ),
