@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  1    failed, and nothing was changed
+  1    failed, and nothing was changed at the server
   2    the command line or the configuration is wrong
   3    waiting; safe to run again
   4    credentials or permissions are missing

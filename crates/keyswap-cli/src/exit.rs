@@ -10,7 +10,7 @@ use keyswap_store::StoreError;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub(crate) enum Code {
-    /// It failed, and nothing was changed.
+    /// It failed, and nothing was changed at the server.
     Failed = 1,
     /// The command line or the configuration is wrong.
     Usage = 2,

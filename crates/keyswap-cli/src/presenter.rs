@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use keyswap_admin::rotation::{Missing, State};
+use keyswap_admin::rotation::State;
 use keyswap_admin::{Finished, Progress};
 use serde_json::json;
 
@@ -44,13 +44,13 @@ impl Presenter {
     pub(crate) fn show(&self, progress: &Progress) {
         match &self.form {
             Form::Json => println!("{}", as_json(progress)),
-            Form::Plain => eprintln!("{}", as_line(progress)),
+            Form::Plain => eprintln!("{progress}"),
             Form::Terminal(bar) => match progress {
                 Progress::Entered { .. } | Progress::TakenUp { .. } | Progress::Note(_) => {
-                    bar.println(as_line(progress));
+                    bar.println(progress.to_string());
                     bar.set_message(now(progress).unwrap_or_default());
                 }
-                _ => bar.set_message(as_line(progress)),
+                _ => bar.set_message(progress.to_string()),
             },
         }
     }
@@ -118,20 +118,6 @@ fn as_json(progress: &Progress) -> serde_json::Value {
     }
 }
 
-fn as_line(progress: &Progress) -> String {
-    match progress {
-        Progress::Checking => "checking the server, the store and the present secret".to_owned(),
-        Progress::Entered { state, after } => {
-            let after = after.map_or(0.0, |after| after.as_secs_f64());
-            format!("{:<13} {} ({after:.1} s)", state.name(), reached(*state))
-        }
-        Progress::TakenUp { state } => format!("taken up again in state {state}"),
-        Progress::Waiting { missing, .. } => format!("  waiting: {}", summary(missing)),
-        Progress::Note(text) => format!("  note: {text}"),
-        _ => String::new(),
-    }
-}
-
 /// What is done now that the state is entered.
 fn now(progress: &Progress) -> Option<String> {
     let Progress::Entered { state, .. } = progress else { return None };
@@ -143,31 +129,6 @@ fn now(progress: &Progress) -> Option<String> {
         State::Retired => "waiting until every instance holds the new secret alone".to_owned(),
         _ => String::new(),
     })
-}
-
-fn reached(state: State) -> &'static str {
-    match state {
-        State::Generated => "a new secret is in the journal",
-        State::Staged => "both secrets are published, the old one first",
-        State::Adopted => "every instance holds both",
-        State::CuttingOver => "the server is asked to take the new secret",
-        State::CutOver => "the server has the new secret",
-        State::Confirmed => "it was accepted throughout the propagation window",
-        State::Promoted => "both secrets are published, the new one first",
-        State::Drained => "every instance attests that the old secret is unused",
-        State::Retired => "the new secret is published alone; the server refuses the old one",
-        State::Done => "every instance holds the new secret alone",
-        _ => "a person has to look",
-    }
-}
-
-/// The first few reasons, and how many more there are.
-fn summary(missing: &[Missing]) -> String {
-    let mut text = missing.iter().take(3).map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    if missing.len() > 3 {
-        text.push_str(&format!("; and {} more", missing.len() - 3));
-    }
-    text
 }
 
 /// Shares a presenter between a rotator and whoever ends its output.

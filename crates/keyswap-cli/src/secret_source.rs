@@ -108,7 +108,8 @@ impl<'de> de::Deserialize<'de> for SecretSource {
 
 struct SourceVisitor;
 
-const EXPECTED: &str = "a secret never stands in the configuration: write { file = \"PATH\" } or \
+/// What a configuration that holds something else in place of a source is told.
+pub(crate) const EXPECTED: &str = "a secret never stands in the configuration: write { file = \"PATH\" } or \
                         { env = \"NAME\" }";
 
 impl<'de> Visitor<'de> for SourceVisitor {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use keyswap_core::Generator;
+use keyswap_store::{FileStore, SecretStore};
 use keyswap_testkit::{AuthorizationServer, Client};
 use zeroize::Zeroizing;
 
@@ -15,11 +16,21 @@ use crate::exit::{Code, Failure};
 
 pub(crate) const CLIENT: &str = "billing";
 const MANAGEMENT_CLIENT: &str = "keyswap-rotator";
+/// Where the configuration that is written puts the store.
+const STORE: &str = "keyswap-store";
+const FIRST_LINE: &str = "# Written by `keyswap dev-server`, for that server.";
 pub(crate) const AUDIENCE: &str = "https://api.example/";
 
 pub(crate) async fn run(options: DevServer) -> Result<(), Failure> {
     let directory = &options.directory;
-    let (secret, new_secret) = secret_in(directory, "client-secret")?;
+    let configuration = directory.join("keyswap.toml");
+    check_ours(&configuration)?;
+    let rotated = secret_in_store(directory).await?;
+    let in_store = rotated.is_some();
+    let (secret, new_secret) = match rotated {
+        Some(secret) => (secret, false),
+        None => secret_in(directory, "client-secret")?,
+    };
     let (management_secret, new_management_secret) = secret_in(directory, "management-secret")?;
     let server = AuthorizationServer::builder()
         .nodes(options.nodes as usize)
@@ -45,15 +56,23 @@ pub(crate) async fn run(options: DevServer) -> Result<(), Failure> {
             write_private(&directory.join(name), secret.as_bytes())?;
         }
     }
-    let configuration = directory.join("keyswap.toml");
     replace(&configuration, &configuration_for(server.url().as_ref(), options.window))?;
     let shown = directory.display();
     println!("an Auth0-compatible server with {} nodes at {}", options.nodes, server.url());
-    println!("  client            {CLIENT}, its secret in {shown}/client-secret");
+    let place = if in_store { STORE } else { "client-secret" };
+    println!("  client            {CLIENT}, its secret in {shown}/{place}");
     println!("  management client {MANAGEMENT_CLIENT}, its secret in {shown}/management-secret");
     println!("  configuration     {shown}/keyswap.toml");
-    println!("put the present secret into the store, then start programs and rotate:");
-    println!("  keyswap init --config {shown}/keyswap.toml --secret-file {shown}/client-secret");
+    if in_store {
+        println!("start programs that follow the store, then rotate:");
+    } else {
+        println!(
+            "put the present secret into the store, start programs that follow it, then rotate:"
+        );
+        println!(
+            "  keyswap init --config {shown}/keyswap.toml --secret-file {shown}/client-secret"
+        );
+    }
     println!("  keyswap rotate --config {shown}/keyswap.toml");
     println!("ready; Ctrl-C ends it");
     crate::interruption().await;
@@ -61,8 +80,18 @@ pub(crate) async fn run(options: DevServer) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The secret in this file, or one that is new. A server that is started again keeps the one that it
-/// began with: what a rotation set in between is gone with the earlier process.
+/// The secret that programs prefer, if there is a store: a server that is started again goes on where
+/// an earlier one ended.
+async fn secret_in_store(directory: &Path) -> Result<Option<Zeroizing<String>>, Failure> {
+    let store = match FileStore::open(directory.join(STORE), CLIENT) {
+        Err(error) if error.is_not_found() => return Ok(None),
+        opened => opened?,
+    };
+    let published = store.published().await?;
+    Ok(published.map(|document| Zeroizing::new(document.list.preferred().expose().to_owned())))
+}
+
+/// The secret in this file, or one that is new.
 fn secret_in(directory: &Path, name: &str) -> Result<(Zeroizing<String>, bool), Failure> {
     let path = directory.join(name);
     match std::fs::read_to_string(&path).map(Zeroizing::new) {
@@ -74,6 +103,23 @@ fn secret_in(directory: &Path, name: &str) -> Result<(Zeroizing<String>, bool), 
             Ok((Zeroizing::new(secret.expose().to_owned()), true))
         }
         Err(error) => Err(Failure::failed(format!("{} cannot be read: {error}", path.display()))),
+    }
+}
+
+/// Refuses to take the place of a configuration that somebody else wrote.
+fn check_ours(configuration: &Path) -> Result<(), Failure> {
+    match std::fs::read_to_string(configuration) {
+        Ok(text) if !text.starts_with(FIRST_LINE) => Err(Failure::failed(format!(
+            "{} was not written by `keyswap dev-server`, which would replace it: name another \
+             --directory",
+            configuration.display()
+        ))),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Failure::failed(format!(
+            "{} cannot be read: {error}; name another --directory",
+            configuration.display()
+        ))),
     }
 }
 
@@ -90,7 +136,7 @@ fn replace(path: &Path, text: &str) -> Result<(), Failure> {
 fn configuration_for(url: &str, window: Duration) -> String {
     let window = jiff::fmt::friendly::SpanPrinter::new().unsigned_duration_to_string(&window);
     format!(
-        r#"# Written by `keyswap dev-server`, for that server.
+        r#"{FIRST_LINE}
 [client]
 id = "{CLIENT}"
 
@@ -102,7 +148,7 @@ management_client_id = "{MANAGEMENT_CLIENT}"
 management_secret = {{ file = "management-secret" }}
 
 [store]
-directory = "keyswap-store"
+directory = "{STORE}"
 
 [[application]]
 name = "{CLIENT}"

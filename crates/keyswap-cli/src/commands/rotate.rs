@@ -59,6 +59,10 @@ async fn with_rotator(
             presenter.clear();
             let way_out = match error.kind() {
                 RotateErrorKind::Unfinished => " with `keyswap resume`",
+                RotateErrorKind::Waiting(missing) if !missing.is_empty() => ": `keyswap resume`",
+                RotateErrorKind::OutcomeUnknown | RotateErrorKind::Stuck(_) => {
+                    ". The command is `keyswap resume`"
+                }
                 _ => "",
             };
             let failure = Failure::from(error);

@@ -44,8 +44,9 @@ fn as_text(client: &str, place: &str, status: &Status, now: Timestamp) -> String
     match &status.record {
         None => text.push_str("rotation  none yet\n"),
         Some(record) => {
+            let takes = if record.is_over() { "took" } else { "takes" };
             text.push_str(&format!(
-                "rotation  {} for {}: {} takes the place of {}\n",
+                "rotation  {} for {}: {} {takes} the place of {}\n",
                 record.state,
                 since(record, now),
                 record.new.id(),

@@ -126,7 +126,13 @@ impl World {
             .map_err(|error| Failure::failed(error.to_string()))?;
         let store = FileStore::create(directory, CLIENT)?;
         let list = SecretList::new([first]).map_err(|error| Failure::failed(error.to_string()))?;
-        store.import(&list).await?;
+        store.import(&list).await.map_err(|error| match error.is_already_exists() {
+            true => Failure::failed(format!(
+                "{} holds the store of an earlier demo: name another --directory, or remove it",
+                directory.display()
+            )),
+            false => error.into(),
+        })?;
         Ok(Self { server, store, management })
     }
 

@@ -1,0 +1,367 @@
+//! A server to rotate at, and the directory that goes with it.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use keyswap_core::Generator;
+use keyswap_store::{FileStore, SecretStore};
+use keyswap_testkit::{AuthorizationServer, Client};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::{Command, Running, Vault, eventually};
+
+pub const CLIENT: &str = "billing";
+pub const MANAGEMENT_CLIENT: &str = "keyswap-rotator";
+pub const AUDIENCE: &str = "https://api.example/";
+
+/// How long the nodes of the servers here take to agree.
+const WINDOW: Duration = Duration::from_millis(250);
+
+/// A directory with a configuration, a store and secrets, and the address of a server.
+pub struct Site {
+    directory: TempDir,
+    pub url: String,
+    pub vault: Vault,
+}
+
+/// What the store says of the instances.
+pub struct StatusView {
+    pub instances: Vec<InstanceView>,
+}
+
+#[derive(Debug)]
+pub struct InstanceView {
+    pub application: String,
+    pub live: bool,
+    pub revision: Option<u64>,
+}
+
+impl Site {
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn configuration(&self) -> PathBuf {
+        self.path("rotate.toml")
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.path("keyswap-store")
+    }
+
+    /// The files of the client in the store.
+    pub fn client_directory(&self) -> PathBuf {
+        self.store().join(CLIENT)
+    }
+
+    /// Changes the configuration: `from` must be in it.
+    #[track_caller]
+    pub fn configure(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.configuration()).unwrap();
+        assert!(text.contains(from), "{from:?} is not in the configuration:\n{text}");
+        std::fs::write(self.configuration(), text.replace(from, to)).unwrap();
+    }
+
+    /// A run of `keyswap` with the configuration of this site.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let (command, rest) = arguments.split_first().unwrap();
+        let command = Command::new(&self.vault, &[command, "--config"]);
+        rest.iter().fold(command.argument(self.configuration()), Command::argument)
+    }
+
+    /// Puts the client's present secret into the store.
+    pub fn import(&self) {
+        let file = self.path("client-secret");
+        self.command(&["init", "--secret-file"]).argument(file).run().ends_with(0);
+    }
+
+    pub fn first_secret(&self) -> String {
+        std::fs::read_to_string(self.path("client-secret")).unwrap().trim_end().to_owned()
+    }
+
+    pub fn journal(&self) -> Option<Value> {
+        let text = std::fs::read(self.client_directory().join("rotation.json")).ok()?;
+        Some(serde_json::from_slice(&text).unwrap())
+    }
+
+    /// The state that the journal says.
+    pub fn state(&self) -> Option<String> {
+        Some(self.journal()?["state"].as_str().unwrap().to_owned())
+    }
+
+    #[track_caller]
+    pub fn until_state(&self, running: &mut Running, wanted: &str) {
+        eventually(&format!("state {wanted}"), || {
+            if self.state().as_deref() == Some(wanted) {
+                return Some(());
+            }
+            assert!(!running.ended(), "it ended before {wanted}: {}", running.stderr());
+            None
+        });
+    }
+
+    /// Whatever is published beside `old` stands in the journal: nobody else could give it to the server.
+    #[track_caller]
+    pub fn published_is_in_the_journal(&self, old: &str) {
+        // In this order: what is published has been in the journal before, and stays in it.
+        let published = self.published();
+        let journal = std::fs::read_to_string(self.client_directory().join("rotation.json"));
+        let journal = journal.unwrap_or_default();
+        let known = |secret: &String| secret == old || journal.contains(secret.as_str());
+        assert!(published.iter().all(known), "a secret is published, and no journal holds it");
+    }
+
+    /// The values of the published list, the preferred one first.
+    pub fn published(&self) -> Vec<String> {
+        let text = std::fs::read(self.client_directory().join("ring.json")).unwrap();
+        let document: Value = serde_json::from_slice(&text).unwrap();
+        let secrets = document["secrets"].as_array().unwrap();
+        secrets.iter().map(|secret| secret["value"].as_str().unwrap().to_owned()).collect()
+    }
+
+    pub fn status(&self) -> StatusView {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let instances = runtime.block_on(async {
+            FileStore::open(self.store(), CLIENT).unwrap().instances().await.unwrap()
+        });
+        let instances = instances.into_iter().filter_map(|instance| {
+            // One that has only just come, or is about to go, has no report.
+            let report = instance.report.ok()?;
+            Some(InstanceView {
+                application: report.application,
+                live: instance.live,
+                revision: report
+                    .revision
+                    .map(|revision| serde_json::to_value(revision).unwrap().as_u64().unwrap()),
+            })
+        });
+        StatusView { instances: instances.collect() }
+    }
+
+    /// The states that the history tells of, in order. Fails if the history is not whole.
+    pub fn history(&self) -> Vec<String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let entries = runtime.block_on(async {
+            FileStore::open(self.store(), CLIENT).unwrap().history().await.unwrap()
+        });
+        entries.iter().map(|entry| entry.record["state"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Whether the server accepts this secret, on whichever nodes `tries` requests reach. Fails if they
+    /// do not agree.
+    #[track_caller]
+    pub fn accepts(&self, secret: &str, tries: usize) -> bool {
+        let answers: Vec<_> = (0..tries).map(|_| self.sign_in(secret)).collect();
+        assert!(answers.iter().all(|status| *status == answers[0]), "{answers:?}");
+        assert!([200, 401].contains(&answers[0]), "{answers:?}");
+        answers[0] == 200
+    }
+
+    fn sign_in(&self, secret: &str) -> u16 {
+        let host = self.url.trim_start_matches("http://").trim_end_matches('/');
+        // Secrets here have letters and digits only, so that nothing has to be encoded.
+        let body = format!(
+            "grant_type=client_credentials&audience={AUDIENCE}&client_id={CLIENT}&client_secret={secret}"
+        );
+        let request = format!(
+            "POST /oauth/token HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\
+             content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(host).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    /// A rotation is over, and everybody agrees on what came of it: the server accepts the one published
+    /// secret and not `old`, every instance that lives holds that list, and no file is left over.
+    #[track_caller]
+    pub fn is_rotated_from(&self, old: &str) {
+        assert_eq!(self.state().as_deref(), Some("done"));
+        let published = self.published();
+        assert_eq!(published.len(), 1, "one secret is left");
+        assert_ne!(published[0], old);
+        assert!(self.accepts(&published[0], 12), "the published secret is accepted");
+        assert!(!self.accepts(old, 12), "the old secret is refused");
+        let text = std::fs::read(self.client_directory().join("ring.json")).unwrap();
+        let document: Value = serde_json::from_slice(&text).unwrap();
+        for instance in self.status().instances.iter().filter(|instance| instance.live) {
+            assert_eq!(instance.revision, document["revision"].as_u64(), "{instance:?}");
+        }
+        let mut files: Vec<_> = std::fs::read_dir(self.client_directory())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        files.sort();
+        let expected =
+            ["history.head", "history.jsonl", "instances", "lock", "ring.json", "rotation.json"];
+        assert_eq!(files, expected, "nothing is left over");
+        self.vault.search_files();
+    }
+}
+
+/// The configuration that the tests use: fast, and without a wait that nobody needs here.
+fn configuration(url: &str) -> String {
+    format!(
+        r#"[client]
+id = "{CLIENT}"
+
+[authority]
+kind = "auth0"
+url = "{url}"
+audience = "{AUDIENCE}"
+management_client_id = "{MANAGEMENT_CLIENT}"
+management_secret = {{ file = "management-secret" }}
+
+[store]
+directory = "keyswap-store"
+
+[[application]]
+name = "{CLIENT}"
+instances = 1
+
+[policy]
+propagation_window = "250ms"
+quiet_period = "250ms"
+"#
+    )
+}
+
+/// `keyswap dev-server` in a process of its own.
+pub struct DevServer {
+    pub site: Site,
+    running: Running,
+}
+
+impl DevServer {
+    pub fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (vault, running, url) = Self::start_in(directory.path(), "127.0.0.1:0");
+        let site = Site { directory, url, vault };
+        std::fs::write(site.configuration(), configuration(&site.url)).unwrap();
+        Self { site, running }
+    }
+
+    /// Ends it, and starts it again in the same directory.
+    pub fn restart(self) -> Self {
+        let Self { mut site, running } = self;
+        Self::end(running);
+        let (vault, running, url) = Self::start_in(site.directory.path(), "127.0.0.1:0");
+        site.configure(&site.url, &url);
+        (site.vault, site.url) = (vault, url);
+        Self { site, running }
+    }
+
+    fn start_in(directory: &Path, listen: &str) -> (Vault, Running, String) {
+        let vault = Vault::new(directory);
+        let arguments = ["dev-server", "--listen", listen, "--window", "250ms", "--directory"];
+        let mut running = Command::new(&vault, &arguments).argument(directory).spawn();
+        let said = eventually("the server is ready", || {
+            let said = running.stdout();
+            assert!(!running.ended(), "{}", running.stderr());
+            said.contains("ready").then_some(said)
+        });
+        vault.look();
+        vault.search("the standard output of dev-server", &said);
+        let url = said.lines().next().unwrap().rsplit(' ').next().unwrap().to_owned();
+        (vault, running, url)
+    }
+
+    pub fn stop(self) {
+        Self::end(self.running);
+    }
+
+    fn end(running: Running) {
+        running.signal("INT");
+        running.wait().ends_with(0);
+    }
+}
+
+/// A server in this process, which can be told to fail.
+pub struct Embedded {
+    pub site: Site,
+    runtime: Option<Runtime>,
+    server: Option<AuthorizationServer>,
+    address: SocketAddr,
+}
+
+impl Embedded {
+    pub fn start() -> Self {
+        Self::with_scopes(&Client::MANAGEMENT_SCOPES)
+    }
+
+    /// With a management client that has these scopes.
+    pub fn with_scopes(scopes: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["client-secret", "management-secret"] {
+            let secret = Generator::default().generate().unwrap();
+            std::fs::write(directory.path().join(name), secret.expose()).unwrap();
+        }
+        let vault = Vault::new(directory.path());
+        let site = Site { directory, url: String::new(), vault };
+        let address = "127.0.0.1:0".parse().unwrap();
+        let mut embedded = Self { site, runtime: None, server: None, address };
+        embedded.serve(&embedded.site.first_secret(), scopes);
+        embedded.address = embedded.server().address();
+        embedded.site.url = embedded.server().url();
+        std::fs::write(embedded.site.configuration(), configuration(&embedded.site.url)).unwrap();
+        embedded
+    }
+
+    fn serve(&mut self, secret: &str, scopes: &[&str]) {
+        let runtime = Runtime::new().unwrap();
+        let management = std::fs::read_to_string(self.site.path("management-secret")).unwrap();
+        let builder = AuthorizationServer::builder()
+            .nodes(3)
+            .propagation_window(WINDOW)
+            .client(Client::new(CLIENT, secret).grant(AUDIENCE))
+            .management_client(
+                Client::management(MANAGEMENT_CLIENT, management)
+                    .scopes(scopes.iter().copied().map(str::to_owned)),
+            )
+            .bind(self.address);
+        self.server = Some(runtime.block_on(builder.start()).unwrap());
+        self.runtime = Some(runtime);
+    }
+
+    pub fn server(&self) -> &AuthorizationServer {
+        self.server.as_ref().expect("the server runs")
+    }
+
+    /// An instance of the application in this process, which reports and never signs in.
+    pub fn idle_instance(&self) {
+        let store = FileStore::open(self.site.store(), CLIENT).unwrap();
+        let runtime = self.runtime.as_ref().unwrap();
+        let policy = keyswap_core::FallbackPolicy::default().propagation_window(WINDOW);
+        let (_, member) = runtime.block_on(keyswap_store::join(store, CLIENT, policy)).unwrap();
+        runtime.spawn(member);
+    }
+
+    /// Ends it with all its connections, as a crash would.
+    pub fn die(&mut self) {
+        self.server = None;
+        self.runtime.take().unwrap().shutdown_background();
+        let address = self.address;
+        eventually("the port is free", || std::net::TcpListener::bind(address).ok());
+    }
+
+    /// Starts it again at the same address, with this secret of the client.
+    pub fn revive(&mut self, secret: &str) {
+        self.serve(secret, &Client::MANAGEMENT_SCOPES);
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.server = None;
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

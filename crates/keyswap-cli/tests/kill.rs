@@ -1,0 +1,229 @@
+//! `kill -9` of the rotating process at any moment, under load: the rotation is taken up and ends, and no
+//! program that signs in meanwhile notices.
+
+mod common;
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use common::{DevServer, Programs, Running, Site, eventually};
+
+/// In the order in which a rotation goes through them.
+const STATES: [&str; 9] = [
+    "generated",
+    "staged",
+    "adopted",
+    "cutting_over",
+    "cut_over",
+    "confirmed",
+    "promoted",
+    "drained",
+    "retired",
+];
+/// How often processes are killed: once in each state, then once more in the one that follows, some
+/// times around the change itself, and from there on at any moment.
+const KILLS: usize = 36;
+
+/// Small and repeatable: the moments need no better randomness (splitmix64).
+struct Moments(u64);
+
+impl Moments {
+    /// From the clock, so that each run looks at other moments; `KEYSWAP_TEST_SEED` repeats one.
+    fn new() -> Self {
+        let seed = match std::env::var("KEYSWAP_TEST_SEED") {
+            Ok(seed) => seed.parse().expect("KEYSWAP_TEST_SEED is a number"),
+            Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64,
+        };
+        println!("KEYSWAP_TEST_SEED={seed} repeats these moments");
+        Self(seed)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+
+    fn within(&mut self, longest: Duration) -> Duration {
+        Duration::from_micros(self.below(longest.as_micros() as u64))
+    }
+}
+
+fn rotate(site: &Site, command: &str) -> Running {
+    // With everything that the log can say, since it is searched for secrets.
+    site.command(&[command]).environment("RUST_LOG", "trace").spawn()
+}
+
+/// What tells the rotation of the journal from others: the id of its new secret.
+fn rotation(site: &Site) -> Option<String> {
+    Some(site.journal()?["new"]["id"].as_str().unwrap().to_owned())
+}
+
+/// What there was before a rotation began.
+struct Begun {
+    /// The secret that it retires.
+    old: String,
+    /// The [`rotation`] of the journal.
+    before: Option<String>,
+}
+
+impl Begun {
+    fn now(site: &Site) -> Self {
+        Self { old: site.published()[0].clone(), before: rotation(site) }
+    }
+
+    /// Whether the journal tells of the rotation that began then.
+    fn is_journaled(&self, site: &Site) -> bool {
+        rotation(site) != self.before
+    }
+}
+
+/// Waits for a state of this rotation, or a later one, as long as the process runs.
+fn until_state(site: &Site, running: &mut Running, begun: &Begun, wanted: &str) {
+    let position = STATES.iter().position(|state| *state == wanted).unwrap();
+    eventually(wanted, || {
+        site.vault.look();
+        site.published_is_in_the_journal(&begun.old);
+        let new = begun.is_journaled(site);
+        let state = site.state().unwrap_or_default();
+        let reached = STATES.iter().position(|other| *other == state) >= Some(position);
+        (running.ended() || new && (reached || state == "done")).then_some(())
+    });
+}
+
+/// When a process is killed.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// When the journal says this, and up to so much later.
+    In(&'static str, Duration),
+    /// At any time within so much.
+    Within(Duration),
+    Never,
+}
+
+impl Moment {
+    fn kill(self, running: &mut Running, site: &Site, begun: &Begun, moments: &mut Moments) {
+        let longest = match self {
+            Self::In(state, longest) => {
+                until_state(site, running, begun, state);
+                longest
+            }
+            Self::Within(longest) => longest,
+            Self::Never => return,
+        };
+        if !longest.is_zero() {
+            let end = Instant::now() + moments.within(longest);
+            let over = || (Instant::now() >= end || running.ended()).then_some(());
+            eventually("the moment", over);
+        }
+        running.kill();
+    }
+}
+
+/// The moments of the rounds to begin with: one for `rotate`, and one for the first `resume`.
+fn planned() -> Vec<(Moment, Moment)> {
+    let at = |state| Moment::In(state, Duration::ZERO);
+    let pairs = STATES.iter().zip(STATES.iter().skip(1));
+    let mut planned: Vec<_> = pairs.map(|(first, then)| (at(*first), at(*then))).collect();
+    planned.push((at("retired"), Moment::Never));
+    // Between the intent in the journal and the answer that the process has read.
+    let around_the_change = Moment::In("cutting_over", Duration::from_millis(40));
+    planned.extend([(around_the_change, Moment::Never); 5]);
+    planned
+}
+
+/// Makes the journal as it is when the time for requests in flight has passed: a rotation that lost an
+/// answer keeps the next one from beginning for ten minutes.
+///
+/// Says whether the last one did.
+fn let_ten_minutes_pass(site: &Site) -> bool {
+    let mut journal = site.journal().unwrap();
+    if journal["change"]["unresolved"] != true {
+        return false;
+    }
+    site.command(&["rotate"]).run().says(3, &["had no answer", "Nothing was changed"]);
+    let sent = journal["change"]["last_sent"].as_u64().unwrap();
+    journal["change"]["last_sent"] = (sent - 601_000).into();
+    let text = serde_json::to_vec_pretty(&journal).unwrap();
+    std::fs::write(site.client_directory().join("rotation.json"), text).unwrap();
+    true
+}
+
+/// One rotation from its beginning to its end, killed on the way. Gives the state that the journal told of
+/// after each kill.
+fn killed_and_resumed(
+    site: &Site,
+    (moment, mut next): (Moment, Moment),
+    at_any: Moment,
+    moments: &mut Moments,
+) -> Vec<String> {
+    let mut killed_in = Vec::new();
+    let begun = Begun::now(site);
+    let mut running = rotate(site, "rotate");
+    moment.kill(&mut running, site, &begun, moments);
+    loop {
+        let output = running.wait();
+        site.published_is_in_the_journal(&begun.old);
+        let journaled = begun.is_journaled(site);
+        let found = if journaled { site.state().unwrap() } else { "no state yet".to_owned() };
+        match output.status.code() {
+            None => killed_in.push(found.clone()),
+            Some(0) => break,
+            Some(_) => panic!("killed in {killed_in:?}, and then {output:#?}"),
+        }
+        if found == "done" {
+            // Killed between the last word of the journal and its own end.
+            site.command(&["resume"]).run().says(1, &["nothing to resume"]);
+            break;
+        }
+        // Before the first word of the journal nothing has happened, and nothing is there to resume.
+        running = rotate(site, if journaled { "resume" } else { "rotate" });
+        next.kill(&mut running, site, &begun, moments);
+        next = if moments.below(3) == 0 { at_any } else { Moment::Never };
+    }
+    site.is_rotated_from(&begun.old);
+    assert!(begun.is_journaled(site));
+    let history = site.history();
+    assert_eq!(history.last().map(String::as_str), Some("done"), "{history:?}");
+    killed_in
+}
+
+#[test]
+fn a_rotation_that_is_killed_at_any_moment_is_resumed_and_no_request_fails() {
+    let mut moments = Moments::new();
+    let server = DevServer::start();
+    let site = &server.site;
+    site.configure("instances = 1", "instances = 2");
+    site.import();
+    let programs = Programs::start(site, "billing", 2, 40);
+
+    // One that nobody disturbs, to know how long it takes.
+    let began = Instant::now();
+    let old = site.published()[0].clone();
+    rotate(site, "rotate").wait().ends_with(0);
+    site.is_rotated_from(&old);
+    let whole = began.elapsed();
+    let at_any = Moment::Within(whole);
+
+    let mut planned = planned().into_iter();
+    let (mut rotations, mut lost_answers, mut killed_in) = (1, 0, Vec::new());
+    while killed_in.len() < KILLS {
+        assert!(rotations < 4 * KILLS, "{} kills in {rotations} rotations", killed_in.len());
+        rotations += 1;
+        lost_answers += usize::from(let_ten_minutes_pass(site));
+        let pair = planned.next().unwrap_or((at_any, at_any));
+        killed_in.extend(killed_and_resumed(site, pair, at_any, &mut moments));
+    }
+
+    let (requests, failed, saved) = programs.stop();
+    println!(
+        "{rotations} rotations of {whole:?}; {requests} requests, {failed} failed, {saved} saved"
+    );
+    println!("{} times killed, {lost_answers} answers lost: {killed_in:?}", killed_in.len());
+    assert_eq!(failed, 0, "of {requests} requests");
+    assert!(requests > 1000 && saved > 0, "{requests} requests, {saved} saved: the load was real");
+    // The client's and the management client's, and a new one of each rotation.
+    assert!(site.vault.len() >= 2 + rotations, "every secret was searched for");
+    server.stop();
+}
