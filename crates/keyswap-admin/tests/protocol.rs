@@ -450,6 +450,20 @@ fn ready_fleet(revision: u64) -> Event {
     Event::Fleet(Fleet { live: vec![report("one"), report("two")], unreadable: Vec::new() })
 }
 
+/// A rotation whose change is about to be sent.
+fn sending() -> Rotation {
+    let mut rotation = begun();
+    let to_send = [
+        Event::TakenUp,
+        Event::Published(Revision::new(2)),
+        Event::Written,
+        ready_fleet(2),
+        Event::Written,
+    ];
+    assert!(matches!(step_to(&mut rotation, to_send), Effect::Send));
+    rotation
+}
+
 #[test]
 fn the_intent_is_in_the_journal_before_the_change_is_sent() {
     let mut rotation = begun();
@@ -465,15 +479,7 @@ fn the_intent_is_in_the_journal_before_the_change_is_sent() {
 
 #[test]
 fn a_process_that_takes_up_a_change_asks_before_it_sends_anything() {
-    let mut rotation = begun();
-    let to_send = [
-        Event::TakenUp,
-        Event::Published(Revision::new(2)),
-        Event::Written,
-        ready_fleet(2),
-        Event::Written,
-    ];
-    assert!(matches!(step_to(&mut rotation, to_send), Effect::Send));
+    let rotation = sending();
     let mut resumed = Rotation::new(Record::parse(&rotation.record().to_json()).unwrap());
     assert!(matches!(step_to(&mut resumed, [Event::TakenUp]), Effect::ReadBack));
     assert!(resumed.record().change.unresolved);
@@ -485,16 +491,9 @@ fn a_process_that_takes_up_a_change_asks_before_it_sends_anything() {
 
 #[test]
 fn a_definite_refusal_leaves_the_old_secret_in_force_and_can_be_resumed() {
-    let mut rotation = begun();
+    let mut rotation = sending();
     let refused = AuthorityError::new(AuthorityErrorKind::Permissions, "a scope is missing");
-    let events = [
-        Event::TakenUp,
-        Event::Published(Revision::new(2)),
-        Event::Written,
-        ready_fleet(2),
-        Event::Written,
-        Event::Answered(ChangeAnswer::Refused(refused)),
-    ];
+    let events = [Event::Answered(ChangeAnswer::Refused(refused))];
     assert!(matches!(step_to(&mut rotation, events), Effect::Stop(Ending::Refused(_))));
     assert_eq!(rotation.record().state, State::Adopted);
     assert!(!rotation.record().change.unresolved);
@@ -503,15 +502,7 @@ fn a_definite_refusal_leaves_the_old_secret_in_force_and_can_be_resumed() {
 
 #[test]
 fn a_server_that_asks_to_wait_is_asked_again_with_the_same_secret_and_not_for_ever() {
-    let mut rotation = begun();
-    let to_send = [
-        Event::TakenUp,
-        Event::Published(Revision::new(2)),
-        Event::Written,
-        ready_fleet(2),
-        Event::Written,
-    ];
-    assert!(matches!(step_to(&mut rotation, to_send), Effect::Send));
+    let mut rotation = sending();
     let new = rotation.record().new.clone();
     let throttled = || Event::Answered(ChangeAnswer::RetryAfter(Duration::from_secs(3)));
     for _ in 0..9 {
