@@ -26,7 +26,6 @@
 //! }
 //! ```
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -34,13 +33,26 @@ use std::sync::Arc;
 use http::StatusCode;
 use http::response::Parts;
 use keyswap_core::Verdict;
-use serde::Deserialize;
 
-use crate::credential::{is_json, media_type};
-
+mod answer;
 mod auth0;
+mod auto;
+mod cognito;
+mod entra;
+mod fusionauth;
+mod github;
+mod google;
 mod hydra;
+mod keycloak;
+mod oidc_provider;
+mod okta;
 mod rfc6749;
+mod salesforce;
+mod slack;
+mod wso2;
+mod zitadel;
+
+use answer::{Answer, Media};
 
 /// Reads what an answer says about the secret that was sent.
 ///
@@ -73,63 +85,218 @@ impl<V: ReadVerdict + ?Sized> ReadVerdict for Arc<V> {
 
 /// The authorization servers whose way of refusing a secret is known.
 ///
+/// `docs/providers.md` has an example of each, and what is easily taken for one. Only status 400 and 401
+/// with a JSON or form body can be refusals, and 200 at [`GitHub`](Self::GitHub) and
+/// [`Slack`](Self::Slack); never a body with an access token, or one with a content encoding that was left
+/// on it.
+///
 /// ```
 /// use keyswap_tower::verdict::Profile;
 ///
 /// assert_eq!("auth0".parse(), Ok(Profile::Auth0));
+/// assert_eq!(Profile::OidcProvider.to_string(), "oidc-provider");
 /// assert_eq!(Profile::default().to_string(), "rfc6749");
 /// let error = "oauth0".parse::<Profile>().unwrap_err();
-/// assert_eq!(error.to_string(), "unknown profile \"oauth0\"; known are rfc6749, auth0, hydra");
+/// assert!(error.to_string().starts_with("unknown profile \"oauth0\"; known are rfc6749, auth0, okta, "));
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Profile {
-    /// A server that keeps to RFC 6749 section 5.2: status 400 or 401 with the JSON error
-    /// `invalid_client`. The default.
+    /// `rfc6749`: a server that keeps to RFC 6749 section 5.2, with the error `invalid_client` whatever its
+    /// description. The default.
     #[default]
     Rfc6749,
-    /// Auth0: also status 401 with `access_denied` and the description `Unauthorized`, which is how it
-    /// answers a wrong secret and an unknown client.
+    /// `auth0`: `invalid_client`, or 401 with `access_denied` and the description `Unauthorized`.
     Auth0,
-    /// Ory Hydra: status 401 with `invalid_client`, unless the description says that another client
-    /// authentication method is registered, since no other secret helps then.
+    /// `okta`: `invalid_client`, unless it is about the `client_id` or says that no credentials were found.
+    Okta,
+    /// `entra`: Microsoft Entra ID, `invalid_client` with the number 7000215 or 7000222.
+    Entra,
+    /// `keycloak`: `unauthorized_client` where the description speaks of the credentials, and
+    /// `invalid_client` with 401.
+    Keycloak,
+    /// `cognito`: Amazon Cognito, `invalid_client`.
+    Cognito,
+    /// `google`: `invalid_client`, unless it says that the client was not found.
+    Google,
+    /// `github`: status 200 with `incorrect_client_credentials`, as JSON or as a form.
+    GitHub,
+    /// `slack`: status 200 with `ok` false and `bad_client_secret`.
+    Slack,
+    /// `salesforce`: `invalid_client` or `invalid_client_credentials`.
+    Salesforce,
+    /// `hydra`: Ory Hydra, 401 with `invalid_client`, unless it says that another client authentication
+    /// method is registered, since no other secret helps then.
     Hydra,
+    /// `oidc-provider`, or `node-oidc-provider` as its repository is named: 401 with `invalid_client`, and
+    /// 400 for a secret that has expired.
+    OidcProvider,
+    /// `zitadel`: 401 with `invalid_client`, unless it is about the header, the method or the token.
+    Zitadel,
+    /// `fusionauth`, as its users write it, or `fusion-auth`: `invalid_client` with the reason
+    /// `invalid_client_authentication`.
+    FusionAuth,
+    /// `wso2`: WSO2 Identity Server, 401 with `invalid_client`, unless it says that the client could not be
+    /// found.
+    Wso2,
+    /// `auto`: any of these. Refused is what one of them means by a refusal and none of them is known to
+    /// say about something else; a doubt is inconclusive.
+    ///
+    /// Since GitHub and Slack answer errors with status 200, such an answer in JSON or a form is read up to
+    /// [`FallbackLayer::max_answer`](crate::FallbackLayer::max_answer) before it is the caller's, and is
+    /// accepted if it holds no error. In XML, with a content encoding, or over that limit it is
+    /// inconclusive; of any other type it is accepted unread. Name the server where you know it: its
+    /// accepted answers stream through.
+    Auto,
+}
+
+/// Names that are read as well.
+const OTHER_NAMES: &[(&str, Profile)] =
+    &[("fusion-auth", Profile::FusionAuth), ("node-oidc-provider", Profile::OidcProvider)];
+
+/// What a profile makes of an answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Finding {
+    /// Client authentication failed, and another secret may help.
+    Refused,
+    /// This server's own way of saying that something else is wrong.
+    OtherCause,
+    /// Nothing that this server says about secrets.
+    Nothing,
+}
+
+/// What the head alone settles.
+enum Look {
+    Settled(Verdict),
+    Read(Media),
 }
 
 impl Profile {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::Rfc6749, Self::Auth0, Self::Hydra];
+    pub const ALL: &[Self] = &[
+        Self::Rfc6749,
+        Self::Auth0,
+        Self::Okta,
+        Self::Entra,
+        Self::Keycloak,
+        Self::Cognito,
+        Self::Google,
+        Self::GitHub,
+        Self::Slack,
+        Self::Salesforce,
+        Self::Hydra,
+        Self::OidcProvider,
+        Self::Zitadel,
+        Self::FusionAuth,
+        Self::Wso2,
+        Self::Auto,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Rfc6749 => "rfc6749",
             Self::Auth0 => "auth0",
+            Self::Okta => "okta",
+            Self::Entra => "entra",
+            Self::Keycloak => "keycloak",
+            Self::Cognito => "cognito",
+            Self::Google => "google",
+            Self::GitHub => "github",
+            Self::Slack => "slack",
+            Self::Salesforce => "salesforce",
             Self::Hydra => "hydra",
+            Self::OidcProvider => "oidc-provider",
+            Self::Zitadel => "zitadel",
+            Self::FusionAuth => "fusionauth",
+            Self::Wso2 => "wso2",
+            Self::Auto => "auto",
         }
     }
 
-    fn refuses(self, status: StatusCode, answer: &OAuthError<'_>) -> bool {
+    fn judge(self, answer: &Answer<'_>) -> Finding {
         match self {
-            Self::Rfc6749 => rfc6749::refuses(status, answer),
-            Self::Auth0 => auth0::refuses(status, answer),
-            Self::Hydra => hydra::refuses(status, answer),
+            Self::Rfc6749 => rfc6749::judge(answer),
+            Self::Auth0 => auth0::judge(answer),
+            Self::Okta => okta::judge(answer),
+            Self::Entra => entra::judge(answer),
+            Self::Keycloak => keycloak::judge(answer),
+            Self::Cognito => cognito::judge(answer),
+            Self::Google => google::judge(answer),
+            Self::GitHub => github::judge(answer),
+            Self::Slack => slack::judge(answer),
+            Self::Salesforce => salesforce::judge(answer),
+            Self::Hydra => hydra::judge(answer),
+            Self::OidcProvider => oidc_provider::judge(answer),
+            Self::Zitadel => zitadel::judge(answer),
+            Self::FusionAuth => fusionauth::judge(answer),
+            Self::Wso2 => wso2::judge(answer),
+            Self::Auto => auto::judge(answer),
         }
+    }
+
+    /// Whether the server puts its errors under status 200, or under 400 and 401, or may do either.
+    const fn errors_under(self) -> (bool, bool) {
+        match self {
+            Self::GitHub | Self::Slack => (true, false),
+            Self::Auto => (true, true),
+            _ => (false, true),
+        }
+    }
+
+    fn look(self, head: &Parts) -> Look {
+        let (under_ok, under_errors) = self.errors_under();
+        let media = match head.status {
+            StatusCode::OK if under_ok => Media::of(&head.headers),
+            status if status.is_success() => return Look::Settled(Verdict::Accepted),
+            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED if under_errors => {
+                Media::of(&head.headers)
+            }
+            _ => return Look::Settled(Verdict::Inconclusive),
+        };
+        match media {
+            Media::Json | Media::Form => Look::Read(media),
+            // The other servers' status can be believed, and those two have no such answer.
+            Media::Foreign if head.status == StatusCode::OK && self == Self::Auto => {
+                Look::Settled(Verdict::Accepted)
+            }
+            Media::Foreign | Media::Sealed => Look::Settled(Verdict::Inconclusive),
+        }
+    }
+
+    /// Whether a body under status 200 is what the server says when all went well.
+    fn accepts(self, answer: &Answer<'_>, media: Media) -> bool {
+        let well = match self {
+            Self::Slack => answer.ok == Some(true),
+            _ => answer.ok != Some(false),
+        };
+        // A form that was cut off is still a form, so it has to hold what was asked for.
+        well && answer.error().is_none() && (media == Media::Json || answer.has_token)
     }
 }
 
 impl ReadVerdict for Profile {
     fn read_head(&self, head: &Parts) -> Option<Verdict> {
-        if head.status.is_success() {
-            return Some(Verdict::Accepted);
+        match self.look(head) {
+            Look::Settled(verdict) => Some(verdict),
+            Look::Read(_) => None,
         }
-        let speaks = matches!(head.status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED)
-            && media_type(&head.headers).is_some_and(is_json);
-        if speaks { None } else { Some(Verdict::Inconclusive) }
     }
 
     fn read_body(&self, head: &Parts, body: &[u8]) -> Verdict {
-        match serde_json::from_slice::<OAuthError<'_>>(body) {
-            Ok(answer) if self.refuses(head.status, &answer) => Verdict::Refused,
+        let media = match self.look(head) {
+            Look::Settled(verdict) => return verdict,
+            Look::Read(media) => media,
+        };
+        let ok = head.status == StatusCode::OK;
+        // Revocation is answered so (RFC 7009 section 2.2), and there is no error in it.
+        if ok && body.is_empty() && *self == Self::Auto {
+            return Verdict::Accepted;
+        }
+        match Answer::read(head.status, media, body) {
+            Some(answer) if self.judge(&answer) == Finding::Refused && !answer.has_token => {
+                Verdict::Refused
+            }
+            Some(answer) if ok && self.accepts(&answer, media) => Verdict::Accepted,
             _ => Verdict::Inconclusive,
         }
     }
@@ -145,8 +312,12 @@ impl FromStr for Profile {
     type Err = UnknownProfile;
 
     fn from_str(name: &str) -> Result<Self, UnknownProfile> {
-        let known = Self::ALL.iter().find(|profile| profile.name() == name);
-        known.copied().ok_or_else(|| UnknownProfile { name: name.chars().take(64).collect() })
+        let known = Self::ALL.iter().map(|profile| (profile.name(), *profile));
+        let mut known = known.chain(OTHER_NAMES.iter().copied());
+        match known.find(|(known, _)| *known == name) {
+            Some((_, profile)) => Ok(profile),
+            None => Err(UnknownProfile { name: name.chars().take(64).collect() }),
+        }
     }
 }
 
@@ -168,22 +339,3 @@ impl fmt::Display for UnknownProfile {
 }
 
 impl std::error::Error for UnknownProfile {}
-
-/// The error answer of RFC 6749 section 5.2. An answer that names a member twice, or gives it another
-/// type, is none.
-#[derive(Deserialize)]
-struct OAuthError<'a> {
-    #[serde(borrow)]
-    error: Cow<'a, str>,
-    #[serde(borrow, rename = "error_description")]
-    description: Option<Text<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl OAuthError<'_> {
-    fn description(&self) -> &str {
-        self.description.as_ref().map_or("", |text| &text.0)
-    }
-}
