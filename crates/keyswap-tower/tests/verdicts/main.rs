@@ -2,6 +2,7 @@
 
 mod cases;
 mod spoilt;
+mod table;
 
 use std::collections::BTreeMap;
 
