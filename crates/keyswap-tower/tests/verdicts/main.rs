@@ -1,8 +1,12 @@
 //! How the answers of real servers are read.
 
 mod cases;
+#[path = "../common/mod.rs"]
+mod common;
+mod properties;
 mod spoilt;
 mod table;
+mod through_the_layer;
 
 use std::collections::BTreeMap;
 
