@@ -58,7 +58,7 @@ async fn the_profile_reads_each_answer_for_what_it_says_about_the_secret() {
     ];
     for (what, request, status, verdict) in cases {
         let answer = request.send().await.expect("the server answers");
-        let (got, body, read) = read(answer, Profile::Rfc6749).await;
+        let (got, body, read) = read(answer, Profile::OidcProvider).await;
         assert_eq!((got, read), (status, verdict), "{what}: {body}");
     }
 }
@@ -148,7 +148,7 @@ fn program<C: Credential>(server: &OidcProvider, ring: SecretRing, credential: C
         parameters: GRANT,
         ring,
         credential,
-        profile: Profile::Rfc6749,
+        profile: Profile::OidcProvider,
     }
 }
 
