@@ -243,6 +243,17 @@ async fn clear_text_to_another_host_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test]
+async fn a_request_that_signs_in_already_goes_out_as_it_is() {
+    let server = Server::accepting_good().await;
+    let client = client(ring(&["bad1"]), ClientSecretPost::new("billing"));
+    let own = client.post(&server.url).header("authorization", "Basic YmlsbGluZzpnb29k");
+    let answer = own.form(&[("a", "b")]).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(answer.extensions().get::<Authenticated>().is_none());
+    assert_eq!(server.seen()[0].body, "a=b");
+}
+
+#[tokio::test]
 async fn an_error_of_the_client_comes_back_unchanged() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -61,6 +61,14 @@
 //! they occur only while nodes of the server may disagree about which secret is right, or while
 //! something is expected to bring a newer list.
 //!
+//! # Where a secret goes, and where it stays
+//!
+//! - In a header that is marked as sensitive, or in a body whose `Debug` shows its length alone.
+//! - In buffers of this crate that are wiped when the last handle on them goes, at the latest when the
+//!   attempt ends. The copies that the HTTP client and TLS make in their write buffers, and the blocks
+//!   that HMAC works on, are out of reach of any library above them.
+//! - In no log, error or `Debug` of this crate.
+//!
 //! # Providers
 //!
 //! A server that keeps to RFC 6749 needs no choice; others have a [`Profile`], and
@@ -77,7 +85,9 @@ mod service;
 pub mod verdict;
 
 pub use body::{AnswerBody, RequestBody};
-pub use credential::{ClientSecretBasic, ClientSecretPost, Credential};
+pub use credential::{
+    ClientIds, ClientSecretBasic, ClientSecretJwt, ClientSecretPost, Credential, HeaderSecret,
+};
 pub use extension::{Authenticated, Deadline};
 pub use future::ResponseFuture;
 pub use layer::FallbackLayer;

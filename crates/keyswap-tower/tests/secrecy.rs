@@ -65,11 +65,17 @@ async fn neither_the_log_nor_any_debug_holds_a_secret() {
     let answer = post.layer(echo).oneshot(request()).await.unwrap();
     shown += &format!("{answer:?}");
 
+    // What is not signed is said, with the reason and without what the URL holds.
+    let own = request_with(Full::<Bytes>::from("client_secret=hunter2"));
+    layer.layer(Server::accepting("first")).oneshot(own).await.unwrap();
+
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     // All three events are there, with ids.
     assert!(log.contains("refused a client secret") && log.contains("secret=first"), "{log}");
     assert!(log.contains("preferred client secret now") && log.contains("secret=second"), "{log}");
     assert!(log.contains("refused every client secret"), "{log}");
+    assert!(log.contains("WARN") && log.contains("has a client_secret in its body"), "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
     for id in ["first", "second"] {
         let value = value_of(id);
         let encoded: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();

@@ -1,7 +1,6 @@
 //! `client_secret_basic`: id and secret in the `Authorization` header.
 
 use std::fmt;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,18 +9,24 @@ use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use keyswap_core::Secret;
-use zeroize::Zeroizing;
 
-use super::{Applied, Credential, Unsuitable, encode_into, encoded_length};
+use super::parameters::{ASSERTION_IN_BODY, CLIENT_ID, Format, SECRET_IN_BODY, refuse_query};
+use super::wiped::Wiped;
+use super::{Applied, ClientIds, Credential, Unsuitable, encode_into, encoded_length};
 
 /// HTTP Basic authentication with client id and client secret (RFC 6749 section 2.3.1).
 ///
 /// Id and secret are form-encoded first, as the RFC asks. Servers that do not decode them need
 /// [`raw`](Self::raw); for secrets of `[A-Za-z0-9*._-]` both come to the same.
 ///
-/// An `Authorization` header of the caller is replaced. A `client_secret` that the caller left in the
-/// body stays there, and many servers refuse a request with both (RFC 6749 section 2.3: "The client
-/// MUST NOT use more than one authentication method in each request").
+/// An `Authorization` header of the caller is replaced. A request that signs in by other means (a
+/// `client_secret` or a `client_assertion` in a form, in a JSON body or in the query) gets no second
+/// secret and goes out once, as it was made: RFC 6749 section 2.3 has "The client MUST NOT use more than
+/// one authentication method in each request". Bodies that are too large to be held, compressed, or of
+/// another type are not looked at.
+///
+/// With [pairs](ClientIds) of secret and client id, a `client_id` in the body becomes the one of the
+/// header; otherwise the body stays as it is.
 ///
 /// The header is marked as sensitive and its buffer is wiped when its last clone goes.
 ///
@@ -38,15 +43,15 @@ use super::{Applied, Credential, Unsuitable, encode_into, encoded_length};
 /// ```
 #[derive(Clone)]
 pub struct ClientSecretBasic {
-    client_id: Arc<str>,
+    client_ids: ClientIds,
     raw: bool,
 }
 
 impl ClientSecretBasic {
-    /// For the client with this id.
+    /// For the client with this id, or with these [`ClientIds`].
     #[must_use]
-    pub fn new(client_id: impl Into<Arc<str>>) -> Self {
-        Self { client_id: client_id.into(), raw: false }
+    pub fn new(client: impl Into<ClientIds>) -> Self {
+        Self { client_ids: client.into(), raw: false }
     }
 
     /// Leaves out the form encoding, for servers that do not decode it (RFC 7617 alone).
@@ -58,35 +63,52 @@ impl ClientSecretBasic {
         self
     }
 
-    fn header(&self, secret: &str) -> Result<HeaderValue, Unsuitable> {
+    fn header(&self, id: &str, secret: &str) -> Result<HeaderValue, Unsuitable> {
         const SCHEME: &[u8] = b"Basic ";
-        let id = &*self.client_id;
-        // Both buffers are sized first: one that grows leaves a copy behind.
-        let mut pair = Zeroizing::new(Vec::new());
-        if self.raw {
+        let pair = if self.raw {
             if id.contains(':') {
                 return Err(Unsuitable::new(
                     "a client id with a colon cannot stand in a Basic header without encoding",
                 ));
             }
-            pair.reserve_exact(id.len() + 1 + secret.len());
+            let mut pair = Wiped::with_capacity(id.len() + 1 + secret.len());
             pair.extend_from_slice(id.as_bytes());
             pair.push(b':');
             pair.extend_from_slice(secret.as_bytes());
+            pair
         } else {
-            pair.reserve_exact(encoded_length(id) + 1 + encoded_length(secret));
+            let mut pair = Wiped::with_capacity(encoded_length(id) + 1 + encoded_length(secret));
             encode_into(id, &mut pair);
             pair.push(b':');
             encode_into(secret, &mut pair);
-        }
-        let mut value = Zeroizing::new(vec![0; SCHEME.len() + pair.len().div_ceil(3) * 4]);
-        value[..SCHEME.len()].copy_from_slice(SCHEME);
+            pair
+        };
+        let length = SCHEME.len() + pair.len().div_ceil(3) * 4;
+        let mut value = Wiped::with_capacity(length);
+        value.extend_from_slice(SCHEME);
+        value.resize(length, 0);
         let unsuitable = Unsuitable::new("client id and secret do not fit into a header");
-        STANDARD.encode_slice(&*pair, &mut value[SCHEME.len()..]).map_err(|_| unsuitable)?;
+        STANDARD.encode_slice(&**pair, &mut value[SCHEME.len()..]).map_err(|_| unsuitable)?;
         let mut value =
-            HeaderValue::from_maybe_shared(Bytes::from_owner(value)).map_err(|_| unsuitable)?;
+            HeaderValue::from_maybe_shared(value.into_bytes()).map_err(|_| unsuitable)?;
         value.set_sensitive(true);
         Ok(value)
+    }
+
+    /// What becomes of the body, once it is known that nobody signed in there.
+    fn body(&self, id: &str, head: &Parts, body: &[u8]) -> Result<Applied, Unsuitable> {
+        let Ok(format) = Format::of(&head.headers) else { return Ok(Applied::ToHead) };
+        let carried = format.carried(body);
+        if carried.secret {
+            Err(SECRET_IN_BODY)
+        } else if carried.assertion {
+            Err(ASSERTION_IN_BODY)
+        } else if carried.id && self.client_ids.are_pairs() {
+            // A server that finds two ids in one request refuses it (RFC 6749 section 5.2).
+            format.replace(body, &[(CLIENT_ID, id)]).map(Applied::ToBody)
+        } else {
+            Ok(Applied::ToHead)
+        }
     }
 }
 
@@ -95,17 +117,23 @@ impl Credential for ClientSecretBasic {
         &self,
         secret: &Secret,
         head: &mut Parts,
-        _body: Option<&Bytes>,
+        body: Option<&Bytes>,
     ) -> Result<Applied, Unsuitable> {
-        head.headers.insert(AUTHORIZATION, self.header(secret.expose())?);
-        Ok(Applied::ToHead)
+        refuse_query(head)?;
+        let id = self.client_ids.of(secret.id())?;
+        let applied = match body {
+            Some(body) => self.body(&id, head, body)?,
+            None => Applied::ToHead,
+        };
+        head.headers.insert(AUTHORIZATION, self.header(&id, secret.expose())?);
+        Ok(applied)
     }
 }
 
 impl fmt::Debug for ClientSecretBasic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientSecretBasic")
-            .field("client_id", &self.client_id)
+            .field("client_id", &self.client_ids)
             .field("raw", &self.raw)
             .finish()
     }

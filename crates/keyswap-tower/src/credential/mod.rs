@@ -1,33 +1,80 @@
 //! How a secret is put on a request.
 //!
-//! [`ClientSecretBasic`] and [`ClientSecretPost`] are the two methods of RFC 6749 section 2.3.1.
-//! Anything else is a few lines, for instance a secret in a header of its own:
+//! | credential | where the secret goes |
+//! | --- | --- |
+//! | [`ClientSecretBasic`] | id and secret in the `Authorization` header (RFC 6749 section 2.3.1) |
+//! | [`ClientSecretPost`] | id and secret in the body, a form or JSON (the same section) |
+//! | [`ClientSecretJwt`] | nowhere: it signs an assertion in the body (RFC 7523 section 2.2) |
+//! | [`HeaderSecret`] | in a header of your choice, for API keys and shared secrets |
+//!
+//! Where the client id changes together with the secret, the first three take pairs: [`ClientIds`].
+//!
+//! # One method a request
+//!
+//! RFC 6749 section 2.3: "The client MUST NOT use more than one authentication method in each request."
+//! What the same method left on a request is taken for an older secret of the same client, and replaced.
+//! What another method left there is the caller's own sign-in: the request is then
+//! [`Unsuitable`] and goes out once, as it was made, with a warning that names what was found.
+//!
+//! | the request has | `ClientSecretBasic` | `ClientSecretPost` | `ClientSecretJwt` |
+//! | --- | --- | --- | --- |
+//! | an `Authorization` header | replaced | goes out as it is | goes out as it is |
+//! | `client_id` in its body | stays; with pairs replaced | replaced | replaced |
+//! | `client_secret` in its body | goes out as it is | replaced | goes out as it is |
+//! | `client_assertion` in its body | goes out as it is | goes out as it is | replaced |
+//! | either of these two in its query | goes out as it is | goes out as it is | goes out as it is |
+//!
+//! [`HeaderSecret`] replaces its own header and looks at nothing else. Headers that an HTTP client adds
+//! below the layer, and bodies that it compresses there, are out of sight.
+//!
+//! # Your own
+//!
+//! Anything else is a few lines, for instance a signature over the body:
 //!
 //! ```
 //! use bytes::Bytes;
+//! use hmac::{Hmac, KeyInit, Mac};
 //! use http::{HeaderValue, request::Parts};
 //! use keyswap_core::Secret;
 //! use keyswap_tower::credential::{Applied, Credential, Unsuitable};
-//! use zeroize::Zeroizing;
+//! use sha2::Sha256;
 //!
-//! struct ApiKey;
+//! struct SignedBody;
 //!
-//! impl Credential for ApiKey {
+//! impl Credential for SignedBody {
 //!     fn apply(
 //!         &self,
 //!         secret: &Secret,
 //!         head: &mut Parts,
-//!         _body: Option<&Bytes>,
+//!         body: Option<&Bytes>,
 //!     ) -> Result<Applied, Unsuitable> {
-//!         let key = Zeroizing::new(secret.expose().as_bytes().to_vec());
-//!         let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(key))
-//!             .map_err(|_| Unsuitable::new("a character of the secret cannot stand in a header"))?;
+//!         let body = body.ok_or(Unsuitable::new("the body is not here to be signed"))?;
+//!         let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes())
+//!             .map_err(|_| Unsuitable::new("the secret is no key"))?;
+//!         mac.update(body);
+//!         let signature: String =
+//!             mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+//!         let mut value = HeaderValue::try_from(signature)
+//!             .map_err(|_| Unsuitable::new("the signature does not fit into a header"))?;
 //!         value.set_sensitive(true);
-//!         head.headers.insert("x-api-key", value);
+//!         head.headers.insert("x-signature", value);
 //!         Ok(Applied::ToHead)
 //!     }
 //! }
+//! # let secret = Secret::new("a".parse()?, "key")?;
+//! # let (mut head, ()) = http::Request::new(()).into_parts();
+//! # let body = Bytes::from("The quick brown fox jumps over the lazy dog");
+//! # SignedBody.apply(&secret, &mut head, Some(&body))?;
+//! # let expected = "f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8";
+//! # assert_eq!(head.headers["x-signature"], expected);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! One that puts the secret itself on the request builds it in a `Zeroizing<Vec<u8>>` whose size is known
+//! first, and hands it on by `Bytes::from_owner` and [`HeaderValue::from_maybe_shared`], so that no
+//! unwiped copy is left behind.
+//!
+//! [`HeaderValue::from_maybe_shared`]: http::HeaderValue::from_maybe_shared
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,9 +85,19 @@ use http::request::Parts;
 use keyswap_core::Secret;
 
 mod basic;
+mod client_ids;
+mod grant;
+mod header;
+mod jwt;
+mod parameters;
 mod post;
+mod wiped;
 
 pub use basic::ClientSecretBasic;
+pub use client_ids::ClientIds;
+pub use grant::is_single_use;
+pub use header::HeaderSecret;
+pub use jwt::{ClientSecretJwt, HmacAlgorithm};
 pub use post::ClientSecretPost;
 
 /// A client authentication method: puts a secret on a request.
@@ -121,6 +178,10 @@ impl fmt::Display for Unsuitable {
 }
 
 impl std::error::Error for Unsuitable {}
+
+/// For credentials that need the body.
+const NO_BODY: Unsuitable =
+    Unsuitable::new("the body is larger than the layer may hold or could not be read");
 
 /// The media type of the head, without parameters.
 pub(crate) fn media_type(headers: &http::HeaderMap) -> Option<&str> {
