@@ -31,7 +31,7 @@
 //! [`FallbackLayer`](keyswap_tower::FallbackLayer) can wrap. Both run the same service and follow the
 //! same rules.
 //!
-//! # Two rules for the client
+//! # Three rules for the client
 //!
 //! - **No redirects.** reqwest follows redirects below every middleware and layer, and on 307 and 308 it
 //!   sends the body again, `client_secret` included, to wherever the answer points. A client from
@@ -39,6 +39,9 @@
 //!   the request, and fail when another client followed one elsewhere.
 //! - **TLS, except on loopback.** A request in clear text to another host is refused before anything is
 //!   sent: [`check_origin`] says why.
+//! - **One origin.** A client that is used for other calls as well needs to know which are for the token
+//!   endpoint: with [`FallbackMiddleware::origin`], or
+//!   [`FallbackLayer::origin`](keyswap_tower::FallbackLayer::origin), all others get no secret.
 #![forbid(unsafe_code)]
 
 mod builder;

@@ -10,7 +10,9 @@ use std::time::Instant;
 
 use http::{Extensions, Request, Response};
 use keyswap_core::SecretRing;
-use keyswap_tower::{Credential, Deadline, FallbackLayer, Profile, ReadVerdict, RequestBody};
+use keyswap_tower::{
+    Credential, Deadline, FallbackLayer, Origin, Profile, ReadVerdict, RequestBody,
+};
 use reqwest::Body;
 use reqwest_middleware::{Error, Middleware, Next};
 use tower_layer::Layer;
@@ -69,6 +71,26 @@ impl<C: Clone, V: Clone> FallbackMiddleware<C, V> {
     pub fn max_answer(self, bytes: usize) -> Self {
         Self { layer: self.layer.max_answer(bytes) }
     }
+
+    /// The only origin that the secrets are sent to; see [`FallbackLayer::origin`].
+    ///
+    /// Requests to another one pass through as they are, over clear text and with redirects too, if the
+    /// client follows any: there is no secret of the ring in them.
+    ///
+    /// ```
+    /// use keyswap_core::{Secret, SecretList, SecretRing};
+    /// use keyswap_reqwest::FallbackMiddleware;
+    /// use keyswap_tower::ClientSecretPost;
+    ///
+    /// let secret = Secret::new("billing-2026".parse()?, "Vq3hCc0Zc1Jx")?;
+    /// let ring = SecretRing::new(SecretList::new([secret])?);
+    /// let fallback = FallbackMiddleware::new(ring, ClientSecretPost::new("billing"))
+    ///     .origin("https://auth.example/token".parse()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn origin(self, origin: Origin) -> Self {
+        Self { layer: self.layer.origin(origin) }
+    }
 }
 
 /// With the limits that a layer was given.
@@ -102,6 +124,18 @@ where
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> Result<reqwest::Response, Error> {
+        if let Some(origin) = self.layer.pinned_origin()
+            && !request.url().as_str().parse().is_ok_and(|uri| origin.is_of(&uri))
+        {
+            // The host alone: path and query may hold credentials.
+            tracing::warn!(
+                host = request.url().host_str().unwrap_or_default(),
+                %origin,
+                "a request goes out as it is, since the client secrets belong to another origin"
+            );
+            // Not through the layer: it would make a stream of the body, which reqwest cannot repeat.
+            return next.run(request, extensions).await;
+        }
         check_origin(request.url()).map_err(Error::middleware)?;
         let timeout = request.timeout().copied();
         let mut request = Request::<Body>::try_from(request)?;

@@ -2,8 +2,8 @@
 
 use std::error::Error;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use keyswap_tower::Origin;
 use reqwest::Url;
 
 /// Whether a secret may be sent to this URL: over TLS, or to the loopback interface.
@@ -43,15 +43,7 @@ pub(crate) fn check_answer(request: &Url, answer: &Url) -> Result<(), OriginErro
 }
 
 fn is_loopback(url: &Url) -> bool {
-    let Some(host) = url.host_str() else { return false };
-    if let Ok(address) = host.parse::<Ipv4Addr>() {
-        return IpAddr::from(address).is_loopback();
-    }
-    if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        return address.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback());
-    }
-    let host = host.strip_suffix('.').unwrap_or(host);
-    host == "localhost" || host.ends_with(".localhost")
+    url.host_str().is_some_and(Origin::is_loopback_host)
 }
 
 /// Scheme, host and port. Never the path, the query or the user information, which may hold secrets.

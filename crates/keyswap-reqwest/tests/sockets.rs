@@ -243,6 +243,62 @@ async fn clear_text_to_another_host_is_refused_before_anything_is_sent() {
 }
 
 #[tokio::test]
+async fn a_pinned_ring_lets_all_other_requests_through_without_a_secret() {
+    let server = Server::accepting_good().await;
+    let other = Server::start(|_| json(200, TOKEN)).await;
+    let location = other.url.clone();
+    let moved = Server::start(move |_| {
+        (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location.clone())]).into_response()
+    })
+    .await;
+    // A name that is not loopback, for the address of the other server.
+    let address = other.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let named = other.url.replace("127.0.0.1", "api.example");
+    let careless = || reqwest::Client::builder().resolve("api.example", address).build().unwrap();
+    for credential in [0, 1] {
+        let fallback: Arc<dyn Credential + Send + Sync> = match credential {
+            0 => Arc::new(ClientSecretBasic::new("billing")),
+            _ => Arc::new(ClientSecretPost::new("billing")),
+        };
+        let fallback = FallbackMiddleware::new(ring(&["good"]), fallback);
+        let unpinned = ClientBuilder::new(careless()).with(fallback.clone()).build();
+        let fallback = fallback.origin(server.url.parse().unwrap());
+        let client = ClientBuilder::new(careless()).with(fallback).build();
+        let form = [("a", "b")];
+        let answer = client.post(&server.url).form(&form).send().await.unwrap();
+        assert_eq!(answer.extensions().get::<Authenticated>().unwrap().id.as_str(), "id-good");
+        for url in [&other.url, &named, &moved.url] {
+            let answer = client.post(url).form(&form).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{url}");
+            assert!(answer.extensions().get::<Authenticated>().is_none());
+        }
+        let heard = other.seen();
+        assert_eq!(heard.len(), 3 * (credential + 1));
+        assert!(heard.iter().all(|seen| seen.body == "a=b" && !seen.holds("good")), "{heard:?}");
+        // Without the pin, each of the last two would have had the secret.
+        for url in [&named, &moved.url] {
+            assert!(unpinned.post(url).form(&form).send().await.unwrap_err().is_middleware());
+        }
+        other.seen.lock().unwrap().truncate(heard.len());
+    }
+}
+
+#[tokio::test]
+async fn a_pinned_layer_around_a_plain_client_signs_for_its_origin_alone() {
+    let server = Server::accepting_good().await;
+    let other = Server::start(|_| json(200, TOKEN)).await;
+    let layer = FallbackLayer::new(ring(&["good"]), ClientSecretBasic::new("billing"))
+        .origin(server.url.parse().unwrap());
+    let service = layer.layer(ReqwestService::new(client_builder().build().unwrap()));
+    for url in [&server.url, &other.url] {
+        let request = http::Request::post(url).body(reqwest::Body::from("a=b")).unwrap();
+        assert_eq!(service.clone().oneshot(request).await.unwrap().status(), 200);
+    }
+    assert!(server.seen()[0].holds("good"));
+    assert!(!other.seen()[0].holds("good") && other.seen()[0].body == "a=b");
+}
+
+#[tokio::test]
 async fn a_request_that_signs_in_already_goes_out_as_it_is() {
     let server = Server::accepting_good().await;
     let client = client(ring(&["bad1"]), ClientSecretPost::new("billing"));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use keyswap_core::SecretRing;
 use tower_layer::Layer;
 
-use crate::{Fallback, Profile};
+use crate::{Fallback, Origin, Profile};
 
 /// Wraps an HTTP client so that it signs requests with the secrets of a ring.
 ///
@@ -37,6 +37,7 @@ pub(crate) struct Shared<C, V> {
     pub(crate) profile: V,
     pub(crate) max_body: usize,
     pub(crate) max_answer: usize,
+    pub(crate) origin: Option<Origin>,
 }
 
 /// Token requests are below 4 KiB.
@@ -52,6 +53,7 @@ impl<C> FallbackLayer<C> {
                 profile: Profile::default(),
                 max_body: DEFAULT_LIMIT,
                 max_answer: DEFAULT_LIMIT,
+                origin: None,
             }),
         }
     }
@@ -60,9 +62,9 @@ impl<C> FallbackLayer<C> {
 impl<C: Clone, V: Clone> FallbackLayer<C, V> {
     /// How answers are read: a [`Profile`], or a [`ReadVerdict`](crate::ReadVerdict) of your own.
     pub fn profile<W>(self, profile: W) -> FallbackLayer<C, W> {
-        let Shared { ring, credential, max_body, max_answer, .. } =
+        let Shared { ring, credential, max_body, max_answer, origin, .. } =
             Arc::unwrap_or_clone(self.shared);
-        let shared = Shared { ring, credential, profile, max_body, max_answer };
+        let shared = Shared { ring, credential, profile, max_body, max_answer, origin };
         FallbackLayer { shared: Arc::new(shared) }
     }
 
@@ -82,6 +84,39 @@ impl<C: Clone, V: Clone> FallbackLayer<C, V> {
     pub fn max_answer(self, bytes: usize) -> Self {
         let shared = Shared { max_answer: bytes, ..Arc::unwrap_or_clone(self.shared) };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// The only origin that the secrets are sent to: that of the token endpoint. Default: any.
+    ///
+    /// A request to another one, or whose URI names none, gets no secret: it goes out as the caller made
+    /// it, with a warning. So a mistaken URL, or a redirect that something above the layer follows, takes
+    /// no secret elsewhere. What a client below the layer does is out of its reach: let it follow no
+    /// redirects.
+    ///
+    /// An [`Origin`] is https or loopback, so that with one no secret goes out in clear text.
+    ///
+    /// ```
+    /// use keyswap_core::{Secret, SecretList, SecretRing};
+    /// use keyswap_tower::{ClientSecretBasic, FallbackLayer};
+    ///
+    /// let secret = Secret::new("billing-2026".parse()?, "Vq3hCc0Zc1Jx")?;
+    /// let ring = SecretRing::new(SecretList::new([secret])?);
+    /// let layer = FallbackLayer::new(ring, ClientSecretBasic::new("billing"))
+    ///     .origin("https://auth.example/token".parse()?);
+    /// assert_eq!(layer.pinned_origin().unwrap().to_string(), "https://auth.example");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn origin(self, origin: Origin) -> Self {
+        let shared = Shared { origin: Some(origin), ..Arc::unwrap_or_clone(self.shared) };
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+impl<C, V> FallbackLayer<C, V> {
+    /// The origin that the secrets are [pinned](Self::origin) to.
+    #[must_use]
+    pub fn pinned_origin(&self) -> Option<&Origin> {
+        self.shared.origin.as_ref()
     }
 }
 
@@ -116,5 +151,6 @@ impl<C, V> Shared<C, V> {
             .field("profile", &format_args!("{}", std::any::type_name::<V>()))
             .field("max_body", &self.max_body)
             .field("max_answer", &self.max_answer)
+            .field("origin", &self.origin)
     }
 }

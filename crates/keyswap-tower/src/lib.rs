@@ -63,6 +63,8 @@
 //!
 //! # Where a secret goes, and where it stays
 //!
+//! - To the [origin](FallbackLayer::origin) that you pin, and nowhere else. Without one, to wherever the
+//!   caller's request goes: pin it.
 //! - In a header that is marked as sensitive, or in a body whose `Debug` shows its length alone.
 //! - In buffers of this crate that are wiped when the last handle on them goes, at the latest when the
 //!   attempt ends. The copies that the HTTP client and TLS make in their write buffers, and the blocks
@@ -81,6 +83,7 @@ pub mod credential;
 mod extension;
 mod future;
 mod layer;
+mod origin;
 mod service;
 pub mod verdict;
 
@@ -91,5 +94,6 @@ pub use credential::{
 pub use extension::{Authenticated, Deadline};
 pub use future::ResponseFuture;
 pub use layer::FallbackLayer;
+pub use origin::{InvalidOrigin, Origin};
 pub use service::Fallback;
 pub use verdict::{Profile, ReadVerdict};

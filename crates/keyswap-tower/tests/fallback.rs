@@ -316,6 +316,45 @@ async fn a_client_id_that_changes_with_its_secret_changes_with_the_attempt() {
 }
 
 #[tokio::test]
+async fn a_request_to_another_origin_gets_no_secret_and_is_not_even_held() {
+    let ring = settled_ring(&["a", "b"]);
+    let server = Server::accepting("none");
+    let pinned = layer(&ring).origin("https://auth.example/token".parse().unwrap());
+    for uri in ["https://auth.example:8443/token", "http://auth.example/token", "/token"] {
+        let mut request = request_with(pieces(long(3), false));
+        *request.uri_mut() = uri.parse().unwrap();
+        let answer = pinned.layer(server.clone()).oneshot(request).await.unwrap();
+        assert!(answer.extensions().get::<Authenticated>().is_none());
+        assert_eq!(text(answer).await, REFUSED);
+    }
+    let seen = server.seen();
+    assert_eq!(seen.len(), 3);
+    for seen in seen {
+        assert_eq!(seen.body, joined(3));
+        assert!(!seen.head.headers.contains_key("authorization"), "{seen:?}");
+    }
+    assert_eq!(ring.usage().secrets.iter().map(|usage| usage.used()).sum::<u64>(), 0);
+    // Its own origin has its fallback as ever.
+    let server = Server::accepting("b");
+    let answer = pinned.layer(server.clone()).oneshot(request()).await.unwrap();
+    assert_eq!(answer.extensions().get::<Authenticated>().unwrap().attempts, 2);
+}
+
+#[tokio::test]
+async fn of_two_pinned_layers_each_signs_what_goes_to_its_own_origin() {
+    let outer = layer(&settled_ring(&["a", "b"])).origin("https://auth.example".parse().unwrap());
+    let inner = layer(&settled_ring(&["c"])).origin("https://other.example".parse().unwrap());
+    let server = Server::accepting("c");
+    let service = outer.layer(inner.layer(server.clone()));
+    let mut elsewhere = request();
+    *elsewhere.uri_mut() = "https://other.example/token".parse().unwrap();
+    assert_eq!(service.clone().oneshot(elsewhere).await.unwrap().status(), 200);
+    let answer = service.oneshot(request()).await.unwrap();
+    assert_eq!(text(answer).await, REFUSED);
+    assert_eq!(server.ids(), ["c", "a", "b"]);
+}
+
+#[tokio::test]
 async fn trailers_go_with_each_attempt() {
     let ring = settled_ring(&["a", "b"]);
     let trailers = http::HeaderMap::from_iter([("x-sum".parse().unwrap(), "1".parse().unwrap())]);

@@ -68,6 +68,11 @@ async fn neither_the_log_nor_any_debug_holds_a_secret() {
     // What is not signed is said, with the reason and without what the URL holds.
     let own = request_with(Full::<Bytes>::from("client_secret=hunter2"));
     layer.layer(Server::accepting("first")).oneshot(own).await.unwrap();
+    let pinned = layer.clone().origin("https://auth.example".parse().unwrap());
+    shown += &format!("{pinned:?}");
+    let mut elsewhere = request();
+    *elsewhere.uri_mut() = "https://u:hunter2@other.example/hunter2?hunter2".parse().unwrap();
+    pinned.layer(Server::accepting("first")).oneshot(elsewhere).await.unwrap();
 
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     // All three events are there, with ids.
@@ -75,6 +80,7 @@ async fn neither_the_log_nor_any_debug_holds_a_secret() {
     assert!(log.contains("preferred client secret now") && log.contains("secret=second"), "{log}");
     assert!(log.contains("refused every client secret"), "{log}");
     assert!(log.contains("WARN") && log.contains("has a client_secret in its body"), "{log}");
+    assert!(log.contains("host=\"other.example\" origin=https://auth.example"), "{log}");
     assert!(!log.contains("hunter2"), "{log}");
     for id in ["first", "second"] {
         let value = value_of(id);

@@ -67,6 +67,21 @@ impl<C, V> Driver<C, V> {
         self.attempts.as_ref().map_or(0, Attempts::attempts)
     }
 
+    /// Whether a request goes to another origin than the secrets may; says so in the log.
+    pub(super) fn goes_elsewhere(&self, head: &request::Parts) -> bool {
+        let Some(origin) = &self.shared.origin else { return false };
+        if origin.is_of(&head.uri) {
+            return false;
+        }
+        // The host alone: path and query may hold credentials, and so may the rest of the authority.
+        tracing::warn!(
+            host = head.uri.host().unwrap_or_default(),
+            %origin,
+            "a request goes out as it is, since the client secrets belong to another origin"
+        );
+        true
+    }
+
     /// Whether the body of an answer is worth reading: to judge it, or to free its connection.
     pub(super) fn wants_body<A: Body>(&self, verdict: Option<Verdict>, body: &A) -> bool {
         matches!(verdict, None | Some(Verdict::Refused))

@@ -87,7 +87,7 @@ where
         let mut driver = Driver::new(shared);
         let (head, body) = request.into_parts();
         let length = body.size_hint();
-        let state = if head.extensions.get::<Guarded>().is_some() {
+        let state = if head.extensions.get::<Guarded>().is_some() || driver.goes_elsewhere(&head) {
             let body = whole(Source::in_place(body));
             State::Once { future: service.call(Request::from_parts(head, body)) }
         } else if length.lower() > limit as u64 {
