@@ -19,6 +19,10 @@ use crate::origin::{OriginError, check_answer, check_origin};
 /// A body that is complete goes to reqwest as bytes, so that reqwest can send it again over a new
 /// connection; others stream.
 ///
+/// No redirects, and TLS except on loopback: these [rules](crate#three-rules-for-the-client) hold for each
+/// request that comes here, also for those that a layer with an
+/// [origin](keyswap_tower::FallbackLayer::origin) put no secret on.
+///
 /// ```no_run
 /// use keyswap_core::{Secret, SecretList, SecretRing};
 /// use keyswap_reqwest::{ReqwestService, client_builder};

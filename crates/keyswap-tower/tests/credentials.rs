@@ -1,28 +1,18 @@
 //! What the credentials put on the wire.
 
+mod apply;
+
+use apply::{FORM, JSON, applied, head, secret};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
-use http::request::Parts;
-use keyswap_core::Secret;
 use keyswap_tower::credential::{
     Applied, ClientIds, ClientSecretBasic, ClientSecretJwt, ClientSecretPost, Credential,
-    HeaderSecret, HmacAlgorithm, is_single_use,
+    HeaderSecret, is_single_use,
 };
 use proptest::prelude::*;
-
-fn secret(value: &str) -> Secret {
-    Secret::new("s".parse().unwrap(), value).unwrap()
-}
-
-fn head(content_type: &str) -> Parts {
-    let request = http::Request::post("/token").header("content-type", content_type);
-    request.body(()).unwrap().into_parts().0
-}
-
-const FORM: &str = "application/x-www-form-urlencoded";
 
 fn post(content_type: &str, id: &str, value: &str, body: &str) -> Result<Vec<u8>, String> {
     let body = Bytes::copy_from_slice(body.as_bytes());
@@ -112,192 +102,6 @@ fn what_cannot_hold_the_secret_is_named_without_it() {
     let credential = ClientSecretPost::new("id");
     assert!(credential.apply(&secret("Vq3hCc0Z"), &mut compressed, Some(&body)).is_err());
     assert!(credential.apply(&secret("Vq3hCc0Z"), &mut head(FORM), None).is_err());
-}
-
-/// What a credential makes of a request: its body afterwards, or the reason why there is none.
-fn applied(credential: &dyn Credential, head: &mut Parts, body: &str) -> Result<String, String> {
-    let body = Bytes::copy_from_slice(body.as_bytes());
-    let after = match credential.apply(&secret("Vq3hCc0Z"), head, Some(&body)) {
-        Ok(Applied::ToHead) => body,
-        Ok(Applied::ToBody(body)) => body,
-        Ok(other) => panic!("{other:?}"),
-        Err(reason) => return Err(reason.to_string()),
-    };
-    Ok(String::from_utf8(after.to_vec()).unwrap())
-}
-
-#[test]
-fn a_request_that_signs_in_by_another_method_gets_no_second_one() {
-    let basic = ClientSecretBasic::new("id");
-    let post = ClientSecretPost::new("id");
-    let jwt = ClientSecretJwt::new("id").audience("https://auth.example");
-    let in_header = "Authorization header";
-    let (secret, assertion) = ("client_secret in its body", "client_assertion in its body");
-    let query = "in its query";
-    let signed_by_header = |content_type| {
-        let mut head = head(content_type);
-        head.headers.insert(AUTHORIZATION, "Basic b3RoZXI6c2VjcmV0".parse().unwrap());
-        head
-    };
-    let signed_by_query = |name: &str| {
-        let mut head = head(FORM);
-        head.uri = format!("/token?a=b&{name}=old").parse().unwrap();
-        head
-    };
-    type Case<'a> = (&'a str, &'a dyn Credential, Parts, &'a str, Result<(), &'a str>);
-    let cases: [Case<'_>; 32] = [
-        ("basic over a header", &basic, signed_by_header(FORM), "a=b", Ok(())),
-        ("basic, secret", &basic, head(FORM), "a=b&client_secret=old", Err(secret)),
-        ("basic, escaped", &basic, head(FORM), "client%5Fsecre%74=old", Err(secret)),
-        ("basic, no value", &basic, head(FORM), "client_secret", Err(secret)),
-        ("basic, assertion", &basic, head(FORM), "client_assertion=e.e.e", Err(assertion)),
-        ("basic, id", &basic, head(FORM), "client_id=other&a=b", Ok(())),
-        ("basic, like", &basic, head(FORM), "client_secrets=1&x=client_secret&a=b", Ok(())),
-        ("basic, json", &basic, head(JSON), r#"{"client_secret":"old"}"#, Err(secret)),
-        ("basic, json 2", &basic, head(JSON), r#"{"client_\u0073ecret":1}"#, Err(secret)),
-        ("basic, json 3", &basic, head(JSON), r#"{"client_assertion":""}"#, Err(assertion)),
-        ("basic, json deep", &basic, head(JSON), r#"{"a":{"client_secret":"x"}}"#, Ok(())),
-        ("basic, json value", &basic, head(JSON), r#"{"a":"client_secret"}"#, Ok(())),
-        ("basic, json broken", &basic, head(JSON), r#"{"client_secret":"#, Ok(())),
-        ("basic, text", &basic, head("text/plain"), "client_secret=old", Ok(())),
-        ("basic, query", &basic, signed_by_query("client_secret"), "a=b", Err(query)),
-        ("basic, query 2", &basic, signed_by_query("client_assertion"), "a=b", Err(query)),
-        ("basic, query id", &basic, signed_by_query("client_id"), "a=b", Ok(())),
-        ("post, header", &post, signed_by_header(FORM), "a=b", Err(in_header)),
-        ("post, header json", &post, signed_by_header(JSON), "{}", Err(in_header)),
-        ("post over a secret", &post, head(FORM), "client_secret=old", Ok(())),
-        ("post, assertion", &post, head(FORM), "client_assertion=e.e.e", Err(assertion)),
-        ("post, json", &post, head(JSON), r#"{"client_assertion":"e"}"#, Err(assertion)),
-        ("post over json", &post, head(JSON), r#"{"client_secret":"old"}"#, Ok(())),
-        ("post, query", &post, signed_by_query("client%5fsecret"), "a=b", Err(query)),
-        ("jwt, header", &jwt, signed_by_header(FORM), "a=b", Err(in_header)),
-        ("jwt, secret", &jwt, head(FORM), "client_secret=old", Err(secret)),
-        ("jwt, json", &jwt, head(JSON), r#"{"client_secret":"old"}"#, Err(secret)),
-        ("jwt over an assertion", &jwt, head(FORM), "client_assertion=e.e.e", Ok(())),
-        ("jwt over json", &jwt, head(JSON), r#"{"client_assertion":"e.e.e"}"#, Ok(())),
-        ("jwt over an id", &jwt, head(FORM), "client_id=other", Ok(())),
-        ("jwt, query", &jwt, signed_by_query("client_secret"), "a=b", Err(query)),
-        ("jwt, text", &jwt, head("text/plain"), "a=b", Err("Content-Type")),
-    ];
-    for (case, credential, mut head, body, expected) in cases {
-        let before = head.headers.clone();
-        match (applied(credential, &mut head, body), expected) {
-            (Ok(after), Ok(())) => {
-                for old in ["=old", "e.e.e", r#""old""#] {
-                    assert!(case == "basic, text" || !after.contains(old), "{case}: {after}");
-                }
-            }
-            (Err(reason), Err(expected)) => {
-                assert!(reason.contains(expected), "{case}: {reason}");
-                assert!(!reason.contains("old") && !reason.contains("Vq3hCc0Z"), "{case}");
-                assert_eq!(head.headers, before, "{case}");
-            }
-            (made, expected) => panic!("{case}: {made:?} in place of {expected:?}"),
-        }
-    }
-}
-
-const JSON: &str = "application/json";
-
-#[test]
-fn a_body_that_basic_cannot_read_stays_and_goes_with_the_header() {
-    let mut compressed = head(FORM);
-    compressed.headers.insert("content-encoding", "gzip".parse().unwrap());
-    let made = applied(&ClientSecretBasic::new("id"), &mut compressed, "client_secret=old");
-    assert_eq!(made.unwrap(), "client_secret=old");
-    assert!(compressed.headers.contains_key(AUTHORIZATION));
-}
-
-/// Header, claims and signature of an assertion, after a look at all parameters around it.
-fn assertion(form: &str) -> (serde_json::Value, serde_json::Value, Vec<u8>, String) {
-    let parameters: Vec<_> = form_urlencoded::parse(form.as_bytes()).into_owned().collect();
-    let [.., id, kind, assertion] = &parameters[..] else { panic!("{parameters:?}") };
-    assert_eq!((id.0.as_str(), id.1.as_str()), ("client_id", "s6BhdRkqt3"));
-    assert_eq!(kind.0, "client_assertion_type");
-    assert_eq!(kind.1, "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
-    assert_eq!(assertion.0, "client_assertion");
-    let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).unwrap();
-    let [header, claims, signature] = assertion.1.split('.').collect::<Vec<_>>()[..] else {
-        panic!("{assertion:?}")
-    };
-    let signed = format!("{header}.{claims}");
-    let (header, claims) = (decode(header), decode(claims));
-    (
-        serde_json::from_slice(&header).unwrap(),
-        serde_json::from_slice(&claims).unwrap(),
-        decode(signature),
-        signed,
-    )
-}
-
-#[test]
-fn an_assertion_names_the_client_and_the_endpoint_and_is_signed_with_the_secret() {
-    let value = "Vq3hCc0Zc1JxZ9";
-    let mut identifiers = std::collections::HashSet::new();
-    let algorithms = [
-        (HmacAlgorithm::Hs256, "HS256"),
-        (HmacAlgorithm::Hs384, "HS384"),
-        (HmacAlgorithm::Hs512, "HS512"),
-    ];
-    for (algorithm, name) in algorithms {
-        let credential = ClientSecretJwt::new("s6BhdRkqt3").algorithm(algorithm);
-        for _ in 0..20 {
-            let mut head = head(FORM);
-            head.uri = "https://auth.example/token?x=1".parse().unwrap();
-            let body =
-                Bytes::from("grant_type=x&client_assertion=old&client_assertion_type=saml&a=b");
-            let made = credential.apply(&secret(value), &mut head, Some(&body)).unwrap();
-            assert!(!head.headers.contains_key(AUTHORIZATION));
-            let Applied::ToBody(made) = made else { panic!("{made:?}") };
-            let made = String::from_utf8(made.to_vec()).unwrap();
-            assert!(made.starts_with("grant_type=x&a=b&client_id="), "{made}");
-            assert!(!made.contains(value), "{made}");
-            let (header, claims, signature, signed) = assertion(&made);
-            assert_eq!(header, serde_json::json!({"alg": name, "typ": "JWT"}));
-            assert_eq!(
-                (&claims["iss"], &claims["sub"]),
-                (&"s6BhdRkqt3".into(), &"s6BhdRkqt3".into())
-            );
-            assert_eq!(claims["aud"], "https://auth.example/token");
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-            let issued = claims["iat"].as_u64().unwrap();
-            assert!(issued <= now.as_secs() && issued + 60 > now.as_secs());
-            assert_eq!(claims["exp"].as_u64().unwrap(), issued + 60);
-            assert!(identifiers.insert(claims["jti"].as_str().unwrap().to_owned()));
-            verify(algorithm, value.as_bytes(), &signed, &signature);
-        }
-    }
-}
-
-fn verify(algorithm: HmacAlgorithm, key: &[u8], signed: &str, signature: &[u8]) {
-    use hmac::{Hmac, KeyInit, Mac};
-    macro_rules! with {
-        ($hash:ty) => {{
-            let mut mac = Hmac::<$hash>::new_from_slice(key).unwrap();
-            mac.update(signed.as_bytes());
-            mac.verify_slice(signature).unwrap();
-        }};
-    }
-    match algorithm {
-        HmacAlgorithm::Hs256 => with!(sha2::Sha256),
-        HmacAlgorithm::Hs384 => with!(sha2::Sha384),
-        HmacAlgorithm::Hs512 => with!(sha2::Sha512),
-        other => panic!("{other:?}"),
-    }
-}
-
-#[test]
-fn an_assertion_goes_into_json_as_well_and_its_audience_can_be_given() {
-    let credential = ClientSecretJwt::new("s6BhdRkqt3").audience("https://auth.example/\"issuer");
-    let mut head = head(JSON);
-    let body = r#"{"grant_type": "x", "client_assertion": 7, "n": 1.0}"#;
-    let made = applied(&credential, &mut head, body).unwrap();
-    assert!(made.starts_with(r#"{"grant_type":"x","n":1.0,"client_id":"s6BhdRkqt3","#), "{made}");
-    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
-    let token = made["client_assertion"].as_str().unwrap();
-    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
-    let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
-    assert_eq!(claims["aud"], "https://auth.example/\"issuer");
 }
 
 #[test]

@@ -11,9 +11,7 @@ use bytes::Bytes;
 use common::*;
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
-use keyswap_tower::{
-    Authenticated, ClientIds, ClientSecretJwt, ClientSecretPost, Deadline, FallbackLayer,
-};
+use keyswap_tower::{Authenticated, ClientSecretPost, Deadline, FallbackLayer};
 use tower::{Layer, ServiceExt};
 
 #[tokio::test]
@@ -245,113 +243,6 @@ async fn a_request_that_cannot_hold_the_secret_goes_out_once_as_it_is() {
     let seen = server.seen();
     assert_eq!((seen.len(), &seen[0].body[..]), (1, &b"plain"[..]));
     assert!(!seen[0].head.headers.contains_key("authorization"));
-}
-
-#[tokio::test]
-async fn a_request_that_signs_in_already_goes_out_once_as_it_is() {
-    let ring = settled_ring(&["a", "b"]);
-    let server = Server::accepting("none");
-    let form = format!("{GRANT}&client_secret=own");
-    let own = request_with(Full::<Bytes>::from(form.clone()));
-    let answer = layer(&ring).layer(server.clone()).oneshot(own).await.unwrap();
-    assert_eq!(text(answer).await, REFUSED);
-    let mut own = request();
-    own.headers_mut().insert("authorization", "Basic b3duOm93bg==".parse().unwrap());
-    let post = FallbackLayer::new(ring.clone(), ClientSecretPost::new("billing"));
-    let answer = post.layer(server.clone()).oneshot(own).await.unwrap();
-    assert_eq!(text(answer).await, REFUSED);
-    let seen = server.seen();
-    assert_eq!(seen.len(), 2);
-    assert_eq!((&seen[0].body[..], &seen[1].body[..]), (form.as_bytes(), GRANT.as_bytes()));
-    assert!(!seen[0].head.headers.contains_key("authorization"));
-    assert_eq!(seen[1].head.headers["authorization"], "Basic b3duOm93bg==");
-    // Nothing is known about the secrets of the ring.
-    assert_eq!(ring.usage().secrets.iter().map(|usage| usage.used()).sum::<u64>(), 0);
-}
-
-#[tokio::test]
-async fn each_attempt_has_an_assertion_of_its_own() {
-    let server = Server::accepting("none");
-    let layer = FallbackLayer::new(settled_ring(&["a", "b"]), ClientSecretJwt::new("billing"));
-    let answer = layer.layer(server.clone()).oneshot(request()).await.unwrap();
-    assert_eq!(text(answer).await, REFUSED);
-    let assertions: Vec<_> = server.seen().iter().map(|seen| seen.body.clone()).collect();
-    assert_eq!(assertions.len(), 2);
-    let claims = |body: &Bytes| {
-        use base64::Engine as _;
-        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-        let form = form_urlencoded::parse(body).find(|(name, _)| name == "client_assertion");
-        let claims = URL_SAFE_NO_PAD.decode(form.unwrap().1.split('.').nth(1).unwrap()).unwrap();
-        serde_json::from_slice::<serde_json::Value>(&claims).unwrap()
-    };
-    let (one, other) = (claims(&assertions[0]), claims(&assertions[1]));
-    assert_eq!(one["aud"], "https://auth.example/token");
-    assert_eq!(one["aud"], other["aud"]);
-    assert_ne!(one["jti"], other["jti"]);
-}
-
-#[tokio::test]
-async fn a_client_id_that_changes_with_its_secret_changes_with_the_attempt() {
-    let known = std::sync::Arc::new(std::sync::RwLock::new(std::collections::HashMap::from([
-        ("a".parse::<keyswap_core::SecretId>().unwrap(), std::sync::Arc::<str>::from("client-a")),
-        ("b".parse().unwrap(), "client-b".into()),
-    ])));
-    let asked = known.clone();
-    let ids = ClientIds::by(move |id| asked.read().unwrap().get(id).cloned());
-    let ring = settled_ring(&["a", "b"]);
-    let server = Server::new(|seen| {
-        let form: std::collections::HashMap<_, _> = form_urlencoded::parse(&seen.body).collect();
-        let pair = (&*form["client_id"], form["client_secret"].to_string());
-        accept(pair == ("client-b", value_of("b")) || pair == ("client-c", value_of("c")))
-    });
-    let service =
-        FallbackLayer::new(ring.clone(), ClientSecretPost::new(ids)).layer(server.clone());
-    let answer = service.clone().oneshot(request()).await.unwrap();
-    assert_eq!(answer.extensions().get::<Authenticated>().unwrap().id.as_str(), "b");
-    known.write().unwrap().insert("c".parse().unwrap(), "client-c".into());
-    ring.replace(list(&["c", "b"]));
-    let answer = service.oneshot(request()).await.unwrap();
-    let with = answer.extensions().get::<Authenticated>().unwrap();
-    assert_eq!((with.id.as_str(), with.attempts), ("c", 1));
-}
-
-#[tokio::test]
-async fn a_request_to_another_origin_gets_no_secret_and_is_not_even_held() {
-    let ring = settled_ring(&["a", "b"]);
-    let server = Server::accepting("none");
-    let pinned = layer(&ring).origin("https://auth.example/token".parse().unwrap());
-    for uri in ["https://auth.example:8443/token", "http://auth.example/token", "/token"] {
-        let mut request = request_with(pieces(long(3), false));
-        *request.uri_mut() = uri.parse().unwrap();
-        let answer = pinned.layer(server.clone()).oneshot(request).await.unwrap();
-        assert!(answer.extensions().get::<Authenticated>().is_none());
-        assert_eq!(text(answer).await, REFUSED);
-    }
-    let seen = server.seen();
-    assert_eq!(seen.len(), 3);
-    for seen in seen {
-        assert_eq!(seen.body, joined(3));
-        assert!(!seen.head.headers.contains_key("authorization"), "{seen:?}");
-    }
-    assert_eq!(ring.usage().secrets.iter().map(|usage| usage.used()).sum::<u64>(), 0);
-    // Its own origin has its fallback as ever.
-    let server = Server::accepting("b");
-    let answer = pinned.layer(server.clone()).oneshot(request()).await.unwrap();
-    assert_eq!(answer.extensions().get::<Authenticated>().unwrap().attempts, 2);
-}
-
-#[tokio::test]
-async fn of_two_pinned_layers_each_signs_what_goes_to_its_own_origin() {
-    let outer = layer(&settled_ring(&["a", "b"])).origin("https://auth.example".parse().unwrap());
-    let inner = layer(&settled_ring(&["c"])).origin("https://other.example".parse().unwrap());
-    let server = Server::accepting("c");
-    let service = outer.layer(inner.layer(server.clone()));
-    let mut elsewhere = request();
-    *elsewhere.uri_mut() = "https://other.example/token".parse().unwrap();
-    assert_eq!(service.clone().oneshot(elsewhere).await.unwrap().status(), 200);
-    let answer = service.oneshot(request()).await.unwrap();
-    assert_eq!(text(answer).await, REFUSED);
-    assert_eq!(server.ids(), ["c", "a", "b"]);
 }
 
 #[tokio::test]
