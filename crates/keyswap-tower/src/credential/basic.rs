@@ -10,7 +10,9 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use keyswap_core::Secret;
 
-use super::parameters::{ASSERTION_IN_BODY, CLIENT_ID, Format, SECRET_IN_BODY, refuse_query};
+use super::parameters::{
+    ASSERTION_IN_BODY, CLIENT_ID, Format, SECRET_IN_BODY, may_name_client, refuse_query,
+};
 use super::wiped::Wiped;
 use super::{Applied, ClientIds, Credential, Unsuitable, encode_into, encoded_length};
 
@@ -97,6 +99,9 @@ impl ClientSecretBasic {
 
     /// What becomes of the body, once it is known that nobody signed in there.
     fn body(&self, id: &str, head: &Parts, body: &[u8]) -> Result<Applied, Unsuitable> {
+        if !may_name_client(body) {
+            return Ok(Applied::ToHead);
+        }
         let Ok(format) = Format::of(&head.headers) else { return Ok(Applied::ToHead) };
         let carried = format.carried(body);
         if carried.secret {

@@ -47,6 +47,9 @@ impl Format {
     /// What the parameters say about the client. A body that cannot be read says nothing.
     pub(super) fn carried(self, body: &[u8]) -> Carried {
         let mut carried = Carried::default();
+        if !may_name_client(body) {
+            return carried;
+        }
         match self {
             Self::Form => {
                 for segment in segments(body) {
@@ -54,11 +57,7 @@ impl Format {
                 }
             }
             Self::Json => {
-                // Without the one and without an escape there is nothing to find.
-                let text = std::str::from_utf8(body).unwrap_or_default();
-                if (text.contains("client_") || text.contains('\\'))
-                    && let Ok(Members(members)) = serde_json::from_str(text)
-                {
+                if let Ok(Members(members)) = serde_json::from_slice(body) {
                     for (Name(name), _) in &members {
                         carried.note(name.as_bytes());
                     }
@@ -125,7 +124,7 @@ pub(super) fn refuse_header(head: &Parts) -> Result<(), Unsuitable> {
 
 /// Refuses a request that signs in by its query, where no credential belongs (RFC 6749 section 2.3.1).
 pub(super) fn refuse_query(head: &Parts) -> Result<(), Unsuitable> {
-    let query = head.uri.query().unwrap_or_default();
+    let Some(query) = head.uri.query() else { return Ok(()) };
     let carried = Format::Form.carried(query.as_bytes());
     if carried.secret || carried.assertion {
         return Err(Unsuitable::new(
@@ -148,14 +147,44 @@ pub(super) const ASSERTION_IN_BODY: Unsuitable = Unsuitable::new(
      one request are an error (RFC 6749 section 2.3)",
 );
 
+/// Whether a parameter of a form or of a JSON object may be one about the client. One look at each byte,
+/// since nearly all requests have none: where there is a doubt, it may.
+pub(super) fn may_name_client(body: &[u8]) -> bool {
+    // `client_credentials` is the commonest grant type, so that this much of a name says nothing yet.
+    fn names_client(body: &[u8]) -> bool {
+        body.strip_prefix(b"client_").is_some_and(|rest| matches!(rest, [b'i' | b's' | b'a', ..]))
+    }
+    let mut in_name = true;
+    names_client(body)
+        || body.iter().enumerate().any(|(position, byte)| match byte {
+            b'&' => {
+                in_name = true;
+                names_client(&body[position + 1..])
+            }
+            b'=' => {
+                in_name = false;
+                false
+            }
+            b'"' => names_client(&body[position + 1..]),
+            // A name that is written with escapes, in a form or in JSON.
+            b'%' => in_name,
+            b'\\' => true,
+            _ => false,
+        })
+}
+
+fn name_of(segment: &[u8]) -> &[u8] {
+    let end = segment.iter().position(|byte| *byte == b'=').unwrap_or(segment.len());
+    &segment[..end]
+}
+
 fn segments(form: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     form.split(|byte| *byte == b'&').filter(|segment| !segment.is_empty())
 }
 
 /// The name in a segment, decoded as far as it matters: no name that is asked for has a space in it.
 fn form_name(segment: &[u8]) -> Cow<'_, [u8]> {
-    let end = segment.iter().position(|byte| *byte == b'=').unwrap_or(segment.len());
-    let name = &segment[..end];
+    let name = name_of(segment);
     if !name.contains(&b'%') {
         return Cow::Borrowed(name);
     }
@@ -250,5 +279,59 @@ impl<'de> Visitor<'de> for MembersVisitor {
             members.push(member);
         }
         Ok(members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A name as it is, and with each of its characters escaped.
+    fn spellings(name: &str, escape: impl Fn(u8) -> String) -> Vec<String> {
+        let escaped = |at: usize| {
+            format!("{}{}{}", &name[..at], escape(name.as_bytes()[at]), &name[at + 1..])
+        };
+        (0..name.len()).map(escaped).chain([name.to_owned()]).collect()
+    }
+
+    #[test]
+    fn a_parameter_about_the_client_is_found_in_any_place_and_spelling() {
+        let all = [
+            (CLIENT_ID, Carried { id: true, ..Carried::default() }),
+            (CLIENT_SECRET, Carried { secret: true, ..Carried::default() }),
+            (CLIENT_ASSERTION, Carried { assertion: true, ..Carried::default() }),
+        ];
+        for (name, expected) in all {
+            for spelling in spellings(name, |byte| format!("%{byte:02x}")) {
+                for form in [
+                    format!("{spelling}=x"),
+                    spelling.clone(),
+                    format!("&&a=b&{spelling}=x&c=d"),
+                    format!("a=%3D=&{spelling}="),
+                ] {
+                    assert_eq!(Format::Form.carried(form.as_bytes()), expected, "{form}");
+                }
+            }
+            for spelling in spellings(name, |byte| format!("\\u{byte:04X}")) {
+                for json in [
+                    format!(r#"{{"{spelling}":1}}"#),
+                    format!(r#"{{ "a" : "=&" , "{spelling}" : null, "b": [] }}"#),
+                ] {
+                    assert_eq!(Format::Json.carried(json.as_bytes()), expected, "{json}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_usual_request_is_known_at_a_glance_to_say_nothing_about_the_client() {
+        for body in [
+            "",
+            "grant_type=client_credentials&audience=https%3A%2F%2Fapi.example%2F&scope=a+b",
+            r#"{"grant_type":"client_credentials","audience":"https://api.example/"}"#,
+            "grant_type=authorization_code&code=a%2Fb&redirect_uri=https%3A%2F%2Fclient_id",
+        ] {
+            assert!(!may_name_client(body.as_bytes()), "{body}");
+        }
     }
 }
