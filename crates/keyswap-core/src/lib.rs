@@ -52,6 +52,6 @@ pub use generate::{GenerateError, Generator, InvalidGenerator};
 pub use list::{InvalidSecretList, SecretList};
 pub use policy::FallbackPolicy;
 pub use ring::{Changes, Revision, SecretRing, Snapshot};
-pub use secret::{InvalidSecret, InvalidSecretId, Secret, SecretId};
+pub use secret::{InvalidSecret, InvalidSecretId, MakerId, Secret, SecretId};
 pub use usage::{SecretUsage, UsageReport};
 pub use verdict::Verdict;

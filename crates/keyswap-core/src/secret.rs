@@ -1,10 +1,12 @@
 //! One client secret and its name. No error here repeats what it refused, since a mistaken argument may
 //! be a secret.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use rand::TryCryptoRng;
 use secrecy::{ExposeSecret, SecretString};
@@ -34,6 +36,27 @@ pub struct Secret(Arc<Inner>);
 struct Inner {
     id: SecretId,
     value: SecretString,
+    kept: OnceLock<Kept>,
+}
+
+/// Something that was made of the value, and goes with it.
+struct Kept {
+    maker: MakerId,
+    made: Box<dyn Any + Send + Sync>,
+}
+
+/// Names whoever keeps something beside a [`Secret`]: see [`Secret::kept`].
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct MakerId(u64);
+
+impl MakerId {
+    /// A name that nobody else in this process has.
+    #[must_use]
+    #[allow(clippy::new_without_default, reason = "each is another one")]
+    pub fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 impl Secret {
@@ -58,7 +81,7 @@ impl Secret {
             exact.push_str(&value);
             SecretString::from(exact)
         };
-        Ok(Self(Arc::new(Inner { id, value })))
+        Ok(Self(Arc::new(Inner { id, value, kept: OnceLock::new() })))
     }
 
     /// Takes a value from bytes, as they come from a file or standard input.
@@ -84,6 +107,31 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.value.expose_secret()
+    }
+
+    /// What `maker` made of this secret: made at the first call, and kept beside the secret for as long as
+    /// that lives. For credentials that would encode the same value for each request.
+    ///
+    /// A secret keeps one such thing. `None` if another maker's is kept already, or one of another type:
+    /// make it anew then. What is kept should wipe itself when it is dropped.
+    ///
+    /// ```
+    /// use keyswap_core::{MakerId, Secret};
+    ///
+    /// let secret = Secret::new("a".parse()?, "Vq3hCc0Zc1Jx")?;
+    /// let maker = MakerId::new();
+    /// assert_eq!(secret.kept(maker, || secret.expose().len()), Some(&12));
+    /// assert_eq!(secret.kept(maker, || 0_usize), Some(&12));
+    /// assert_eq!(secret.kept(MakerId::new(), || 0_usize), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn kept<T: Any + Send + Sync>(
+        &self,
+        maker: MakerId,
+        make: impl FnOnce() -> T,
+    ) -> Option<&T> {
+        let kept = self.0.kept.get_or_init(|| Kept { maker, made: Box::new(make()) });
+        if kept.maker == maker { kept.made.downcast_ref() } else { None }
     }
 
     /// Whether this secret has the given value, compared in constant time for equal lengths.

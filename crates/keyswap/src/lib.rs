@@ -54,8 +54,8 @@
 
 pub use keyswap_core::{
     Attempts, Changes, DocumentError, FallbackPolicy, GenerateError, Generator, InvalidGenerator,
-    InvalidSecret, InvalidSecretId, InvalidSecretList, Next, Revision, Secret, SecretDocument,
-    SecretId, SecretList, SecretRing, SecretUsage, Snapshot, UsageReport, Verdict,
+    InvalidSecret, InvalidSecretId, InvalidSecretList, MakerId, Next, Revision, Secret,
+    SecretDocument, SecretId, SecretList, SecretRing, SecretUsage, Snapshot, UsageReport, Verdict,
 };
 pub use keyswap_tower as tower;
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use keyswap_core::Secret;
+use keyswap_core::{MakerId, Secret};
 
 use super::parameters::{
     ASSERTION_IN_BODY, CLIENT_ID, Format, SECRET_IN_BODY, may_name_client, refuse_query,
@@ -30,10 +30,11 @@ use super::{Applied, ClientIds, Credential, Unsuitable, encode_into, encoded_len
 /// With [pairs](ClientIds) of secret and client id, a `client_id` in the body becomes the one of the
 /// header; otherwise the body stays as it is.
 ///
-/// The header is marked as sensitive and its buffer is wiped when its last clone goes.
+/// The header is marked as sensitive. It is encoded once and kept beside the secret, unless client ids are
+/// [looked up](ClientIds::by); its buffer is wiped when the secret and the last request with it are gone.
 ///
 /// ```
-/// use keyswap_core::Secret;
+/// use keyswap_core::{MakerId, Secret};
 /// use keyswap_tower::credential::{ClientSecretBasic, Credential};
 ///
 /// let secret = Secret::new("a".parse()?, "gX1fBat3bV")?;
@@ -47,13 +48,15 @@ use super::{Applied, ClientIds, Credential, Unsuitable, encode_into, encoded_len
 pub struct ClientSecretBasic {
     client_ids: ClientIds,
     raw: bool,
+    /// Under this name the header is kept beside its secret; another encoding is another header.
+    maker: MakerId,
 }
 
 impl ClientSecretBasic {
     /// For the client with this id, or with these [`ClientIds`].
     #[must_use]
     pub fn new(client: impl Into<ClientIds>) -> Self {
-        Self { client_ids: client.into(), raw: false }
+        Self { client_ids: client.into(), raw: false, maker: MakerId::new() }
     }
 
     /// Leaves out the form encoding, for servers that do not decode it (RFC 7617 alone).
@@ -62,10 +65,25 @@ impl ClientSecretBasic {
     #[must_use]
     pub fn raw(mut self) -> Self {
         self.raw = true;
+        self.maker = MakerId::new();
         self
     }
 
-    fn header(&self, id: &str, secret: &str) -> Result<HeaderValue, Unsuitable> {
+    /// The header for this secret, which is encoded once and kept beside it: a clone shares its buffer,
+    /// which is wiped when the secret and the last request with it are gone.
+    fn header(&self, id: &str, secret: &Secret) -> Result<HeaderValue, Unsuitable> {
+        let encode = || self.encode(id, secret.expose());
+        if !self.client_ids.are_constant() {
+            return encode();
+        }
+        match secret.kept(self.maker, encode) {
+            Some(kept) => kept.clone(),
+            // Another credential with the same secret came first.
+            None => encode(),
+        }
+    }
+
+    fn encode(&self, id: &str, secret: &str) -> Result<HeaderValue, Unsuitable> {
         const SCHEME: &[u8] = b"Basic ";
         let pair = if self.raw {
             if id.contains(':') {
@@ -130,7 +148,7 @@ impl Credential for ClientSecretBasic {
             Some(body) => self.body(&id, head, body)?,
             None => Applied::ToHead,
         };
-        head.headers.insert(AUTHORIZATION, self.header(&id, secret.expose())?);
+        head.headers.insert(AUTHORIZATION, self.header(&id, secret)?);
         Ok(applied)
     }
 }

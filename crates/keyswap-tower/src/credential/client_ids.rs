@@ -96,6 +96,11 @@ impl ClientIds {
         id.ok_or(Unsuitable::new("no client id is known for the secret"))
     }
 
+    /// Whether one secret has the same client id at all times.
+    pub(super) fn are_constant(&self) -> bool {
+        !matches!(self.kind, Kind::LookedUp(_))
+    }
+
     /// Whether the id may change with the secret.
     pub(super) fn are_pairs(&self) -> bool {
         !matches!(self.kind, Kind::Same(_))

@@ -16,6 +16,7 @@ use crate::layer::Shared;
 use crate::{Credential, ReadVerdict};
 
 /// The caller's request, from which each attempt is made anew.
+#[derive(Clone)]
 pub(super) struct Template {
     pub(super) head: request::Parts,
     pub(super) body: Bytes,
@@ -98,20 +99,20 @@ impl<C, V> Driver<C, V> {
 }
 
 impl<C: Credential, V> Driver<C, V> {
-    /// The first attempt of a request that can be repeated.
-    pub(super) fn begin<B: Body>(&mut self, mut template: Template) -> Begun<B> {
-        let (attempts, secret) = self.start(&template.head);
-        template.head.extensions.insert(Guarded);
-        match sign(&self.shared.credential, &template, &secret) {
+    /// The first attempt of a request that can be repeated. It takes the caller's head, which has room for
+    /// another header; what is kept for further attempts is the copy.
+    pub(super) fn begin<B: Body>(&mut self, request: Template) -> Begun<B> {
+        let (attempts, secret) = self.start(&request.head);
+        let kept = request.clone();
+        match sign(&self.shared.credential, request, &secret) {
             Ok(request) => {
                 self.attempts = Some(attempts);
-                self.template = Some(template);
+                self.template = Some(kept);
                 Begun::Signed(request)
             }
             Err(reason) => {
                 warn_unsuitable(reason);
-                let Template { mut head, body, trailers } = template;
-                head.extensions.remove::<Guarded>();
+                let Template { head, body, trailers } = kept;
                 Begun::Unsuitable(Request::from_parts(head, RequestBody::complete(body, trailers)))
             }
         }
@@ -200,7 +201,7 @@ impl<C: Credential, V> Driver<C, V> {
             }
         };
         let Some(template) = &self.template else { return Step::Return(answer) };
-        match sign(&self.shared.credential, template, &secret) {
+        match sign(&self.shared.credential, template.clone(), &secret) {
             Ok(request) => match pause {
                 Some(pause) => Step::PauseThenSend(pause, request),
                 None => Step::Send(request),
@@ -244,15 +245,15 @@ impl<C, V: ReadVerdict> Driver<C, V> {
     }
 }
 
-/// Makes one attempt out of the caller's request.
+/// Makes one attempt out of a request as the caller made it.
 fn sign<C: Credential, B: Body>(
     credential: &C,
-    template: &Template,
+    request: Template,
     secret: &Secret,
 ) -> Result<Request<RequestBody<B>>, Unsuitable> {
-    let mut head = template.head.clone();
-    let body = match credential.apply(secret, &mut head, Some(&template.body))? {
-        Applied::ToHead => template.body.clone(),
+    let Template { mut head, body, trailers } = request;
+    let body = match credential.apply(secret, &mut head, Some(&body))? {
+        Applied::ToHead => body,
         Applied::ToBody(body) => {
             if head.headers.contains_key(CONTENT_LENGTH) {
                 head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
@@ -260,7 +261,8 @@ fn sign<C: Credential, B: Body>(
             body
         }
     };
-    Ok(Request::from_parts(head, RequestBody::complete(body, template.trailers.clone())))
+    head.extensions.insert(Guarded);
+    Ok(Request::from_parts(head, RequestBody::complete(body, trailers)))
 }
 
 fn mark<A>(attempts: &Attempts, answer: &mut Response<A>) {
