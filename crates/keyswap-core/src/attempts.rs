@@ -23,6 +23,9 @@ pub enum Next {
     Done,
 }
 
+/// How many passes a request makes itself before those of others count.
+const PASSES_OF_ITS_OWN: u32 = 3;
+
 /// The fallback decision for one request.
 ///
 /// The driver sends the request with the secret it is given, reads the [`Verdict`] of the answer and
@@ -33,7 +36,11 @@ pub enum Next {
 ///    that was replaced or reordered meanwhile counts from the next attempt on.
 /// 3. While nodes of the server may disagree, a pass in which all were refused is followed by another
 ///    after a short, growing pause, within the bounds of the [`FallbackPolicy`](crate::FallbackPolicy).
+///    A pass that failed for this and that many other requests in a row, with no acceptance between
+///    them, ends this.
 /// 4. Otherwise, where something keeps the list up to date, the request waits once for a newer list.
+/// 5. After that the answer is the caller's, and most later requests try the preferred secret alone
+///    until one is accepted or a newer list arrives.
 ///
 /// Dropping it counts nothing.
 pub struct Attempts {
@@ -42,6 +49,7 @@ pub struct Attempts {
     started: Instant,
     deadline: Option<Instant>,
     seed: u64,
+    /// In this pass.
     refused: Vec<SecretId>,
     pass: u32,
     attempts: u32,
@@ -146,7 +154,9 @@ impl Attempts {
         }
         // A list that is out of date looks just like nodes that disagree: ask in both cases.
         let followed = self.ring.want_refresh();
+        let in_a_row = self.ring.count_refused_pass();
         if self.ring.in_transition(now)
+            && !self.others_refused_as_well(in_a_row)
             && let Some(next) = self.another_pass(now)
         {
             return next;
@@ -159,6 +169,15 @@ impl Attempts {
             }
         }
         self.give_up(now)
+    }
+
+    /// Whether so many passes failed in a row, this request's and others', that no disagreement of
+    /// nodes explains it: then every request in flight would only repeat what all find.
+    ///
+    /// A node that switches between two attempts fails one pass of every request that it has in flight,
+    /// but not their second as well.
+    fn others_refused_as_well(&self, in_a_row: u32) -> bool {
+        self.pass >= PASSES_OF_ITS_OWN && in_a_row >= self.ring.policy().passes.saturating_mul(2)
     }
 
     fn another_pass(&mut self, now: Instant) -> Option<Next> {
@@ -193,7 +212,7 @@ impl Attempts {
     fn give_up(&self, now: Instant) -> Next {
         // If another request got through meanwhile, the secrets are not all dead.
         if !self.ring.accepted_since(self.started) {
-            self.ring.start_cool_down(now);
+            self.ring.start_cool_down(self.started, now);
         }
         Next::Done
     }

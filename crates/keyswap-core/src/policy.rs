@@ -40,9 +40,12 @@ impl Default for FallbackPolicy {
 impl FallbackPolicy {
     /// How long after a change the nodes of the server may disagree. Default 30 s.
     ///
-    /// While a list holds more than one secret, and some secret was accepted or a new revision arrived
-    /// within this time, a request that was refused with every secret starts over. Both may be refused
-    /// once, each by another node.
+    /// A request that was refused with every secret of a list of two or more starts over, since each may
+    /// have been refused once by another node: while the list is younger than this, and after it for as
+    /// long as the last request that came to a conclusion was accepted, however long ago that was. A
+    /// program that makes one request an hour goes through a change at the server like any other.
+    ///
+    /// Zero says that nodes never disagree: each request goes through the list once.
     pub fn propagation_window(mut self, window: Duration) -> Self {
         self.propagation_window = window;
         self
@@ -50,7 +53,10 @@ impl FallbackPolicy {
 
     /// How often a request may go through the whole list while nodes may disagree: 1 or more, default
     /// 12. In simulation one pass fails about a tenth of the requests inside the window, four fail one
-    /// in a thousand, twelve fail none.
+    /// in a thousand, and twelve at worst, with half of the nodes changed, 6 in 100 million.
+    ///
+    /// A request stops after its third pass where all requests together have found every secret refused
+    /// in twice as many passes as this, with no acceptance between them.
     pub fn maximum_passes(mut self, passes: u32) -> Self {
         self.passes = passes.max(1);
         self
@@ -71,6 +77,9 @@ impl FallbackPolicy {
 
     /// How long, after a request was refused with every secret and none was accepted meanwhile, later
     /// requests try the preferred secret alone. Default 30 s; an acceptance or a new revision ends it.
+    ///
+    /// A cool-down that follows another is twice as long, up to eight times this. One request in 25, for
+    /// each fallback of the list, goes through the list once all the same.
     pub fn cool_down(mut self, cool_down: Duration) -> Self {
         self.cool_down = cool_down;
         self

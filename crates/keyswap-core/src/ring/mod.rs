@@ -1,0 +1,311 @@
+//! The handle on the list in use: read by every request, replaced by hot reload, reordered by what
+//! the server accepts.
+
+mod changes;
+mod cool_down;
+#[cfg(test)]
+mod model;
+mod snapshot;
+mod state;
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use crate::sync::{ArcSwap, AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::{FallbackPolicy, Revision, SecretId, SecretList, UsageReport};
+
+pub use changes::Changes;
+use changes::Signal;
+use cool_down::CoolDown;
+pub use snapshot::Snapshot;
+pub(crate) use state::Entry;
+use state::State;
+
+/// The list of secrets that a program uses, behind a handle that is cheap to clone and to read.
+///
+/// All clones share one list. Requests read it without a lock; [`replace`](Self::replace) is how a hot
+/// reload reaches them.
+///
+/// ```
+/// use keyswap_core::{Secret, SecretList, SecretRing};
+///
+/// let old = Secret::new("old".parse()?, "Vq3hCc0Zc1Jx")?;
+/// let new = Secret::new("new".parse()?, "yT7mXo2LrWq8")?;
+/// let ring = SecretRing::new(SecretList::new([old.clone()])?);
+/// let in_use = ring.clone();
+///
+/// let revision = ring.replace(SecretList::new([new, old])?);
+/// assert_eq!(in_use.snapshot().revision(), revision);
+/// assert_eq!(in_use.snapshot().list().preferred().id().as_str(), "new");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct SecretRing {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: ArcSwap<State>,
+    /// Held by whoever changes `state`, never over an await: a promotion must not undo a replacement
+    /// that it did not see.
+    writer: Mutex<()>,
+    changes: Signal,
+    refresh: Signal,
+    promotions: AtomicU64,
+    policy: FallbackPolicy,
+    /// The times below count milliseconds from here, so that they fit an atomic.
+    epoch: Instant,
+    last_accepted: AtomicU64,
+    cool_down: CoolDown,
+    requests: AtomicU64,
+}
+
+/// `last_accepted` when nothing was.
+const NEVER: u64 = u64::MAX;
+
+#[allow(
+    clippy::must_use_candidate,
+    reason = "what replacing and promoting return is news, not a result"
+)]
+impl SecretRing {
+    /// A ring with this list and the default [`FallbackPolicy`], at [`Revision::INITIAL`].
+    #[must_use]
+    pub fn new(list: SecretList) -> Self {
+        Self::with_policy(list, Revision::INITIAL, FallbackPolicy::default())
+    }
+
+    /// A ring with a list that was published under `revision`, and a policy.
+    #[must_use]
+    pub fn with_policy(list: SecretList, revision: Revision, policy: FallbackPolicy) -> Self {
+        Self::starting(list, revision, policy, Instant::now())
+    }
+
+    /// As [`with_policy`](Self::with_policy), at a given time: for simulations.
+    #[must_use]
+    pub fn starting(
+        list: SecretList,
+        revision: Revision,
+        policy: FallbackPolicy,
+        now: Instant,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                state: ArcSwap::from_pointee(State::first(list, revision, now)),
+                writer: Mutex::new(()),
+                changes: Signal::new(revision),
+                refresh: Signal::new(revision),
+                promotions: AtomicU64::new(0),
+                policy,
+                epoch: now,
+                last_accepted: AtomicU64::new(NEVER),
+                cool_down: CoolDown::default(),
+                // Each ring spreads its retries differently; the hasher's keys are random.
+                requests: AtomicU64::new(RandomState::new().hash_one(0u8)),
+            }),
+        }
+    }
+
+    /// The list as it is now. Take one for each unit of work.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { state: self.shared.state.load_full() }
+    }
+
+    /// Replaces the list and gives it the next revision: a hot reload from a source that does not
+    /// count revisions.
+    ///
+    /// The list that is published already changes nothing, and keeps the order that was learnt.
+    pub fn replace(&self, list: SecretList) -> Revision {
+        let _writer = self.writer();
+        let current = self.shared.state.load();
+        let Some(next) = current.replaced(list, Instant::now()) else { return current.revision };
+        self.publish(next)
+    }
+
+    /// Takes a list that a store published under `revision`. Returns whether the ring changed: a
+    /// revision that is not newer than the one in use changes nothing.
+    pub fn replace_at(&self, list: SecretList, revision: Revision) -> bool {
+        self.replace_at_time(list, revision, Instant::now())
+    }
+
+    /// As [`replace_at`](Self::replace_at), at a given time: for simulations.
+    pub fn replace_at_time(&self, list: SecretList, revision: Revision, now: Instant) -> bool {
+        let _writer = self.writer();
+        let next = self.shared.state.load().replaced_at(list, revision, now);
+        next.map(|next| self.publish(next)).is_some()
+    }
+
+    /// Makes `winner` the preferred secret, if `refused` still is and `winner` is in the list. Returns
+    /// whether it did.
+    ///
+    /// The condition makes it safe to call with what a request saw some time ago: a list that was
+    /// replaced meanwhile stays as it is.
+    pub fn promote(&self, winner: &SecretId, refused: &SecretId) -> bool {
+        let _writer = self.writer();
+        self.promote_in(&self.shared.state.load(), winner, refused)
+    }
+
+    /// The caller holds the lock, and `current` is the state under it.
+    fn promote_in(&self, current: &State, winner: &SecretId, refused: &SecretId) -> bool {
+        let Some(next) = current.promoted(winner, refused) else { return false };
+        self.shared.promotions.fetch_add(1, Ordering::Relaxed);
+        let revision = next.revision;
+        self.shared.state.store(Arc::new(next));
+        self.shared.changes.send(revision);
+        true
+    }
+
+    /// Waits for changes of the list from now on: new revisions, and promotions of a fallback.
+    pub fn subscribe(&self) -> Changes {
+        self.shared.changes.subscribe()
+    }
+
+    /// How often each secret was accepted and refused by this program.
+    #[must_use]
+    pub fn usage(&self) -> UsageReport {
+        let state = self.shared.state.load();
+        let usage = |entry: &Arc<Entry>| entry.counters.report(entry.secret.id().clone());
+        UsageReport {
+            revision: state.revision,
+            secrets: state.entries.iter().map(usage).collect(),
+            promotions: self.shared.promotions.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Fires when a request was refused with every secret, so that whatever keeps the list up to date
+    /// looks for a newer one at once.
+    ///
+    /// While somebody holds the returned handle, such requests wait a bounded time for that list.
+    pub fn refresh_wanted(&self) -> Changes {
+        self.shared.refresh.subscribe()
+    }
+
+    pub(crate) fn policy(&self) -> &FallbackPolicy {
+        &self.shared.policy
+    }
+
+    pub(crate) fn next_request(&self) -> u64 {
+        self.shared.requests.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn revision(&self) -> Revision {
+        self.shared.state.load().revision
+    }
+
+    /// The secret to try first.
+    pub(crate) fn leader(&self) -> Arc<Entry> {
+        Arc::clone(&self.shared.state.load().entries[0])
+    }
+
+    /// The first secret, in the order of now, that is not among `refused`; and the revision that says
+    /// so.
+    pub(crate) fn first_besides(&self, refused: &[SecretId]) -> (Option<Arc<Entry>>, Revision) {
+        let state = self.shared.state.load();
+        let besides = state.entries.iter().find(|entry| !refused.contains(entry.secret.id()));
+        (besides.cloned(), state.revision)
+    }
+
+    /// Whether nodes of the server may disagree now, so that another pass may succeed where one failed:
+    /// the list holds a fallback and came within the propagation window, or the request before this one
+    /// that came to a conclusion was accepted.
+    ///
+    /// That acceptance may be old. A program with one request an hour goes through a propagation window
+    /// like any other, and one pass among nodes that disagree fails in up to a quarter of the cases.
+    pub(crate) fn in_transition(&self, now: Instant) -> bool {
+        let state = self.shared.state.load();
+        let window = self.shared.policy.propagation_window;
+        let fresh = now.saturating_duration_since(state.since) <= window;
+        let accepted = self.shared.last_accepted.load(Ordering::Relaxed) != NEVER;
+        state.entries.len() > 1
+            && !window.is_zero()
+            && !self.shared.cool_down.refused_everywhere()
+            && (fresh || accepted)
+    }
+
+    /// Counts a pass in which every secret was refused; returns how many there were since the last
+    /// acceptance, of all requests together.
+    pub(crate) fn count_refused_pass(&self) -> u32 {
+        self.shared.cool_down.count_refused_pass()
+    }
+
+    pub(crate) fn accepted_since(&self, start: Instant) -> bool {
+        match self.shared.last_accepted.load(Ordering::Relaxed) {
+            NEVER => false,
+            at => at >= self.milliseconds(start),
+        }
+    }
+
+    /// Records that the server accepted `winner`, and moves it to the front when it now wins more
+    /// requests than the leader. Returns whether it did.
+    pub(crate) fn learn(&self, winner: &Arc<Entry>, now: Instant) -> bool {
+        let now = self.milliseconds(now);
+        // Most requests find the present millisecond there already and leave the cache line shared.
+        if self.shared.last_accepted.load(Ordering::Relaxed) != now {
+            self.shared.last_accepted.store(now, Ordering::Relaxed);
+        }
+        self.shared.cool_down.accepted();
+        if winner.wins_always() {
+            return false;
+        }
+        let (leader, revision) = {
+            let state = self.shared.state.load();
+            if !state.count(winner) {
+                return false;
+            }
+            (state.entries[0].secret.id().clone(), state.revision)
+        };
+        let _writer = self.writer();
+        let current = self.shared.state.load();
+        // What was learnt under one revision does not reorder a newer one.
+        current.revision == revision && self.promote_in(&current, winner.secret.id(), &leader)
+    }
+
+    /// Signals that a newer list is wanted. Returns whether somebody listens.
+    pub(crate) fn want_refresh(&self) -> bool {
+        self.shared.refresh.send(self.revision());
+        self.shared.refresh.has_listeners()
+    }
+
+    /// A request that began at `began` found every secret refused.
+    pub(crate) fn start_cool_down(&self, began: Instant, now: Instant) {
+        let (began, now) = (self.milliseconds(began), self.milliseconds(now));
+        self.shared.cool_down.start(began, now, self.shared.policy.cool_down);
+    }
+
+    /// Whether this request tries the preferred secret alone.
+    pub(crate) fn cooling_down(&self, now: Instant) -> bool {
+        let fallbacks = || self.shared.state.load().entries.len() as u64 - 1;
+        self.shared.cool_down.holds_back(self.milliseconds(now), fallbacks)
+    }
+
+    fn milliseconds(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.shared.epoch).as_millis())
+            .unwrap_or(NEVER - 1)
+    }
+
+    /// The caller holds the lock.
+    fn publish(&self, next: State) -> Revision {
+        let revision = next.revision;
+        self.shared.state.store(Arc::new(next));
+        self.shared.cool_down.end();
+        self.shared.changes.send(revision);
+        revision
+    }
+
+    fn writer(&self) -> MutexGuard<'_, ()> {
+        // Nothing that runs under the lock leaves half a change behind.
+        self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for SecretRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.shared.state.load();
+        let ids: Vec<_> = state.entries.iter().map(|entry| entry.secret.id()).collect();
+        f.debug_struct("SecretRing")
+            .field("revision", &state.revision)
+            .field("secrets", &ids)
+            .finish()
+    }
+}
