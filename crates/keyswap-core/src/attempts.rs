@@ -144,6 +144,16 @@ impl Attempts {
         self.promoted
     }
 
+    /// Whether this request tries the preferred secret alone, because every secret was refused to
+    /// another one lately and none was accepted since.
+    ///
+    /// False for the request that found that out, and for the few that look again: the ones worth a
+    /// warning.
+    #[must_use]
+    pub fn preferred_only(&self) -> bool {
+        self.preferred_only
+    }
+
     fn after_refusal(&mut self, now: Instant) -> Next {
         if self.preferred_only {
             return Next::Done;

@@ -300,3 +300,19 @@ fn requests_that_began_under_the_list_before_count_against_nobody_in_the_list_in
     assert_eq!(ring.snapshot().list().preferred().id().as_str(), "old");
     assert!(!request(&ring, &mut now, accepts("new")).promoted, "one acceptance proves little");
 }
+
+#[test]
+fn a_request_says_whether_it_was_held_back_by_the_cool_down() {
+    let ring = SecretRing::new(list(&["old", "new"]));
+    let now = settled(&ring);
+    let mut held_back = Vec::new();
+    for _ in 0..26 {
+        let (mut attempts, _) = Attempts::begin(&ring, now);
+        while !matches!(attempts.conclude(Verdict::Refused, now), Next::Done) {}
+        held_back.push(attempts.preferred_only());
+    }
+    let mut expected = vec![true; 26];
+    expected[0] = false;
+    expected[25] = false;
+    assert_eq!(held_back, expected);
+}
