@@ -31,7 +31,7 @@ const PASSES_OF_ITS_OWN: u32 = 3;
 /// The driver sends the request with the secret it is given, reads the [`Verdict`] of the answer and
 /// does what [`conclude`](Self::conclude) says. The rules:
 ///
-/// 1. Only [`Verdict::Refused`] leads to another attempt.
+/// 1. Only a refusal leads to another attempt: [`Verdict::Refused`] or [`Verdict::RefusedBeforeGrant`].
 /// 2. Within a pass each secret is tried once, in the order of the ring at that time, so that a list
 ///    that was replaced or reordered meanwhile counts from the next attempt on.
 /// 3. While nodes of the server may disagree, a pass in which all were refused is followed by another
@@ -54,6 +54,7 @@ pub struct Attempts {
     pass: u32,
     attempts: u32,
     preferred_only: bool,
+    single_use: bool,
     /// The revision that the choice of `current`, or of nothing more, was made under.
     revision: Revision,
     waited: bool,
@@ -83,6 +84,7 @@ impl Attempts {
             pass: 1,
             attempts: 1,
             preferred_only: ring.cooling_down(now),
+            single_use: false,
             revision: Revision::INITIAL,
             waited: false,
             promoted: false,
@@ -97,6 +99,39 @@ impl Attempts {
         self
     }
 
+    /// For a request whose grant can be used once: an authorization code (RFC 6749 section 4.1.2: "The
+    /// client MUST NOT use the authorization code more than once"; a server should then revoke what it
+    /// issued for it), or a refresh token that is rotated (RFC 9700 section 4.14.2).
+    ///
+    /// Another attempt is another use of the grant, unless the server never looked at it. So what
+    /// follows a refusal is as for other requests after [`Verdict::RefusedBeforeGrant`], while after
+    /// [`Verdict::Refused`] the answer is the caller's: it is counted, and neither changes the order nor
+    /// starts a cool-down, since the other secrets were not tried.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use keyswap_core::{Attempts, Next, Secret, SecretList, SecretRing, Verdict};
+    ///
+    /// let old = Secret::new("old".parse()?, "Vq3hCc0Zc1Jx")?;
+    /// let new = Secret::new("new".parse()?, "yT7mXo2LrWq8")?;
+    /// let ring = SecretRing::new(SecretList::new([old, new])?);
+    /// let now = Instant::now();
+    ///
+    /// let (attempts, _) = Attempts::begin(&ring, now);
+    /// let mut attempts = attempts.single_use();
+    /// assert!(matches!(attempts.conclude(Verdict::Refused, now), Next::Done));
+    ///
+    /// let (attempts, _) = Attempts::begin(&ring, now);
+    /// let mut attempts = attempts.single_use();
+    /// assert!(matches!(attempts.conclude(Verdict::RefusedBeforeGrant, now), Next::Send(_)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn single_use(mut self) -> Self {
+        self.single_use = true;
+        self
+    }
+
     /// Takes in what the answer to the last attempt said.
     #[must_use]
     pub fn conclude(&mut self, verdict: Verdict, now: Instant) -> Next {
@@ -106,8 +141,11 @@ impl Attempts {
                 self.promoted |= self.ring.learn(&self.current, now);
                 Next::Done
             }
-            Verdict::Refused => {
+            Verdict::Refused | Verdict::RefusedBeforeGrant => {
                 self.current.counters.count_refused();
+                if self.single_use && verdict != Verdict::RefusedBeforeGrant {
+                    return Next::Done;
+                }
                 self.after_refusal(now)
             }
             Verdict::Inconclusive => Next::Done,

@@ -316,3 +316,49 @@ fn a_request_says_whether_it_was_held_back_by_the_cool_down() {
     expected[25] = false;
     assert_eq!(held_back, expected);
 }
+
+#[test]
+fn a_grant_for_single_use_is_not_sent_again_unless_the_server_left_it_alone() {
+    let ring = SecretRing::new(list(&["old", "new"]));
+    let now = settled(&ring);
+    let single_use = || {
+        let (attempts, first) = Attempts::begin(&ring, now);
+        assert_eq!(first.id().as_str(), "old");
+        attempts.single_use()
+    };
+    let mut attempts = single_use();
+    assert!(matches!(attempts.conclude(Verdict::Refused, now), Next::Done));
+    assert_eq!(attempts.attempts(), 1);
+
+    let mut attempts = single_use();
+    let Next::Send(second) = attempts.conclude(Verdict::RefusedBeforeGrant, now) else {
+        panic!("the code is as good as before");
+    };
+    assert_eq!(second.id().as_str(), "new");
+    // The second node may well have looked at it.
+    assert!(matches!(attempts.conclude(Verdict::Refused, now), Next::Done));
+
+    let old = ring.usage().of(&"old".parse().unwrap()).cloned().unwrap();
+    assert_eq!((old.accepted, old.refused), (0, 2), "what happened is counted");
+}
+
+#[test]
+fn a_refused_grant_for_single_use_holds_back_no_other_request() {
+    let ring = SecretRing::new(list(&["old", "new"]));
+    let mut now = settled(&ring);
+    for _ in 0..30 {
+        let (attempts, _) = Attempts::begin(&ring, now);
+        assert!(matches!(attempts.single_use().conclude(Verdict::Refused, now), Next::Done));
+    }
+    assert_eq!(request(&ring, &mut now, accepts("new")).tried, ["old", "new"]);
+}
+
+#[test]
+fn a_refusal_before_the_grant_is_a_refusal_like_any_other_for_other_requests() {
+    let ring = SecretRing::new(list(&["old", "new"]));
+    let mut now = settled(&ring);
+    let run = request(&ring, &mut now, |id| {
+        if id == "new" { Verdict::Accepted } else { Verdict::RefusedBeforeGrant }
+    });
+    assert_eq!(run.tried, ["old", "new"]);
+}
