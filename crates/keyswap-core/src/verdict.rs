@@ -24,3 +24,12 @@ pub enum Verdict {
     /// another OAuth error, a body that cannot be read.
     Inconclusive,
 }
+
+impl Verdict {
+    /// Whether client authentication failed, before the server looked at the grant or with no word on
+    /// that.
+    #[must_use]
+    pub const fn is_refusal(self) -> bool {
+        matches!(self, Self::Refused | Self::RefusedBeforeGrant)
+    }
+}

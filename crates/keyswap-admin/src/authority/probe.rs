@@ -122,7 +122,7 @@ impl ProbeRequest {
         let limited = http_body_util::Limited::new(body, LONGEST_ANSWER);
         let body = match self.profile.read_head(&head) {
             Some(Verdict::Accepted) => return Ok(Probe::Accepted),
-            Some(Verdict::Refused) => return Ok(Probe::Refused),
+            Some(verdict) if verdict.is_refusal() => return Ok(Probe::Refused),
             _ => http_body_util::BodyExt::collect(limited)
                 .await
                 .map_err(|_| format!("{}, and its answer could not be read", said(&head, b"")))?
@@ -131,7 +131,7 @@ impl ProbeRequest {
         Ok(match self.profile.read_head(&head) {
             None => match self.profile.read_body(&head, &body) {
                 Verdict::Accepted => Probe::Accepted,
-                Verdict::Refused => Probe::Refused,
+                verdict if verdict.is_refusal() => Probe::Refused,
                 _ => Probe::Inconclusive(said(&head, &body)),
             },
             Some(_) => Probe::Inconclusive(said(&head, &body)),

@@ -85,7 +85,7 @@ impl<C, V> Driver<C, V> {
 
     /// Whether the body of an answer is worth reading: to judge it, or to free its connection.
     pub(super) fn wants_body<A: Body>(&self, verdict: Option<Verdict>, body: &A) -> bool {
-        matches!(verdict, None | Some(Verdict::Refused))
+        verdict.is_none_or(Verdict::is_refusal)
             && body.size_hint().lower() <= self.shared.max_answer as u64
     }
 
@@ -154,7 +154,7 @@ impl<C: Credential, V> Driver<C, V> {
         mut answer: Response<AnswerBody<A>>,
     ) -> Step<B, A> {
         let Some(attempts) = &mut self.attempts else { return Step::Return(answer) };
-        if verdict == Verdict::Refused {
+        if verdict.is_refusal() {
             tracing::debug!(
                 secret = %attempts.secret_id(),
                 attempt = attempts.attempts(),
@@ -190,7 +190,9 @@ impl<C: Credential, V> Driver<C, V> {
             Next::WaitThenSend(pause, secret) => (Some(pause), secret),
             Next::WaitForRevision(revision, most) => return Step::Wait(revision, most, answer),
             _ => {
-                if verdict == Verdict::Refused {
+                // In a cool-down every request would say what the one before it said.
+                let held_back = self.attempts.as_ref().is_some_and(Attempts::preferred_only);
+                if verdict.is_refusal() && !held_back {
                     tracing::warn!(
                         attempts = self.attempts(),
                         "the server refused every client secret that was tried; the caller gets its \
