@@ -11,14 +11,21 @@ use secrecy::{ExposeSecret, SecretString};
 pub struct Token {
     value: Arc<SecretString>,
     /// `None`: the server did not say (RFC 6749 section 5.1 recommends `expires_in`).
-    expires: Option<Instant>,
+    life: Option<Life>,
     scope: Option<Arc<str>>,
 }
 
+/// When a token is worth renewing, and when it is over.
+#[derive(Clone, Copy)]
+pub(crate) struct Life {
+    pub(crate) renew: Instant,
+    pub(crate) end: Instant,
+}
+
 impl Token {
-    pub(crate) fn new(value: String, expires: Option<Instant>, scope: Option<String>) -> Self {
+    pub(crate) fn new(value: String, life: Option<Life>, scope: Option<String>) -> Self {
         let value = Arc::new(SecretString::from(value));
-        Self { value, expires, scope: scope.map(Arc::from) }
+        Self { value, life, scope: scope.map(Arc::from) }
     }
 
     /// The scopes that the server granted, separated by spaces, where it says so.
@@ -33,10 +40,15 @@ impl Token {
         self.value.expose_secret()
     }
 
-    /// Whether it is certain to be accepted no longer than until `now`.
+    /// Whether its life, counted from before it was asked for, is over.
     #[must_use]
     pub fn is_expired(&self, now: Instant) -> bool {
-        self.expires.is_some_and(|expires| now >= expires)
+        self.life.is_some_and(|life| now >= life.end)
+    }
+
+    /// Whether it is time for another one, though it may still be used.
+    pub(crate) fn is_aging(&self, now: Instant) -> bool {
+        self.life.is_some_and(|life| now >= life.renew)
     }
 
     /// Whether both handles are of the same token: how a caller says which one was refused.

@@ -81,6 +81,31 @@ async fn a_token_that_is_over_is_fetched_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_cannot_be_renewed_serves_until_it_is_over() {
+    // Its last tenth and more begins at 1.7 s at the latest, and it is over after 2 s.
+    let server = server(Duration::from_secs(2)).await;
+    let tokens = tokens(&server, &["the-present-secret"]);
+    let first = tokens.token().await.unwrap();
+    let down = Fault::ServerError { endpoint: Endpoint::Token, status: 503 };
+    server.inject(down, Times::EVERY);
+    // Until somebody has tried in vain to renew it, everybody gets the first one.
+    while server.counts().faults == 0 {
+        match tokens.token().await {
+            Ok(token) => assert_eq!(token.expose(), first.expose()),
+            // A machine that stood still for that long.
+            Err(error) => assert!(first.is_expired(std::time::Instant::now()), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    while !first.is_expired(std::time::Instant::now()) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(tokens.token().await.unwrap_err().is_transient());
+    server.clear_faults();
+    assert_ne!(tokens.token().await.unwrap().expose(), first.expose());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_secret_falls_back_and_a_wrong_one_is_an_error_that_holds_none() {
     let server = server(Duration::from_secs(3600)).await;
     tokens(&server, &["wrong-secret", "the-present-secret"]).token().await.unwrap();
