@@ -42,7 +42,8 @@ const PASSES_OF_ITS_OWN: u32 = 3;
 /// 5. After that the answer is the caller's, and most later requests try the preferred secret alone
 ///    until one is accepted or a newer list arrives.
 ///
-/// Dropping it counts nothing.
+/// Dropping it while an attempt has no verdict counts that one as inconclusive: the secret may have been
+/// sent, and a report that it is unused has to be true.
 pub struct Attempts {
     ring: SecretRing,
     current: Arc<Entry>,
@@ -59,6 +60,8 @@ pub struct Attempts {
     revision: Revision,
     waited: bool,
     promoted: bool,
+    /// Whether an attempt was begun that has no verdict yet.
+    open: bool,
 }
 
 impl Attempts {
@@ -88,6 +91,7 @@ impl Attempts {
             revision: Revision::INITIAL,
             waited: false,
             promoted: false,
+            open: true,
         };
         (attempts, secret)
     }
@@ -135,6 +139,7 @@ impl Attempts {
     /// Takes in what the answer to the last attempt said.
     #[must_use]
     pub fn conclude(&mut self, verdict: Verdict, now: Instant) -> Next {
+        self.open = false;
         match verdict {
             Verdict::Accepted => {
                 self.current.counters.count_accepted();
@@ -148,7 +153,10 @@ impl Attempts {
                 }
                 self.after_refusal(now)
             }
-            Verdict::Inconclusive => Next::Done,
+            Verdict::Inconclusive => {
+                self.current.counters.count_inconclusive();
+                Next::Done
+            }
         }
     }
 
@@ -250,6 +258,7 @@ impl Attempts {
         self.revision = revision;
         self.current = besides?;
         self.attempts += 1;
+        self.open = true;
         Some(self.current.secret.clone())
     }
 
@@ -263,6 +272,14 @@ impl Attempts {
             self.ring.start_cool_down(self.started, now);
         }
         Next::Done
+    }
+}
+
+impl Drop for Attempts {
+    fn drop(&mut self) {
+        if self.open {
+            self.current.counters.count_inconclusive();
+        }
     }
 }
 

@@ -36,13 +36,17 @@ pub struct SecretUsage {
     pub accepted: u64,
     /// Attempts that the server refused.
     pub refused: u64,
+    /// Attempts that said nothing of the secret: a rate limit, a server error, a connection that broke.
+    #[serde(default)]
+    pub inconclusive: u64,
 }
 
 impl SecretUsage {
-    /// Attempts that were concluded with this secret.
+    /// Attempts that were made with this secret and came to an end, whatever came of them: a program
+    /// that gets nothing but errors with it uses it all the same.
     #[must_use]
     pub fn used(&self) -> u64 {
-        self.accepted.saturating_add(self.refused)
+        self.accepted.saturating_add(self.refused).saturating_add(self.inconclusive)
     }
 }
 
@@ -51,6 +55,7 @@ impl SecretUsage {
 pub(crate) struct Counters {
     accepted: AtomicU64,
     refused: AtomicU64,
+    inconclusive: AtomicU64,
 }
 
 impl Counters {
@@ -62,11 +67,16 @@ impl Counters {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn count_inconclusive(&self) {
+        self.inconclusive.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn report(&self, id: SecretId) -> SecretUsage {
         SecretUsage {
             id,
             accepted: self.accepted.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
+            inconclusive: self.inconclusive.load(Ordering::Relaxed),
         }
     }
 }

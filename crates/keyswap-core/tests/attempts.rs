@@ -362,3 +362,18 @@ fn a_refusal_before_the_grant_is_a_refusal_like_any_other_for_other_requests() {
     });
     assert_eq!(run.tried, ["old", "new"]);
 }
+
+#[test]
+fn every_attempt_is_in_the_usage_whatever_came_of_it() {
+    let ring = SecretRing::new(list(&["old"]));
+    let mut now = settled(&ring);
+    request(&ring, &mut now, |_| Verdict::Accepted);
+    request(&ring, &mut now, |_| Verdict::Refused);
+    request(&ring, &mut now, |_| Verdict::Inconclusive);
+    // A caller that goes away before the answer: the server may have seen the secret.
+    drop(Attempts::begin(&ring, now));
+    let usage = ring.usage();
+    let old = usage.of(&"old".parse().unwrap()).unwrap();
+    assert_eq!((old.accepted, old.refused, old.inconclusive), (1, 1, 2));
+    assert_eq!(old.used(), 4);
+}

@@ -318,7 +318,10 @@ async fn an_error_of_the_client_comes_back_unchanged() {
     let client = client(ring.clone(), ClientSecretBasic::new("billing"));
     let error = client.post(&url).body("").send().await.unwrap_err();
     assert!(error.is_connect(), "{error:?}");
-    assert_eq!(ring.usage().secrets[0].used(), 0);
+    let usage = ring.usage().secrets;
+    // It says nothing of the secret, and no other one is tried.
+    assert_eq!((usage[0].accepted, usage[0].refused, usage[0].inconclusive), (0, 0, 1));
+    assert_eq!(usage[1].used(), 0);
 }
 
 #[tokio::test]

@@ -21,8 +21,8 @@ use crate::{Credential, ReadVerdict, ResponseFuture};
 /// - Each attempt is the caller's request with method, URI, headers, extensions and body as they were;
 ///   only the secret differs, and `Content-Length` where the body did.
 /// - Before each further attempt it waits until the inner service is ready once more.
-/// - Dropping the response future at any point ends the request, and counts nothing that was not
-///   answered.
+/// - Dropping the response future at any point ends the request. An attempt that was under way counts as
+///   inconclusive, since the server may have seen the secret.
 pub struct Fallback<S, C, V> {
     inner: S,
     shared: Arc<Shared<C, V>>,

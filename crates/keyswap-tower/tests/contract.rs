@@ -107,7 +107,8 @@ async fn readiness_is_asked_for_before_each_attempt_and_its_error_ends_the_reque
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_dropped_in_any_state_frees_the_inner_service_and_counts_nothing_more() {
+async fn a_request_dropped_in_any_state_frees_the_inner_service_and_counts_what_may_have_been_sent()
+{
     let refusing = || Server::accepting("none");
     let transition = || SecretRing::new(list(&["a", "b"]));
     let hanging = || Server::new(|_| Reply::Hang);
@@ -121,15 +122,16 @@ async fn a_request_dropped_in_any_state_frees_the_inner_service_and_counts_nothi
     let large = || pieces(vec![Ok(vec![b'x'; 70_000].into())], false);
     let stuck = || pieces(vec![Ok(GRANT.into())], true);
     let cases = [
-        ("collecting", refusing(), stuck(), transition(), 0),
-        ("once", hanging(), large(), transition(), 0),
-        ("called", hanging(), form(), transition(), 0),
-        ("reading", unread(), form(), transition(), 0),
-        ("pausing", refusing(), form(), transition(), 4),
-        ("waiting", refusing(), form(), settled_ring(&["a"]), 1),
+        ("collecting", refusing(), stuck(), transition(), 0, 0),
+        ("once", hanging(), large(), transition(), 0, 1),
+        ("called", hanging(), form(), transition(), 0, 1),
+        ("reading", unread(), form(), transition(), 0, 1),
+        // The next one is decided on, and may as well be under way.
+        ("pausing", refusing(), form(), transition(), 4, 1),
+        ("waiting", refusing(), form(), settled_ring(&["a"]), 1, 0),
     ];
     tokio::time::advance(Duration::from_secs(1)).await;
-    for (state, server, body, ring, refused) in cases {
+    for (state, server, body, ring, refused, open) in cases {
         let _following = ring.refresh_wanted();
         let mut service = layer(&ring).layer(ConcurrencyLimit::new(server, 1));
         {
@@ -141,7 +143,9 @@ async fn a_request_dropped_in_any_state_frees_the_inner_service_and_counts_nothi
         // The permit is back.
         let ready = ServiceExt::<Request<Pieces>>::ready(&mut service);
         tokio::time::timeout(Duration::from_secs(1), ready).await.expect(state).unwrap();
-        assert_eq!(ring.usage().secrets.iter().map(|usage| usage.used()).sum::<u64>(), refused);
+        let usage = ring.usage().secrets;
+        assert_eq!(usage.iter().map(|usage| usage.used()).sum::<u64>(), refused + open, "{state}");
+        assert_eq!(usage.iter().map(|usage| usage.inconclusive).sum::<u64>(), open, "{state}");
     }
 }
 

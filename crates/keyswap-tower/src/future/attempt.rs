@@ -226,10 +226,10 @@ impl<C, V> Driver<C, V> {
         let (head, body) = answer.into_parts();
         let verdict = self.shared.profile.read_head(&head);
         let mut answer = Response::from_parts(head, AnswerBody::untouched(body));
-        if let (Some(attempts), Some(verdict)) = (&mut self.attempts, verdict) {
+        if let Some(attempts) = &mut self.attempts {
             // Counted, whatever the policy would do next.
-            let _ = attempts.conclude(verdict, now());
-            if verdict == Verdict::Accepted {
+            let _ = attempts.conclude(verdict.unwrap_or(Verdict::Inconclusive), now());
+            if verdict == Some(Verdict::Accepted) {
                 mark(attempts, &mut answer);
             }
         }
