@@ -50,7 +50,7 @@ impl Presenter {
                     bar.println(progress.to_string());
                     bar.set_message(now(progress).unwrap_or_default());
                 }
-                _ => bar.set_message(progress.to_string()),
+                _ => bar.set_message(progress.to_string().trim_start().to_owned()),
             },
         }
     }

@@ -136,6 +136,12 @@ impl Attempts {
         self
     }
 
+    /// Takes back the attempt that was decided on, since its secret was put on no request. It is not
+    /// counted.
+    pub fn withdraw(&mut self) {
+        self.open = false;
+    }
+
     /// Takes in what the answer to the last attempt said.
     #[must_use]
     pub fn conclude(&mut self, verdict: Verdict, now: Instant) -> Next {

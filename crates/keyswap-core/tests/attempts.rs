@@ -372,6 +372,8 @@ fn every_attempt_is_in_the_usage_whatever_came_of_it() {
     request(&ring, &mut now, |_| Verdict::Inconclusive);
     // A caller that goes away before the answer: the server may have seen the secret.
     drop(Attempts::begin(&ring, now));
+    // One whose secret was put on no request is none.
+    Attempts::begin(&ring, now).0.withdraw();
     let usage = ring.usage();
     let old = usage.of(&"old".parse().unwrap()).unwrap();
     assert_eq!((old.accepted, old.refused, old.inconclusive), (1, 1, 2));

@@ -94,18 +94,24 @@ async fn an_answer_that_refuses_no_secret_comes_back_at_once() {
         assert!(answer.extensions().get::<Authenticated>().is_none());
         assert_eq!(text(answer).await, body);
         assert_eq!(server.ids(), ["a"], "{status}");
-        assert_eq!(ring.usage().secrets[0].used(), 0);
+        used_without_a_verdict(&ring);
     }
 }
 
 #[tokio::test]
-async fn an_error_of_the_inner_service_goes_through_and_counts_nothing() {
+async fn an_error_of_the_inner_service_goes_through_and_says_nothing_of_the_secret() {
     let ring = settled_ring(&["a", "b"]);
     let server = Server::new(|_| Reply::Error("connection reset"));
     let error = layer(&ring).layer(server.clone()).oneshot(request()).await.unwrap_err();
     assert_eq!(error.to_string(), "connection reset");
     assert_eq!(server.ids(), ["a"]);
-    assert_eq!(ring.usage().secrets[0].used(), 0);
+    used_without_a_verdict(&ring);
+}
+
+/// The first secret was sent once, and nothing is known of it since.
+fn used_without_a_verdict(ring: &keyswap_core::SecretRing) {
+    let usage = &ring.usage().secrets[0];
+    assert_eq!((usage.accepted, usage.refused, usage.inconclusive), (0, 0, 1));
 }
 
 fn long(length: usize) -> Vec<Result<Bytes, BoxError>> {

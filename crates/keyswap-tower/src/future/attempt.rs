@@ -102,7 +102,7 @@ impl<C: Credential, V> Driver<C, V> {
     /// The first attempt of a request that can be repeated. It takes the caller's head, which has room for
     /// another header; what is kept for further attempts is the copy.
     pub(super) fn begin<B: Body>(&mut self, request: Template) -> Begun<B> {
-        let (attempts, secret) = self.start(&request.head);
+        let (mut attempts, secret) = self.start(&request.head);
         let kept = request.clone();
         match sign(&self.shared.credential, request, &secret) {
             Ok(request) => {
@@ -111,6 +111,7 @@ impl<C: Credential, V> Driver<C, V> {
                 Begun::Signed(request)
             }
             Err(reason) => {
+                attempts.withdraw();
                 warn_unsuitable(reason);
                 let Template { head, body, trailers } = kept;
                 Begun::Unsuitable(Request::from_parts(head, RequestBody::complete(body, trailers)))
@@ -124,7 +125,7 @@ impl<C: Credential, V> Driver<C, V> {
         head: request::Parts,
         body: RequestBody<B>,
     ) -> Request<RequestBody<B>> {
-        let (attempts, secret) = self.start(&head);
+        let (mut attempts, secret) = self.start(&head);
         let mut signed = head.clone();
         let applied = match self.shared.credential.apply(&secret, &mut signed, None) {
             Ok(Applied::ToBody(_)) => Err(Unsuitable::new("the credential has no body to replace")),
@@ -141,6 +142,7 @@ impl<C: Credential, V> Driver<C, V> {
                 Request::from_parts(signed, body)
             }
             Err(reason) => {
+                attempts.withdraw();
                 warn_unsuitable(reason);
                 Request::from_parts(head, body)
             }
@@ -210,6 +212,9 @@ impl<C: Credential, V> Driver<C, V> {
             },
             // It took another secret, so this one has something that does not fit.
             Err(reason) => {
+                if let Some(attempts) = &mut self.attempts {
+                    attempts.withdraw();
+                }
                 warn_unsuitable(reason);
                 Step::Return(answer)
             }
