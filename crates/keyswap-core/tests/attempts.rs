@@ -45,15 +45,14 @@ fn accepts(accepted: &'static str) -> impl FnMut(&str) -> Verdict {
 }
 
 /// Past the propagation window of a fresh ring, so that nothing is in transition.
-fn settled(ring: &SecretRing) -> Instant {
-    let _ = ring;
+fn settled() -> Instant {
     Instant::now() + Duration::from_secs(3600)
 }
 
 #[test]
 fn only_a_refusal_leads_to_another_attempt() {
     let ring = SecretRing::new(list(&["old", "new"]));
-    let mut now = settled(&ring);
+    let mut now = settled();
     assert_eq!(request(&ring, &mut now, |_| Verdict::Accepted).tried, ["old"]);
     let run = request(&ring, &mut now, |_| Verdict::Inconclusive);
     assert_eq!((run.tried.len(), run.verdict), (1, Verdict::Inconclusive));
@@ -63,7 +62,7 @@ fn only_a_refusal_leads_to_another_attempt() {
 #[test]
 fn outside_a_transition_each_secret_is_tried_at_most_once() {
     let ring = SecretRing::new(list(&["a", "b", "c"]));
-    let mut now = settled(&ring);
+    let mut now = settled();
     let run = request(&ring, &mut now, |_| Verdict::Refused);
     assert_eq!(run.tried, ["a", "b", "c"]);
     assert_eq!(run.verdict, Verdict::Refused);
@@ -103,7 +102,7 @@ fn a_deadline_of_the_caller_allows_no_pass_that_starts_behind_it() {
 #[test]
 fn a_clear_change_leads_to_the_new_order_within_eight_requests() {
     let ring = SecretRing::new(list(&["old", "new"]));
-    let mut now = settled(&ring);
+    let mut now = settled();
     let mut requests = 0;
     while !request(&ring, &mut now, accepts("new")).promoted {
         requests += 1;
@@ -116,7 +115,7 @@ fn a_clear_change_leads_to_the_new_order_within_eight_requests() {
 #[test]
 fn one_refusal_by_chance_does_not_change_the_order() {
     let ring = SecretRing::new(list(&["old", "new"]));
-    let mut now = settled(&ring);
+    let mut now = settled();
     for _ in 0..50 {
         assert!(!request(&ring, &mut now, accepts("new")).promoted);
         for _ in 0..9 {
@@ -128,7 +127,7 @@ fn one_refusal_by_chance_does_not_change_the_order() {
 #[test]
 fn a_list_replaced_in_mid_request_counts_from_the_next_attempt_on() {
     let ring = SecretRing::new(list(&["old"]));
-    let mut now = settled(&ring);
+    let mut now = settled();
     let handle = ring.clone();
     let run = request(&ring, &mut now, |id| {
         if id == "old" {
@@ -143,7 +142,7 @@ fn a_list_replaced_in_mid_request_counts_from_the_next_attempt_on() {
 #[test]
 fn a_secret_that_left_the_list_in_mid_request_is_not_tried() {
     let ring = SecretRing::new(list(&["a", "b", "c"]));
-    let mut now = settled(&ring);
+    let mut now = settled();
     let handle = ring.clone();
     let run = request(&ring, &mut now, |id| {
         if id == "a" {
@@ -158,7 +157,7 @@ fn a_secret_that_left_the_list_in_mid_request_is_not_tried() {
 fn when_every_secret_is_refused_a_followed_ring_waits_once_for_a_newer_list() {
     let ring = SecretRing::new(list(&["old"]));
     let _follower = ring.refresh_wanted();
-    let now = settled(&ring);
+    let now = settled();
     let (mut attempts, _) = Attempts::begin(&ring, now);
     let Next::WaitForRevision(revision, wait) = attempts.conclude(Verdict::Refused, now) else {
         panic!("the request should wait");
@@ -173,7 +172,7 @@ fn when_every_secret_is_refused_a_followed_ring_waits_once_for_a_newer_list() {
 #[test]
 fn a_ring_that_nobody_follows_does_not_wait() {
     let ring = SecretRing::new(list(&["old"]));
-    let now = settled(&ring);
+    let now = settled();
     let (mut attempts, _) = Attempts::begin(&ring, now);
     assert!(matches!(attempts.conclude(Verdict::Refused, now), Next::Done));
 }
@@ -183,7 +182,7 @@ fn after_a_request_refused_with_every_secret_the_next_ones_cost_at_most_1_05_att
     for secrets in [2, 3, 16] {
         let ids: Vec<_> = (0..secrets).map(|n| format!("id{n}")).collect();
         let ring = SecretRing::new(list(&ids.iter().map(String::as_str).collect::<Vec<_>>()));
-        let mut now = settled(&ring);
+        let mut now = settled();
         assert_eq!(request(&ring, &mut now, |_| Verdict::Refused).tried.len(), secrets);
         let attempts: usize =
             (0..10_000).map(|_| request(&ring, &mut now, |_| Verdict::Refused).tried.len()).sum();
@@ -195,13 +194,13 @@ fn after_a_request_refused_with_every_secret_the_next_ones_cost_at_most_1_05_att
 #[test]
 fn an_acceptance_and_a_new_revision_end_the_cool_down() {
     let ring = SecretRing::new(list(&["old", "new"]));
-    let mut now = settled(&ring);
+    let mut now = settled();
     request(&ring, &mut now, |_| Verdict::Refused);
     assert_eq!(request(&ring, &mut now, accepts("new")).tried, ["old"], "cooling down");
     ring.replace_at(list(&["old", "new"]), Revision::new(1));
     assert_eq!(request(&ring, &mut now, accepts("new")).tried, ["old", "new"]);
 
-    now = settled(&ring) + Duration::from_secs(3600);
+    now = settled() + Duration::from_secs(3600);
     request(&ring, &mut now, |_| Verdict::Refused);
     assert_eq!(request(&ring, &mut now, accepts("old")).tried, ["old"]);
     assert_eq!(request(&ring, &mut now, accepts("new")).tried, ["old", "new"]);
@@ -211,7 +210,7 @@ fn an_acceptance_and_a_new_revision_end_the_cool_down() {
 fn after_a_long_silence_a_request_still_repeats_its_passes() {
     // One token an hour: the propagation window is met without a request shortly before it.
     let ring = SecretRing::new(list(&["old", "new"]));
-    let mut now = settled(&ring);
+    let mut now = settled();
     assert_eq!(request(&ring, &mut now, accepts("old")).tried, ["old"]);
     now += Duration::from_secs(3600);
     let mut answers = [Verdict::Refused, Verdict::Refused, Verdict::Accepted].into_iter();
@@ -242,7 +241,7 @@ fn after_every_secret_was_refused_whoever_looks_again_makes_one_pass() {
 #[test]
 fn a_fallback_that_comes_back_to_life_is_found_within_twenty_five_requests() {
     let ring = SecretRing::new(list(&["old", "new"]));
-    let mut now = settled(&ring);
+    let mut now = settled();
     request(&ring, &mut now, |_| Verdict::Refused);
     let failed = (0..100)
         .take_while(|_| request(&ring, &mut now, accepts("new")).verdict != Verdict::Accepted)
@@ -254,7 +253,7 @@ fn a_fallback_that_comes_back_to_life_is_found_within_twenty_five_requests() {
 #[test]
 fn each_cool_down_is_twice_as_long_as_the_one_before_up_to_eight_times_the_first() {
     let ring = SecretRing::new(list(&["old", "new"]));
-    let mut now = settled(&ring);
+    let mut now = settled();
     request(&ring, &mut now, |_| Verdict::Refused);
     for seconds in [30, 60, 120, 240, 240] {
         now += Duration::from_secs(seconds - 1);
@@ -290,7 +289,7 @@ fn requests_that_are_all_refused_at_once_stop_after_three_passes_and_extend_noth
 #[test]
 fn requests_that_began_under_the_list_before_count_against_nobody_in_the_list_in_use() {
     let ring = SecretRing::new(list(&["new", "old"]));
-    let mut now = settled(&ring);
+    let mut now = settled();
     request(&ring, &mut now, accepts("old"));
     let flights: Vec<_> = (0..20).map(|_| Attempts::begin(&ring, now).0).collect();
     ring.replace_at(list(&["old", "new"]), Revision::new(1));
@@ -304,7 +303,7 @@ fn requests_that_began_under_the_list_before_count_against_nobody_in_the_list_in
 #[test]
 fn a_request_says_whether_it_was_held_back_by_the_cool_down() {
     let ring = SecretRing::new(list(&["old", "new"]));
-    let now = settled(&ring);
+    let now = settled();
     let mut held_back = Vec::new();
     for _ in 0..26 {
         let (mut attempts, _) = Attempts::begin(&ring, now);
@@ -320,7 +319,7 @@ fn a_request_says_whether_it_was_held_back_by_the_cool_down() {
 #[test]
 fn a_grant_for_single_use_is_not_sent_again_unless_the_server_left_it_alone() {
     let ring = SecretRing::new(list(&["old", "new"]));
-    let now = settled(&ring);
+    let now = settled();
     let single_use = || {
         let (attempts, first) = Attempts::begin(&ring, now);
         assert_eq!(first.id().as_str(), "old");
@@ -345,7 +344,7 @@ fn a_grant_for_single_use_is_not_sent_again_unless_the_server_left_it_alone() {
 #[test]
 fn a_refused_grant_for_single_use_holds_back_no_other_request() {
     let ring = SecretRing::new(list(&["old", "new"]));
-    let mut now = settled(&ring);
+    let mut now = settled();
     for _ in 0..30 {
         let (attempts, _) = Attempts::begin(&ring, now);
         assert!(matches!(attempts.single_use().conclude(Verdict::Refused, now), Next::Done));
@@ -356,7 +355,7 @@ fn a_refused_grant_for_single_use_holds_back_no_other_request() {
 #[test]
 fn a_refusal_before_the_grant_is_a_refusal_like_any_other_for_other_requests() {
     let ring = SecretRing::new(list(&["old", "new"]));
-    let mut now = settled(&ring);
+    let mut now = settled();
     let run = request(&ring, &mut now, |id| {
         if id == "new" { Verdict::Accepted } else { Verdict::RefusedBeforeGrant }
     });
@@ -366,7 +365,7 @@ fn a_refusal_before_the_grant_is_a_refusal_like_any_other_for_other_requests() {
 #[test]
 fn every_attempt_is_in_the_usage_whatever_came_of_it() {
     let ring = SecretRing::new(list(&["old"]));
-    let mut now = settled(&ring);
+    let mut now = settled();
     request(&ring, &mut now, |_| Verdict::Accepted);
     request(&ring, &mut now, |_| Verdict::Refused);
     request(&ring, &mut now, |_| Verdict::Inconclusive);

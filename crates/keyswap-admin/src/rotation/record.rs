@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use keyswap_core::{Revision, Secret, SecretList};
+use keyswap_core::{Revision, Secret};
 use keyswap_store::HistoryHead;
 use serde::{Deserialize, Serialize};
 
@@ -249,23 +249,5 @@ impl Record {
     pub fn in_flight_until(&self) -> Option<Timestamp> {
         let bound = self.policy.in_flight_bound;
         self.change.unresolved.then(|| self.change.last_sent.after(bound))
-    }
-
-    /// The list that programs should hold in the present state, where this rotation decides it.
-    #[must_use]
-    pub fn list(&self) -> Option<SecretList> {
-        let (old, new) = (self.old.clone(), self.new.clone());
-        match self.state {
-            State::Generated => SecretList::new([old]),
-            State::Staged
-            | State::Adopted
-            | State::CuttingOver
-            | State::CutOver
-            | State::Confirmed => SecretList::new([old, new]),
-            State::Promoted | State::Drained => SecretList::new([new, old]),
-            State::Retired | State::Done => SecretList::new([new]),
-            State::Stuck => return None,
-        }
-        .ok()
     }
 }

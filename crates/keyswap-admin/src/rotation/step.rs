@@ -116,8 +116,6 @@ struct Seen {
     /// The server asked to wait before the change.
     throttled: u32,
     asked: u32,
-    /// The last inquiry that said nothing, for the message.
-    doubt: Option<String>,
 }
 
 /// How often in a row the server may ask to wait before this process gives up for now.
@@ -263,9 +261,8 @@ impl Rotation {
                 }
                 Effect::BackOff(time)
             }
-            ChangeAnswer::Unknown(reason) => {
+            ChangeAnswer::Unknown(_) => {
                 self.record.change.unresolved = true;
-                self.seen.doubt = Some(reason);
                 Effect::ReadBack
             }
         }
@@ -295,7 +292,6 @@ impl Rotation {
         if self.seen.asked >= MOST_DOUBTS {
             return Effect::Stop(Ending::Unknown(reason));
         }
-        self.seen.doubt = Some(reason);
         Effect::Wait(self.record.policy.poll_every, Vec::new())
     }
 

@@ -167,7 +167,7 @@ impl SignIn {
                     .form(&form)
                     .send()
                     .await
-                    .map_err(|error| without_cause(&error))?;
+                    .map_err(|error| error.to_string())?;
                 let with = answer.extensions().get::<Authenticated>().cloned();
                 read(answer.status(), answer.bytes().await)?;
                 Ok(with)
@@ -185,7 +185,7 @@ impl SignIn {
                     .layer(ReqwestService::new(client.clone()))
                     .oneshot(request)
                     .await
-                    .map_err(|error| without_cause(&error))?;
+                    .map_err(|error| error.to_string())?;
                 let with = answer.extensions().get::<Authenticated>().cloned();
                 let status = answer.status();
                 let body = http_body_util::BodyExt::collect(answer.into_body()).await;
@@ -205,7 +205,7 @@ impl SignIn {
                     .form(&form)
                     .send()
                     .await
-                    .map_err(|error| without_cause(&error))?;
+                    .map_err(|error| error.to_string())?;
                 read(answer.status(), answer.bytes().await)?;
                 Ok(None)
             }
@@ -219,8 +219,4 @@ fn read<B, E: std::fmt::Display>(
 ) -> Result<(), String> {
     body.map_err(|error| error.to_string())?;
     if status.is_success() { Ok(()) } else { Err(format!("status {}", status.as_u16())) }
-}
-
-fn without_cause(error: &dyn std::error::Error) -> String {
-    error.to_string()
 }
