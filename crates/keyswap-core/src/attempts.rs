@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+
 use crate::policy::{delay_before_pass, spread};
 use crate::ring::Entry;
 use crate::{Revision, Secret, SecretId, SecretRing, Verdict};
@@ -49,9 +51,10 @@ pub struct Attempts {
     current: Arc<Entry>,
     started: Instant,
     deadline: Option<Instant>,
-    seed: u64,
-    /// In this pass.
-    refused: Vec<SecretId>,
+    /// What the jitter of the pauses is drawn from; taken from the ring by the first pause.
+    seed: Option<u64>,
+    /// In this pass. Most lists hold two secrets or fewer.
+    refused: SmallVec<[SecretId; 2]>,
     pass: u32,
     attempts: u32,
     preferred_only: bool,
@@ -68,22 +71,31 @@ impl Attempts {
     /// Begins a request at `now`, and gives the secret for the first attempt.
     #[must_use]
     pub fn begin(ring: &SecretRing, now: Instant) -> (Self, Secret) {
-        Self::begin_seeded(ring, now, ring.next_request())
+        let attempts = Self::new(ring, now);
+        let secret = attempts.secret().clone();
+        (attempts, secret)
     }
 
     /// As [`begin`](Self::begin), with the number that the jitter of the pauses is drawn from: for
     /// simulations that must come out the same each time.
     #[must_use]
     pub fn begin_seeded(ring: &SecretRing, now: Instant, seed: u64) -> (Self, Secret) {
-        let current = ring.leader();
-        let secret = current.secret.clone();
-        let attempts = Self {
+        let (mut attempts, secret) = Self::begin(ring, now);
+        attempts.seed = Some(seed);
+        (attempts, secret)
+    }
+
+    /// As [`begin`](Self::begin), for a driver that needs no handle of its own on the secret: it asks for
+    /// [`secret`](Self::secret).
+    #[must_use]
+    pub fn new(ring: &SecretRing, now: Instant) -> Self {
+        Self {
+            current: ring.leader(),
             ring: ring.clone(),
-            current,
             started: now,
             deadline: None,
-            seed,
-            refused: Vec::new(),
+            seed: None,
+            refused: SmallVec::new(),
             pass: 1,
             attempts: 1,
             preferred_only: ring.cooling_down(now),
@@ -92,8 +104,7 @@ impl Attempts {
             waited: false,
             promoted: false,
             open: true,
-        };
-        (attempts, secret)
+        }
     }
 
     /// Lets no pause or wait reach past `deadline`: the caller's own time limit.
@@ -178,7 +189,13 @@ impl Attempts {
         self.give_up(now)
     }
 
-    /// The id of the secret that the last attempt was made with.
+    /// The secret that the last attempt was made with, or is to be made with.
+    #[must_use]
+    pub fn secret(&self) -> &Secret {
+        &self.current.secret
+    }
+
+    /// The id of that secret.
     #[must_use]
     pub fn secret_id(&self) -> &SecretId {
         self.current.secret.id()
@@ -247,8 +264,8 @@ impl Attempts {
         if self.pass >= policy.passes {
             return None;
         }
-        let delay =
-            delay_before_pass(self.pass + 1, spread(self.seed ^ u64::from(self.pass) << 32));
+        let seed = *self.seed.get_or_insert_with(|| self.ring.next_request());
+        let delay = delay_before_pass(self.pass + 1, spread(seed ^ u64::from(self.pass) << 32));
         let end = self.started + policy.time_limit;
         if now + delay > self.deadline.map_or(end, |deadline| end.min(deadline)) {
             return None;

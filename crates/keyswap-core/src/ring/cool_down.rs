@@ -32,15 +32,11 @@ impl CoolDown {
         self.refused_passes.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
-    /// The server accepted a secret. Costs one load while all is well.
-    pub(super) fn accepted(&self) {
-        if self.refused_passes.load(Ordering::Relaxed) != 0 {
-            self.end();
-        }
-    }
-
-    /// An acceptance or a newer list: all that was known is out of date.
+    /// An acceptance or a newer list: all that was known is out of date. Costs one load while all is well.
     pub(super) fn end(&self) {
+        if self.refused_passes.load(Ordering::Relaxed) == 0 {
+            return;
+        }
         // In this order, and `start` in the other, each behind the one before for all threads: then a
         // cool-down that begins meanwhile either ends here or leaves a count that the next acceptance
         // sees. Otherwise nothing but time would end it.

@@ -48,8 +48,7 @@ pub struct SecretRing {
 
 struct Shared {
     state: ArcSwap<State>,
-    /// Held by whoever changes `state`, never over an await: a promotion must not undo a replacement
-    /// that it did not see.
+    /// Held by whoever replaces `state`, never over an await: the next revision follows from the one before.
     writer: Mutex<()>,
     changes: Signal,
     refresh: Signal,
@@ -109,7 +108,8 @@ impl SecretRing {
 
     /// The list as it is now. Take one for each unit of work.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { state: self.shared.state.load_full() }
+        let state = self.shared.state.load_full();
+        Snapshot { order: state.order(), state }
     }
 
     /// Replaces the list and gives it the next revision: a hot reload from a source that does not
@@ -142,18 +142,17 @@ impl SecretRing {
     /// The condition makes it safe to call with what a request saw some time ago: a list that was
     /// replaced meanwhile stays as it is.
     pub fn promote(&self, winner: &SecretId, refused: &SecretId) -> bool {
-        let _writer = self.writer();
-        self.promote_in(&self.shared.state.load(), winner, refused)
+        let state = self.shared.state.load();
+        let promoted = state.promote(winner, refused);
+        if promoted {
+            self.promoted(state.revision);
+        }
+        promoted
     }
 
-    /// The caller holds the lock, and `current` is the state under it.
-    fn promote_in(&self, current: &State, winner: &SecretId, refused: &SecretId) -> bool {
-        let Some(next) = current.promoted(winner, refused) else { return false };
+    fn promoted(&self, revision: Revision) {
         self.shared.promotions.fetch_add(1, Ordering::Relaxed);
-        let revision = next.revision;
-        self.shared.state.store(Arc::new(next));
         self.shared.changes.send(revision);
-        true
     }
 
     /// Waits for changes of the list from now on: new revisions, and promotions of a fallback.
@@ -168,7 +167,7 @@ impl SecretRing {
         let usage = |entry: &Arc<Entry>| entry.counters.report(entry.secret.id().clone());
         UsageReport {
             revision: state.revision,
-            secrets: state.entries.iter().map(usage).collect(),
+            secrets: state.ordered(state.order()).map(usage).collect(),
             promotions: self.shared.promotions.load(Ordering::Relaxed),
         }
     }
@@ -195,14 +194,15 @@ impl SecretRing {
 
     /// The secret to try first.
     pub(crate) fn leader(&self) -> Arc<Entry> {
-        Arc::clone(&self.shared.state.load().entries[0])
+        Arc::clone(self.shared.state.load().leader())
     }
 
     /// The first secret, in the order of now, that is not among `refused`; and the revision that says
     /// so.
     pub(crate) fn first_besides(&self, refused: &[SecretId]) -> (Option<Arc<Entry>>, Revision) {
         let state = self.shared.state.load();
-        let besides = state.entries.iter().find(|entry| !refused.contains(entry.secret.id()));
+        let mut entries = state.ordered(state.order());
+        let besides = entries.find(|entry| !refused.contains(entry.secret.id()));
         (besides.cloned(), state.revision)
     }
 
@@ -217,7 +217,7 @@ impl SecretRing {
         let window = self.shared.policy.propagation_window;
         let fresh = now.saturating_duration_since(state.since) <= window;
         let accepted = self.shared.last_accepted.load(Ordering::Relaxed) != NEVER;
-        state.entries.len() > 1
+        state.len() > 1
             && !window.is_zero()
             && !self.shared.cool_down.refused_everywhere()
             && (fresh || accepted)
@@ -244,21 +244,18 @@ impl SecretRing {
         if self.shared.last_accepted.load(Ordering::Relaxed) != now {
             self.shared.last_accepted.store(now, Ordering::Relaxed);
         }
-        self.shared.cool_down.accepted();
+        self.shared.cool_down.end();
         if winner.wins_always() {
             return false;
         }
-        let (leader, revision) = {
-            let state = self.shared.state.load();
-            if !state.count(winner) {
-                return false;
-            }
-            (state.entries[0].secret.id().clone(), state.revision)
-        };
-        let _writer = self.writer();
-        let current = self.shared.state.load();
-        // What was learnt under one revision does not reorder a newer one.
-        current.revision == revision && self.promote_in(&current, winner.secret.id(), &leader)
+        // The order belongs to the state that the score was counted in: what was learnt under one revision
+        // does not reorder a newer one.
+        let state = self.shared.state.load();
+        let promoted = state.count(winner);
+        if promoted {
+            self.promoted(state.revision);
+        }
+        promoted
     }
 
     /// Signals that a newer list is wanted. Returns whether somebody listens.
@@ -275,7 +272,7 @@ impl SecretRing {
 
     /// Whether this request tries the preferred secret alone.
     pub(crate) fn cooling_down(&self, now: Instant) -> bool {
-        let fallbacks = || self.shared.state.load().entries.len() as u64 - 1;
+        let fallbacks = || self.shared.state.load().len() as u64 - 1;
         self.shared.cool_down.holds_back(self.milliseconds(now), fallbacks)
     }
 
@@ -302,7 +299,7 @@ impl SecretRing {
 impl fmt::Debug for SecretRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.shared.state.load();
-        let ids: Vec<_> = state.entries.iter().map(|entry| entry.secret.id()).collect();
+        let ids: Vec<_> = state.ordered(state.order()).map(|entry| entry.secret.id()).collect();
         f.debug_struct("SecretRing")
             .field("revision", &state.revision)
             .field("secrets", &ids)

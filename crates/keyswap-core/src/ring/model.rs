@@ -23,7 +23,7 @@ fn explore(scheduler: impl Scheduler + 'static, test: impl Fn() + Send + Sync + 
 }
 
 fn explore_every_order(test: impl Fn() + Send + Sync + 'static) {
-    let most = 100_000;
+    let most = 200_000;
     let orders = explore(DfsScheduler::new(Some(most), false), test);
     assert!(orders < most, "there are more orders than were run");
 }

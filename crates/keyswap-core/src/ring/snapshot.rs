@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::state::State;
+use super::state::{Order, State};
 use crate::{Revision, SecretList};
 
 /// The list of a [`SecretRing`](crate::SecretRing) as it was at one moment.
@@ -11,6 +11,7 @@ use crate::{Revision, SecretList};
 #[must_use]
 pub struct Snapshot {
     pub(super) state: Arc<State>,
+    pub(super) order: Order,
 }
 
 impl Snapshot {
@@ -23,13 +24,13 @@ impl Snapshot {
     /// The list in the order in use, which may differ from the published one by what was learnt.
     #[must_use]
     pub fn list(&self) -> SecretList {
-        let preferred = self.state.entries[0].secret.id();
-        if preferred == self.state.published.preferred().id() {
-            return self.state.published.clone();
+        let published = &self.state.published;
+        if self.order == Order::PUBLISHED {
+            return published.clone();
         }
         // The entries are those of the published list in another order, so they make a list too.
-        SecretList::new(self.state.entries.iter().map(|entry| entry.secret.clone()))
-            .unwrap_or_else(|_| self.state.published.clone())
+        let entries = self.state.ordered(self.order).map(|entry| entry.secret.clone());
+        SecretList::new(entries).unwrap_or_else(|_| published.clone())
     }
 
     /// The list as it was published.

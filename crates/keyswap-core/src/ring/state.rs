@@ -4,16 +4,39 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::usage::Counters;
 use crate::{Revision, Secret, SecretId, SecretList};
 
 pub(super) struct State {
     pub(super) revision: Revision,
     pub(super) since: Instant,
-    /// As published; the order in use is that of `entries`.
     pub(super) published: SecretList,
-    pub(super) entries: Vec<Arc<Entry>>,
+    /// In the order of `published`; the order in use is `order`.
+    entries: Box<[Arc<Entry>]>,
+    /// Learnt from what the server accepts, and changed in place: a promotion that loses the race with a
+    /// replacement changes a state that nobody reads any more.
+    order: AtomicU64,
+}
+
+/// Which entry stands at each place of a list: its position among the published ones, four bits each, the
+/// first place in the lowest. A list holds 16 secrets at most.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) struct Order(u64);
+
+impl Order {
+    pub(super) const PUBLISHED: Self = Self(0xfedc_ba98_7654_3210);
+
+    fn at(self, place: usize) -> usize {
+        (self.0 >> (4 * place) & 0xf) as usize
+    }
+
+    /// With the entry at `place` in front; the others keep their order.
+    fn moved_to_front(self, place: usize) -> Self {
+        let before = (1 << (4 * place)) - 1;
+        let behind = u64::MAX.checked_shl(4 * (place as u32 + 1)).unwrap_or(0);
+        Self(self.0 & behind | (self.0 & before) << 4 | self.at(place) as u64)
+    }
 }
 
 /// A secret of the list with what this program knows of it.
@@ -68,7 +91,27 @@ impl State {
             })
         };
         let entries = list.iter().enumerate().map(entry).collect();
-        Self { revision, since: now, entries, published: list }
+        let order = AtomicU64::new(Order::PUBLISHED.0);
+        Self { revision, since: now, published: list, entries, order }
+    }
+
+    /// How many secrets there are: 1 to 16.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn order(&self) -> Order {
+        Order(self.order.load(Ordering::Relaxed))
+    }
+
+    /// The entry that is tried first.
+    pub(super) fn leader(&self) -> &Arc<Entry> {
+        &self.entries[self.order().at(0)]
+    }
+
+    /// The entries in this order.
+    pub(super) fn ordered(&self, order: Order) -> impl Iterator<Item = &Arc<Entry>> {
+        (0..self.entries.len()).map(move |place| &self.entries[order.at(place)])
     }
 
     /// With another list under the next revision; `None` if that list is the published one already.
@@ -89,24 +132,27 @@ impl State {
         (revision > self.revision).then(|| Self::fresh(list, revision, now, &self.entries))
     }
 
-    /// With `winner` in front; `None` if it leads already or is not here, or if `refused` does not lead.
-    pub(super) fn promoted(&self, winner: &SecretId, refused: &SecretId) -> Option<Self> {
-        let position = self.entries.iter().position(|entry| entry.secret.id() == winner)?;
-        if position == 0 || self.entries[0].secret.id() != refused {
-            return None;
+    /// Puts `winner` in front, if it is here and `refused` leads. Returns whether it did.
+    pub(super) fn promote(&self, winner: &SecretId, refused: &SecretId) -> bool {
+        let mut order = self.order();
+        loop {
+            let id = |place| self.entries[order.at(place)].secret.id();
+            let place = (1..self.entries.len()).find(|place| id(*place) == winner);
+            let Some(place) = place.filter(|_| id(0) == refused) else { return false };
+            match self.order.compare_exchange(
+                order.0,
+                order.moved_to_front(place).0,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(changed) => order = Order(changed),
+            }
         }
-        let mut entries = self.entries.clone();
-        entries[..=position].rotate_right(1);
-        Some(Self {
-            revision: self.revision,
-            since: self.since,
-            published: self.published.clone(),
-            entries,
-        })
     }
 
-    /// Counts a request that the server accepted with `winner`. Returns whether `winner` should lead
-    /// now and does not.
+    /// Counts a request that the server accepted with `winner`, and puts `winner` in front when it now wins
+    /// more requests than the leader. Returns whether it did.
     pub(super) fn count(&self, winner: &Arc<Entry>) -> bool {
         if !self.entries.iter().any(|entry| Arc::ptr_eq(entry, winner)) {
             // Chosen from a list that was replaced since: what it wins is nobody's loss here.
@@ -115,7 +161,31 @@ impl State {
         for entry in &self.entries {
             entry.count(Arc::ptr_eq(entry, winner));
         }
-        let leader = &self.entries[0];
-        !Arc::ptr_eq(leader, winner) && winner.score() > leader.score()
+        let leader = self.leader();
+        !Arc::ptr_eq(leader, winner)
+            && winner.score() > leader.score()
+            && self.promote(winner.secret.id(), leader.secret.id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn moving_to_the_front_keeps_the_order_of_the_others(
+            places in prop::collection::vec(0usize..16, 0..40),
+        ) {
+            let mut order = Order::PUBLISHED;
+            let mut expected: Vec<usize> = (0..16).collect();
+            for place in places {
+                order = order.moved_to_front(place);
+                expected[..=place].rotate_right(1);
+                prop_assert_eq!((0..16).map(|place| order.at(place)).collect::<Vec<_>>(), &*expected);
+            }
+        }
     }
 }
