@@ -176,7 +176,7 @@ impl World {
     fn sign_in(&mut self, ring: &SecretRing) {
         self.requests += 1;
         let mut now = self.instant();
-        let (mut attempts, mut secret) = Attempts::begin_seeded(ring, now, self.requests);
+        let (mut attempts, mut secret) = Attempts::begin_seeded(ring, self.requests);
         loop {
             let accepted = self.accepts(secret.id());
             let verdict = if accepted { Verdict::Accepted } else { Verdict::Refused };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use crate::policy::{delay_before_pass, spread};
-use crate::ring::Entry;
+use crate::ring::{Beginning, Entry};
 use crate::{Revision, Secret, SecretId, SecretRing, Verdict};
 
 /// What to do after an answer.
@@ -49,7 +49,9 @@ const PASSES_OF_ITS_OWN: u32 = 3;
 pub struct Attempts {
     ring: SecretRing,
     current: Arc<Entry>,
-    started: Instant,
+    beginning: Beginning,
+    /// When the first attempt was refused: nothing before that asks for the time.
+    refused_at: Option<Instant>,
     deadline: Option<Instant>,
     /// What the jitter of the pauses is drawn from; taken from the ring by the first pause.
     seed: Option<u64>,
@@ -68,10 +70,10 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// Begins a request at `now`, and gives the secret for the first attempt.
+    /// Begins a request, and gives the secret for the first attempt.
     #[must_use]
-    pub fn begin(ring: &SecretRing, now: Instant) -> (Self, Secret) {
-        let attempts = Self::new(ring, now);
+    pub fn begin(ring: &SecretRing) -> (Self, Secret) {
+        let attempts = Self::new(ring);
         let secret = attempts.secret().clone();
         (attempts, secret)
     }
@@ -79,8 +81,8 @@ impl Attempts {
     /// As [`begin`](Self::begin), with the number that the jitter of the pauses is drawn from: for
     /// simulations that must come out the same each time.
     #[must_use]
-    pub fn begin_seeded(ring: &SecretRing, now: Instant, seed: u64) -> (Self, Secret) {
-        let (mut attempts, secret) = Self::begin(ring, now);
+    pub fn begin_seeded(ring: &SecretRing, seed: u64) -> (Self, Secret) {
+        let (mut attempts, secret) = Self::begin(ring);
         attempts.seed = Some(seed);
         (attempts, secret)
     }
@@ -88,17 +90,19 @@ impl Attempts {
     /// As [`begin`](Self::begin), for a driver that needs no handle of its own on the secret: it asks for
     /// [`secret`](Self::secret).
     #[must_use]
-    pub fn new(ring: &SecretRing, now: Instant) -> Self {
+    pub fn new(ring: &SecretRing) -> Self {
+        let (current, beginning) = ring.leader();
         Self {
-            current: ring.leader(),
             ring: ring.clone(),
-            started: now,
+            current,
+            beginning,
+            refused_at: None,
             deadline: None,
             seed: None,
             refused: SmallVec::new(),
             pass: 1,
             attempts: 1,
-            preferred_only: ring.cooling_down(now),
+            preferred_only: false,
             single_use: false,
             revision: Revision::INITIAL,
             waited: false,
@@ -132,11 +136,11 @@ impl Attempts {
     /// let ring = SecretRing::new(SecretList::new([old, new])?);
     /// let now = Instant::now();
     ///
-    /// let (attempts, _) = Attempts::begin(&ring, now);
+    /// let (attempts, _) = Attempts::begin(&ring);
     /// let mut attempts = attempts.single_use();
     /// assert!(matches!(attempts.conclude(Verdict::Refused, now), Next::Done));
     ///
-    /// let (attempts, _) = Attempts::begin(&ring, now);
+    /// let (attempts, _) = Attempts::begin(&ring);
     /// let mut attempts = attempts.single_use();
     /// assert!(matches!(attempts.conclude(Verdict::RefusedBeforeGrant, now), Next::Send(_)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -153,14 +157,13 @@ impl Attempts {
         self.open = false;
     }
 
-    /// Takes in what the answer to the last attempt said.
+    /// Takes in what the answer to the last attempt said, at `now`.
     #[must_use]
     pub fn conclude(&mut self, verdict: Verdict, now: Instant) -> Next {
         self.open = false;
         match verdict {
             Verdict::Accepted => {
-                self.current.counters.count_accepted();
-                self.promoted |= self.ring.learn(&self.current, now);
+                self.accepted();
                 Next::Done
             }
             Verdict::Refused | Verdict::RefusedBeforeGrant => {
@@ -175,6 +178,13 @@ impl Attempts {
                 Next::Done
             }
         }
+    }
+
+    /// As [`conclude`](Self::conclude) with [`Verdict::Accepted`], which needs no time.
+    pub fn accepted(&mut self) {
+        self.open = false;
+        self.current.counters.count_accepted();
+        self.promoted |= self.ring.learn(&self.current);
     }
 
     /// Goes on after [`Next::WaitForRevision`], whether the revision came or the time ran out.
@@ -224,6 +234,10 @@ impl Attempts {
     }
 
     fn after_refusal(&mut self, now: Instant) -> Next {
+        if self.refused_at.is_none() {
+            self.refused_at = Some(now);
+            self.preferred_only = self.beginning.cool_down.running && self.ring.cooling_down(now);
+        }
         if self.preferred_only {
             return Next::Done;
         }
@@ -266,7 +280,7 @@ impl Attempts {
         }
         let seed = *self.seed.get_or_insert_with(|| self.ring.next_request());
         let delay = delay_before_pass(self.pass + 1, spread(seed ^ u64::from(self.pass) << 32));
-        let end = self.started + policy.time_limit;
+        let end = self.refused_at.unwrap_or(now) + policy.time_limit;
         if now + delay > self.deadline.map_or(end, |deadline| end.min(deadline)) {
             return None;
         }
@@ -290,10 +304,7 @@ impl Attempts {
     }
 
     fn give_up(&self, now: Instant) -> Next {
-        // If another request got through meanwhile, the secrets are not all dead.
-        if !self.ring.accepted_since(self.started) {
-            self.ring.start_cool_down(self.started, now);
-        }
+        self.ring.start_cool_down(self.beginning, now);
         Next::Done
     }
 }

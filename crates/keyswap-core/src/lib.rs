@@ -18,7 +18,7 @@
 //! let new = Secret::new("new".parse()?, "yT7mXo2LrWq8")?;
 //! let ring = SecretRing::new(SecretList::new([old, new])?);
 //!
-//! let (mut attempts, first) = Attempts::begin(&ring, Instant::now());
+//! let (mut attempts, first) = Attempts::begin(&ring);
 //! assert_eq!(first.id().as_str(), "old");
 //! // The server says that client authentication failed: the next secret is tried.
 //! match attempts.conclude(Verdict::Refused, Instant::now()) {

@@ -62,7 +62,7 @@ impl FallbackPolicy {
         self
     }
 
-    /// How long after its first attempt a request may start another pass. Default 5 s.
+    /// How long after its first refusal a request may start another pass. Default 5 s.
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = limit;
         self

@@ -11,7 +11,7 @@ pub(crate) use real::*;
 
 #[cfg(not(test))]
 mod real {
-    pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
     pub(crate) use std::sync::{Mutex, MutexGuard};
 
     pub(crate) use arc_swap::ArcSwap;
@@ -21,7 +21,9 @@ mod real {
 mod model {
     use std::sync::Arc;
 
-    pub(crate) use shuttle::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use shuttle::sync::atomic::{
+        AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+    };
     pub(crate) use shuttle::sync::{Mutex, MutexGuard};
 
     /// What a ring takes for granted of arc-swap: a load gives what some store put there, whole.

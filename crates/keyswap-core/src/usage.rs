@@ -63,6 +63,10 @@ impl Counters {
         self.accepted.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn count_refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }

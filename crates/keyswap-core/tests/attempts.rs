@@ -13,7 +13,7 @@ fn list(ids: &[&str]) -> SecretList {
 
 /// Runs one request against a server that answers by id; time passes only where the policy waits.
 fn request(ring: &SecretRing, now: &mut Instant, mut server: impl FnMut(&str) -> Verdict) -> Run {
-    let (mut attempts, mut secret) = Attempts::begin_seeded(ring, *now, 7);
+    let (mut attempts, mut secret) = Attempts::begin_seeded(ring, 7);
     let mut tried = Vec::new();
     loop {
         tried.push(secret.id().to_string());
@@ -82,7 +82,7 @@ fn inside_a_transition_passes_repeat_up_to_twelve_within_five_seconds() {
 fn a_deadline_of_the_caller_allows_no_pass_that_starts_behind_it() {
     let ring = SecretRing::new(list(&["old", "new"]));
     let start = Instant::now();
-    let (attempts, _) = Attempts::begin_seeded(&ring, start, 7);
+    let (attempts, _) = Attempts::begin_seeded(&ring, 7);
     let mut attempts = attempts.with_deadline(start + Duration::from_millis(8));
     let (mut now, mut count) = (start, 1);
     loop {
@@ -158,7 +158,7 @@ fn when_every_secret_is_refused_a_followed_ring_waits_once_for_a_newer_list() {
     let ring = SecretRing::new(list(&["old"]));
     let _follower = ring.refresh_wanted();
     let now = settled();
-    let (mut attempts, _) = Attempts::begin(&ring, now);
+    let (mut attempts, _) = Attempts::begin(&ring);
     let Next::WaitForRevision(revision, wait) = attempts.conclude(Verdict::Refused, now) else {
         panic!("the request should wait");
     };
@@ -173,7 +173,7 @@ fn when_every_secret_is_refused_a_followed_ring_waits_once_for_a_newer_list() {
 fn a_ring_that_nobody_follows_does_not_wait() {
     let ring = SecretRing::new(list(&["old"]));
     let now = settled();
-    let (mut attempts, _) = Attempts::begin(&ring, now);
+    let (mut attempts, _) = Attempts::begin(&ring);
     assert!(matches!(attempts.conclude(Verdict::Refused, now), Next::Done));
 }
 
@@ -272,7 +272,7 @@ fn each_cool_down_is_twice_as_long_as_the_one_before_up_to_eight_times_the_first
 fn requests_that_are_all_refused_at_once_stop_after_three_passes_and_extend_nothing() {
     let ring = SecretRing::new(list(&["old", "new"]));
     let mut now = Instant::now();
-    let mut flights: Vec<_> = (0..50).map(|n| Attempts::begin_seeded(&ring, now, n).0).collect();
+    let mut flights: Vec<_> = (0..50).map(|n| Attempts::begin_seeded(&ring, n).0).collect();
     let mut going = vec![true; flights.len()];
     while going.contains(&true) {
         now += Duration::from_millis(20);
@@ -291,7 +291,7 @@ fn requests_that_began_under_the_list_before_count_against_nobody_in_the_list_in
     let ring = SecretRing::new(list(&["new", "old"]));
     let mut now = settled();
     request(&ring, &mut now, accepts("old"));
-    let flights: Vec<_> = (0..20).map(|_| Attempts::begin(&ring, now).0).collect();
+    let flights: Vec<_> = (0..20).map(|_| Attempts::begin(&ring).0).collect();
     ring.replace_at(list(&["old", "new"]), Revision::new(1));
     for mut attempts in flights {
         assert!(matches!(attempts.conclude(Verdict::Accepted, now), Next::Done));
@@ -306,7 +306,7 @@ fn a_request_says_whether_it_was_held_back_by_the_cool_down() {
     let now = settled();
     let mut held_back = Vec::new();
     for _ in 0..26 {
-        let (mut attempts, _) = Attempts::begin(&ring, now);
+        let (mut attempts, _) = Attempts::begin(&ring);
         while !matches!(attempts.conclude(Verdict::Refused, now), Next::Done) {}
         held_back.push(attempts.preferred_only());
     }
@@ -321,7 +321,7 @@ fn a_grant_for_single_use_is_not_sent_again_unless_the_server_left_it_alone() {
     let ring = SecretRing::new(list(&["old", "new"]));
     let now = settled();
     let single_use = || {
-        let (attempts, first) = Attempts::begin(&ring, now);
+        let (attempts, first) = Attempts::begin(&ring);
         assert_eq!(first.id().as_str(), "old");
         attempts.single_use()
     };
@@ -346,7 +346,7 @@ fn a_refused_grant_for_single_use_holds_back_no_other_request() {
     let ring = SecretRing::new(list(&["old", "new"]));
     let mut now = settled();
     for _ in 0..30 {
-        let (attempts, _) = Attempts::begin(&ring, now);
+        let (attempts, _) = Attempts::begin(&ring);
         assert!(matches!(attempts.single_use().conclude(Verdict::Refused, now), Next::Done));
     }
     assert_eq!(request(&ring, &mut now, accepts("new")).tried, ["old", "new"]);
@@ -370,9 +370,9 @@ fn every_attempt_is_in_the_usage_whatever_came_of_it() {
     request(&ring, &mut now, |_| Verdict::Refused);
     request(&ring, &mut now, |_| Verdict::Inconclusive);
     // A caller that goes away before the answer: the server may have seen the secret.
-    drop(Attempts::begin(&ring, now));
+    drop(Attempts::begin(&ring));
     // One whose secret was put on no request is none.
-    Attempts::begin(&ring, now).0.withdraw();
+    Attempts::begin(&ring).0.withdraw();
     let usage = ring.usage();
     let old = usage.of(&"old".parse().unwrap()).unwrap();
     assert_eq!((old.accepted, old.refused, old.inconclusive), (1, 1, 2));

@@ -133,7 +133,7 @@ async fn a_request_that_was_refused_with_every_secret_gets_the_newer_list() {
     // No event tells of the list that comes.
     put_in_another_directory(&store, revision.next(), "new");
 
-    let (mut attempts, first) = Attempts::begin(&ring, Instant::now());
+    let (mut attempts, first) = Attempts::begin(&ring);
     assert_eq!(first.id().as_str(), "begun");
     match attempts.conclude(Verdict::Refused, Instant::now()) {
         Next::WaitForRevision(_, wait) => assert!(wait > Duration::ZERO),
@@ -227,7 +227,7 @@ async fn a_fault_that_lasts_is_warned_of_once_however_often_it_is_read() {
     for _ in 0..5 {
         let before = log.count("reading the list");
         // Each request that is refused with every secret makes it read again.
-        let (mut attempts, _) = Attempts::begin(&ring, Instant::now());
+        let (mut attempts, _) = Attempts::begin(&ring);
         let next = attempts.conclude(Verdict::Refused, Instant::now());
         assert!(matches!(next, Next::WaitForRevision(..)), "{next:?}");
         let _ = attempts.conclude(Verdict::Accepted, Instant::now());

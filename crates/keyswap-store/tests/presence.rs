@@ -32,13 +32,13 @@ fn used(report: &InstanceReport, id: &str) -> u64 {
 
 /// A request whose secret the server accepts.
 fn request(ring: &SecretRing) {
-    let (mut attempts, _) = Attempts::begin(ring, Instant::now());
+    let (mut attempts, _) = Attempts::begin(ring);
     let _ = attempts.conclude(Verdict::Accepted, Instant::now());
 }
 
 /// A request whose first secret is refused, and whose second is accepted.
 fn fall_back(ring: &SecretRing) {
-    let (mut attempts, _) = Attempts::begin(ring, Instant::now());
+    let (mut attempts, _) = Attempts::begin(ring);
     let _ = attempts.conclude(Verdict::Refused, Instant::now());
     let _ = attempts.conclude(Verdict::Accepted, Instant::now());
 }

@@ -9,6 +9,14 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 /// a request, and one with a request every few minutes still tries all secrets each time.
 const MOST_DOUBLINGS: u32 = 3;
 
+/// What a request saw of it when it began.
+#[derive(Clone, Copy)]
+pub(crate) struct Look {
+    /// Whether there was one.
+    pub(crate) running: bool,
+    number: u32,
+}
+
 /// Times are milliseconds from the ring's epoch.
 ///
 /// Of requests that end at once one may begin what another has just ended, which costs a few attempts
@@ -20,7 +28,8 @@ pub(super) struct CoolDown {
     refused_passes: AtomicU32,
     /// 0: there was none since the last acceptance or revision.
     until: AtomicU64,
-    began: AtomicU64,
+    /// How many there were: a request that saw another number than there is now began before the last one.
+    number: AtomicU32,
     /// Since it began.
     requests: AtomicU64,
     doublings: AtomicU32,
@@ -45,10 +54,15 @@ impl CoolDown {
         self.doublings.store(0, Ordering::Relaxed);
     }
 
-    /// A request that began at `began` found every secret refused.
-    pub(super) fn start(&self, began: u64, now: u64, length: Duration) {
-        let running = self.until.load(Ordering::Relaxed) != 0;
-        if running && began <= self.began.load(Ordering::Relaxed) {
+    /// What a request has to know at its beginning.
+    pub(super) fn look(&self) -> Look {
+        Look { running: self.refused_everywhere(), number: self.number.load(Ordering::Relaxed) }
+    }
+
+    /// A request that began with this look found every secret refused.
+    pub(super) fn start(&self, began: Look, now: u64, length: Duration) {
+        let running = self.refused_everywhere();
+        if running && began.number != self.number.load(Ordering::Relaxed) {
             // It says nothing that the one that started this cool-down did not.
             return;
         }
@@ -57,7 +71,7 @@ impl CoolDown {
         let length = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
         let until = now.saturating_add(length.saturating_mul(1 << doublings)).max(1);
         self.doublings.store(doublings, Ordering::Relaxed);
-        self.began.store(now, Ordering::Relaxed);
+        self.number.fetch_add(1, Ordering::Relaxed);
         self.requests.store(0, Ordering::Relaxed);
         self.until.store(until, Ordering::SeqCst);
         // An acceptance since the pass was counted has cleared this.

@@ -13,12 +13,12 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use crate::sync::{ArcSwap, AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::sync::{ArcSwap, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::{FallbackPolicy, Revision, SecretId, SecretList, UsageReport};
 
 pub use changes::Changes;
 use changes::Signal;
-use cool_down::CoolDown;
+use cool_down::{CoolDown, Look};
 pub use snapshot::Snapshot;
 pub(crate) use state::Entry;
 use state::State;
@@ -54,15 +54,20 @@ struct Shared {
     refresh: Signal,
     promotions: AtomicU64,
     policy: FallbackPolicy,
-    /// The times below count milliseconds from here, so that they fit an atomic.
+    /// The times of the cool-down count milliseconds from here, so that they fit an atomic.
     epoch: Instant,
-    last_accepted: AtomicU64,
+    /// Whether the server ever accepted a secret of this ring.
+    accepted: AtomicBool,
     cool_down: CoolDown,
     requests: AtomicU64,
 }
 
-/// `last_accepted` when nothing was.
-const NEVER: u64 = u64::MAX;
+/// What a request saw of the ring when it began.
+#[derive(Clone, Copy)]
+pub(crate) struct Beginning {
+    acceptances: u64,
+    pub(crate) cool_down: Look,
+}
 
 #[allow(
     clippy::must_use_candidate,
@@ -98,7 +103,7 @@ impl SecretRing {
                 promotions: AtomicU64::new(0),
                 policy,
                 epoch: now,
-                last_accepted: AtomicU64::new(NEVER),
+                accepted: AtomicBool::new(false),
                 cool_down: CoolDown::default(),
                 // Each ring spreads its retries differently; the hasher's keys are random.
                 requests: AtomicU64::new(RandomState::new().hash_one(0u8)),
@@ -192,9 +197,12 @@ impl SecretRing {
         self.shared.state.load().revision
     }
 
-    /// The secret to try first.
-    pub(crate) fn leader(&self) -> Arc<Entry> {
-        Arc::clone(self.shared.state.load().leader())
+    /// The secret to try first, and what a request has to know of the time before it.
+    pub(crate) fn leader(&self) -> (Arc<Entry>, Beginning) {
+        let state = self.shared.state.load();
+        let beginning =
+            Beginning { acceptances: state.acceptances(), cool_down: self.shared.cool_down.look() };
+        (Arc::clone(state.leader()), beginning)
     }
 
     /// The first secret, in the order of now, that is not among `refused`; and the revision that says
@@ -216,7 +224,7 @@ impl SecretRing {
         let state = self.shared.state.load();
         let window = self.shared.policy.propagation_window;
         let fresh = now.saturating_duration_since(state.since) <= window;
-        let accepted = self.shared.last_accepted.load(Ordering::Relaxed) != NEVER;
+        let accepted = self.shared.accepted.load(Ordering::Relaxed);
         state.len() > 1
             && !window.is_zero()
             && !self.shared.cool_down.refused_everywhere()
@@ -229,20 +237,12 @@ impl SecretRing {
         self.shared.cool_down.count_refused_pass()
     }
 
-    pub(crate) fn accepted_since(&self, start: Instant) -> bool {
-        match self.shared.last_accepted.load(Ordering::Relaxed) {
-            NEVER => false,
-            at => at >= self.milliseconds(start),
-        }
-    }
-
     /// Records that the server accepted `winner`, and moves it to the front when it now wins more
     /// requests than the leader. Returns whether it did.
-    pub(crate) fn learn(&self, winner: &Arc<Entry>, now: Instant) -> bool {
-        let now = self.milliseconds(now);
-        // Most requests find the present millisecond there already and leave the cache line shared.
-        if self.shared.last_accepted.load(Ordering::Relaxed) != now {
-            self.shared.last_accepted.store(now, Ordering::Relaxed);
+    pub(crate) fn learn(&self, winner: &Arc<Entry>) -> bool {
+        // Most requests find it set, and leave the cache line shared.
+        if !self.shared.accepted.load(Ordering::Relaxed) {
+            self.shared.accepted.store(true, Ordering::Relaxed);
         }
         self.shared.cool_down.end();
         if winner.wins_always() {
@@ -264,10 +264,14 @@ impl SecretRing {
         self.shared.refresh.has_listeners()
     }
 
-    /// A request that began at `began` found every secret refused.
-    pub(crate) fn start_cool_down(&self, began: Instant, now: Instant) {
-        let (began, now) = (self.milliseconds(began), self.milliseconds(now));
-        self.shared.cool_down.start(began, now, self.shared.policy.cool_down);
+    /// A request that began so found every secret refused.
+    pub(crate) fn start_cool_down(&self, began: Beginning, now: Instant) {
+        // If another request got through meanwhile, the secrets are not all dead. A list that was replaced
+        // says the same: it gives none of them up.
+        if self.shared.state.load().acceptances() == began.acceptances {
+            let length = self.shared.policy.cool_down;
+            self.shared.cool_down.start(began.cool_down, self.milliseconds(now), length);
+        }
     }
 
     /// Whether this request tries the preferred secret alone.
@@ -278,7 +282,7 @@ impl SecretRing {
 
     fn milliseconds(&self, at: Instant) -> u64 {
         u64::try_from(at.saturating_duration_since(self.shared.epoch).as_millis())
-            .unwrap_or(NEVER - 1)
+            .unwrap_or(u64::MAX)
     }
 
     /// The caller holds the lock.

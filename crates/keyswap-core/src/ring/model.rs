@@ -208,7 +208,7 @@ fn about_to_promote(now: Instant) -> (SecretRing, Arc<Entry>) {
     let ring = SecretRing::starting(list("ab"), Revision::new(1), policy, now);
     let b = ring.first_besides(&[id('a')]).0.unwrap();
     for _ in 0..6 {
-        assert!(!ring.learn(&b, now));
+        assert!(!ring.learn(&b));
     }
     (ring, b)
 }
@@ -219,7 +219,7 @@ fn what_was_learnt_under_one_revision_does_not_reorder_a_newer_one() {
         let now = Instant::now();
         let (ring, b) = about_to_promote(now);
         let other = ring.clone();
-        let learner = thread::spawn(move || other.learn(&b, now));
+        let learner = thread::spawn(move || other.learn(&b));
         ring.replace_at(list("ab"), Revision::new(2));
         learner.join().unwrap();
         let snapshot = ring.snapshot();
@@ -236,7 +236,7 @@ fn of_two_requests_that_learn_the_same_at_once_one_promotes() {
         let learners: Vec<_> = (0..3)
             .map(|_| {
                 let (ring, b) = (ring.clone(), Arc::clone(&b));
-                thread::spawn(move || ring.learn(&b, now))
+                thread::spawn(move || ring.learn(&b))
             })
             .collect();
         let promoted = learners.into_iter().filter_map(|one| one.join().unwrap().then_some(()));
@@ -250,23 +250,21 @@ fn an_acceptance_after_it_ends_every_cool_down() {
     explore(RandomScheduler::new_from_seed(3, 3_000), || {
         let now = Instant::now();
         let (ring, b) = about_to_promote(now);
+        let (_, began) = ring.leader();
         let refused = {
             let ring = ring.clone();
             thread::spawn(move || {
                 ring.count_refused_pass();
-                ring.start_cool_down(
-                    now + Duration::from_millis(1),
-                    now + Duration::from_millis(2),
-                );
+                ring.start_cool_down(began, now + Duration::from_millis(2));
             })
         };
         let other = {
             let (ring, b) = (ring.clone(), Arc::clone(&b));
-            thread::spawn(move || ring.learn(&b, now))
+            thread::spawn(move || ring.learn(&b))
         };
         refused.join().unwrap();
         other.join().unwrap();
-        ring.learn(&b, now);
+        ring.learn(&b);
         assert!(!ring.cooling_down(now + Duration::from_millis(3)));
     });
 }

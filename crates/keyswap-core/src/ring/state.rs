@@ -109,6 +109,11 @@ impl State {
         &self.entries[self.order().at(0)]
     }
 
+    /// How many requests the server accepted, whatever the secret, as long as the list stays the same.
+    pub(super) fn acceptances(&self) -> u64 {
+        self.entries.iter().fold(0, |sum, entry| sum.wrapping_add(entry.counters.accepted()))
+    }
+
     /// The entries in this order.
     pub(super) fn ordered(&self, order: Order) -> impl Iterator<Item = &Arc<Entry>> {
         (0..self.entries.len()).map(move |place| &self.entries[order.at(place)])

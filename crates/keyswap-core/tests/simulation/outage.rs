@@ -35,7 +35,7 @@ fn when_everything_is_refused_a_request_costs_at_most_1_05_attempts() {
 
 /// Runs one request; gives the id that led, and whether it was accepted.
 fn request(ring: &SecretRing, now: &mut Instant, accepts: impl Fn(&str) -> bool) -> (String, bool) {
-    let (mut attempts, mut secret) = Attempts::begin_seeded(ring, *now, 7);
+    let (mut attempts, mut secret) = Attempts::begin_seeded(ring, 7);
     let leader = secret.id().to_string();
     *now += Duration::from_millis(10);
     loop {

@@ -187,7 +187,7 @@ impl<'a> Program<'a> {
         let number = self.requests;
         self.requests += 1;
         let seed = hash(&[self.seed, 6, number]);
-        let (attempts, secret) = Attempts::begin_seeded(&self.ring, self.instant(now), seed);
+        let (attempts, secret) = Attempts::begin_seeded(&self.ring, seed);
         let new = *secret.id() == self.new;
         let counts = self.scenario.measured().contains(&now);
         let flight = Flight { attempts, new, number, counts, accepted: false };
