@@ -39,9 +39,13 @@ pub(crate) fn answer(answer: reqwest::Response) -> Response<Body> {
     answer
 }
 
-/// An answer of the layer for callers of reqwest.
+/// An answer of the layer for callers of reqwest, whose answers have one type of body: what the layer's
+/// says goes into the extensions.
 pub(crate) fn response(answer: Response<AnswerBody<Body>>) -> reqwest::Response {
-    let (head, body) = answer.into_parts();
+    let (mut head, body) = answer.into_parts();
+    if let Some(authenticated) = body.authenticated() {
+        head.extensions.insert(authenticated.clone());
+    }
     let body = match body.into_untouched() {
         Ok(body) => body,
         Err(read) if read.is_end_stream() => Body::from(Bytes::new()),

@@ -4,22 +4,10 @@ use std::time::Instant;
 
 use keyswap_core::SecretId;
 
-/// An extension of each answer that the server gave to an authenticated client.
+/// The secret that the server accepted for a request.
 ///
-/// An answer without it says nothing certain about the secret: it is an error of another kind, or
-/// every secret was refused.
-///
-/// ```
-/// use keyswap_tower::Authenticated;
-///
-/// fn report(answer: &http::Response<()>) -> String {
-///     match answer.extensions().get::<Authenticated>() {
-///         Some(with) => format!("signed in with {} at attempt {}", with.id, with.attempts),
-///         None => "not signed in".into(),
-///     }
-/// }
-/// # assert_eq!(report(&http::Response::new(())), "not signed in");
-/// ```
+/// [`AnswerBody::authenticated`](crate::AnswerBody::authenticated) has it, and the extensions of the answer
+/// where [`FallbackLayer::mark_answers`](crate::FallbackLayer::mark_answers) asks for it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Authenticated {
@@ -48,7 +36,10 @@ pub struct Authenticated {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Deadline(pub Instant);
 
-/// An extension of a request that a layer has put a secret on already. A second layer under it passes
-/// such a request through: two lists on one request would multiply the attempts.
-#[derive(Clone, Copy)]
-pub(crate) struct Guarded;
+/// An extension of an answer to a request on which a layer found a secret already, and put its own in the
+/// place of it: that of the caller, or that of another layer above. If there is one it must not go on, since
+/// its own secrets never reached the server, and two lists on one request would multiply the attempts.
+///
+/// The layer below knows, not the one above: so a request that meets one layer carries nothing for this.
+#[derive(Clone)]
+pub(crate) struct SignedBelow(pub(crate) Option<Authenticated>);

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use keyswap_core::SecretRing;
 use tower_layer::Layer;
 
+#[cfg(doc)]
+use crate::Authenticated;
 use crate::{Fallback, Origin, Profile};
 
 /// Wraps an HTTP client so that it signs requests with the secrets of a ring.
@@ -38,6 +40,7 @@ pub(crate) struct Shared<C, V> {
     pub(crate) max_body: usize,
     pub(crate) max_answer: usize,
     pub(crate) origin: Option<Origin>,
+    pub(crate) mark_answers: bool,
 }
 
 /// Token requests are below 4 KiB.
@@ -54,6 +57,7 @@ impl<C> FallbackLayer<C> {
                 max_body: DEFAULT_LIMIT,
                 max_answer: DEFAULT_LIMIT,
                 origin: None,
+                mark_answers: false,
             }),
         }
     }
@@ -62,9 +66,10 @@ impl<C> FallbackLayer<C> {
 impl<C: Clone, V: Clone> FallbackLayer<C, V> {
     /// How answers are read: a [`Profile`], or a [`ReadVerdict`](crate::ReadVerdict) of your own.
     pub fn profile<W>(self, profile: W) -> FallbackLayer<C, W> {
-        let Shared { ring, credential, max_body, max_answer, origin, .. } =
+        let Shared { ring, credential, max_body, max_answer, origin, mark_answers, .. } =
             Arc::unwrap_or_clone(self.shared);
-        let shared = Shared { ring, credential, profile, max_body, max_answer, origin };
+        let shared =
+            Shared { ring, credential, profile, max_body, max_answer, origin, mark_answers };
         FallbackLayer { shared: Arc::new(shared) }
     }
 
@@ -83,6 +88,13 @@ impl<C: Clone, V: Clone> FallbackLayer<C, V> {
     /// before the next attempt, since a connection with an unread answer cannot be used again.
     pub fn max_answer(self, bytes: usize) -> Self {
         let shared = Shared { max_answer: bytes, ..Arc::unwrap_or_clone(self.shared) };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Whether an [`Authenticated`] goes into the extensions of each accepted answer as well, for code that
+    /// sees the answer when its body was replaced by another. Three allocations an answer. Default: no.
+    pub fn mark_answers(self, mark: bool) -> Self {
+        let shared = Shared { mark_answers: mark, ..Arc::unwrap_or_clone(self.shared) };
         Self { shared: Arc::new(shared) }
     }
 

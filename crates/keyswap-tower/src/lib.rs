@@ -12,7 +12,7 @@
 //! use http_body_util::Full;
 //! use keyswap_core::{Secret, SecretList, SecretRing};
 //! use keyswap_tower::credential::ClientSecretBasic;
-//! use keyswap_tower::{Authenticated, FallbackLayer, RequestBody};
+//! use keyswap_tower::{FallbackLayer, RequestBody};
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -44,7 +44,7 @@
 //! let answer = client.oneshot(request).await?;
 //!
 //! assert_eq!(answer.status(), 200);
-//! let authenticated = answer.extensions().get::<Authenticated>().expect("it was accepted");
+//! let authenticated = answer.body().authenticated().expect("it was accepted");
 //! assert_eq!((authenticated.id.as_str(), authenticated.attempts), ("new", 2));
 //! # Ok(())
 //! # }

@@ -49,7 +49,7 @@ fn an_assertion_names_the_client_and_the_endpoint_and_is_signed_with_the_secret(
                 Bytes::from("grant_type=x&client_assertion=old&client_assertion_type=saml&a=b");
             let made = credential.apply(&secret(value), &mut head, Some(&body)).unwrap();
             assert!(!head.headers.contains_key(AUTHORIZATION));
-            let Applied::ToBody(made) = made else { panic!("{made:?}") };
+            let Applied::ToBodyInstead(made) = made else { panic!("{made:?}") };
             let made = String::from_utf8(made.to_vec()).unwrap();
             assert!(made.starts_with("grant_type=x&a=b&client_id="), "{made}");
             assert!(!made.contains(value), "{made}");

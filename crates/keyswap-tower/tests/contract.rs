@@ -12,7 +12,7 @@ use common::*;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use keyswap_core::SecretRing;
-use keyswap_tower::{Authenticated, ClientSecretBasic, FallbackLayer, RequestBody};
+use keyswap_tower::{ClientSecretBasic, FallbackLayer, RequestBody};
 use tower::limit::ConcurrencyLimit;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
@@ -188,7 +188,7 @@ async fn two_hundred_callers_see_no_failure_while_secret_and_list_change() {
                     started.fetch_add(1, Ordering::SeqCst);
                     let answer = service.clone().oneshot(request()).await.unwrap();
                     assert_eq!(answer.status(), 200);
-                    assert!(answer.extensions().get::<Authenticated>().is_some());
+                    assert!(answer.body().authenticated().is_some());
                 }
             })
         })
@@ -218,7 +218,7 @@ async fn after_a_clear_change_the_new_secret_leads_within_a_few_requests() {
     let mut promoted = 0;
     for _ in 0..20 {
         let answer = service.clone().oneshot(request()).await.unwrap();
-        promoted += u32::from(answer.extensions().get::<Authenticated>().unwrap().promoted);
+        promoted += u32::from(answer.body().authenticated().unwrap().promoted);
     }
     assert_eq!(promoted, 1);
     assert_eq!(server.ids().last().unwrap(), "new");

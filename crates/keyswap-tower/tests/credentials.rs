@@ -18,7 +18,7 @@ fn post(content_type: &str, id: &str, value: &str, body: &str) -> Result<Vec<u8>
     let body = Bytes::copy_from_slice(body.as_bytes());
     let credential = ClientSecretPost::new(id);
     match credential.apply(&secret(value), &mut head(content_type), Some(&body)) {
-        Ok(Applied::ToBody(body)) => Ok(body.to_vec()),
+        Ok(Applied::ToBody(body) | Applied::ToBodyInstead(body)) => Ok(body.to_vec()),
         Ok(other) => panic!("{other:?}"),
         Err(reason) => Err(reason.to_string()),
     }

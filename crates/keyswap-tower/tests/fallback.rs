@@ -4,6 +4,8 @@ mod common;
 
 use std::marker::PhantomPinned;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use bytes::Bytes;
 use common::*;
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
+use keyswap_core::SecretRing;
 use keyswap_tower::{Authenticated, ClientSecretPost, Deadline, FallbackLayer};
 use tower::{Layer, ServiceExt};
 
@@ -19,7 +22,7 @@ async fn an_accepted_first_secret_is_the_only_attempt_and_its_answer_streams_thr
     let ring = settled_ring(&["a", "b"]);
     let server = Server::accepting("a");
     let answer = layer(&ring).layer(server.clone()).oneshot(request()).await.unwrap();
-    let with = answer.extensions().get::<Authenticated>().unwrap().clone();
+    let with = answer.body().authenticated().unwrap().clone();
     assert_eq!((with.id.as_str(), with.attempts, with.promoted), ("a", 1, false));
     assert!(answer.into_body().into_untouched().is_ok());
     assert_eq!(server.ids(), ["a"]);
@@ -36,7 +39,7 @@ async fn each_attempt_is_the_same_request_with_another_secret() {
     request.extensions_mut().insert(Mark(5));
     let answer = layer(&ring).layer(server.clone()).oneshot(request).await.unwrap();
     assert_eq!(answer.status(), 200);
-    assert_eq!(answer.extensions().get::<Authenticated>().unwrap().attempts, 3);
+    assert_eq!(answer.body().authenticated().unwrap().attempts, 3);
     assert_eq!(server.ids(), ["a", "b", "c"]);
     for seen in server.seen() {
         assert_eq!(seen.body, GRANT);
@@ -72,7 +75,7 @@ async fn when_all_are_refused_each_was_tried_once_and_the_last_answer_comes_back
     let server = Server::accepting("none");
     let answer = layer(&ring).layer(server.clone()).oneshot(request()).await.unwrap();
     assert_eq!(answer.status(), 401);
-    assert!(answer.extensions().get::<Authenticated>().is_none());
+    assert!(answer.body().authenticated().is_none());
     assert_eq!(text(answer).await, REFUSED);
     assert_eq!(server.ids(), ["a", "b", "c"]);
 }
@@ -91,7 +94,7 @@ async fn an_answer_that_refuses_no_secret_comes_back_at_once() {
         let server = Server::new(move |_| Reply::Answer(answer(status, body)));
         let answer = layer(&ring).layer(server.clone()).oneshot(request()).await.unwrap();
         assert_eq!(answer.status(), status);
-        assert!(answer.extensions().get::<Authenticated>().is_none());
+        assert!(answer.body().authenticated().is_none());
         assert_eq!(text(answer).await, body);
         assert_eq!(server.ids(), ["a"], "{status}");
         used_without_a_verdict(&ring);
@@ -188,7 +191,7 @@ async fn a_request_over_the_limit_goes_out_once_with_the_preferred_secret_and_wh
         assert_eq!(server.ids(), ["a"]);
         ring.replace(list(&["b"]));
         let answer = service.oneshot(request_with(body())).await.unwrap();
-        assert_eq!(answer.extensions().get::<Authenticated>().unwrap().id.as_str(), "b");
+        assert_eq!(answer.body().authenticated().unwrap().id.as_str(), "b");
         assert!(server.seen().iter().all(|seen| seen.body == joined(50)));
         assert_eq!(ring.usage().secrets[0].accepted, 1);
     }
@@ -266,7 +269,7 @@ async fn trailers_go_with_each_attempt() {
         });
     let body = Full::<Bytes>::from(GRANT).with_trailers(async move { Some(Ok(trailers)) });
     let answer = layer(&ring).layer(service).oneshot(request_with(body)).await.unwrap();
-    assert_eq!(answer.extensions().get::<Authenticated>().unwrap().attempts, 2);
+    assert_eq!(answer.body().authenticated().unwrap().attempts, 2);
 }
 
 #[tokio::test]
@@ -276,7 +279,58 @@ async fn two_layers_on_one_request_do_not_multiply_the_attempts() {
     let service = layer(&outer).layer(layer(&inner).layer(server.clone()));
     let answer = service.oneshot(request()).await.unwrap();
     assert_eq!(text(answer).await, REFUSED);
+    assert_eq!(server.ids(), ["c", "d"], "the one below knows, and keeps its secrets");
+    let unused = outer.usage().secrets.iter().all(|usage| usage.used() == 0);
+    assert!(unused, "no secret of the outer layer reached the server: {:?}", outer.usage());
+}
+
+#[tokio::test]
+async fn of_two_layers_with_secrets_in_the_body_the_one_below_falls_back() {
+    let post =
+        |ring: &SecretRing| FallbackLayer::new(ring.clone(), ClientSecretPost::new("billing"));
+    let (outer, inner) = (settled_ring(&["a", "b"]), settled_ring(&["c", "d"]));
+    let attempts = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&attempts);
+    let server = tower::service_fn(move |request: http::Request<keyswap_tower::RequestBody<_>>| {
+        let attempt = counted.fetch_add(1, Ordering::Relaxed);
+        async move {
+            let body: http_body_util::Collected<Bytes> =
+                request.into_body().collect().await.unwrap();
+            let body = String::from_utf8(body.to_bytes().to_vec()).unwrap();
+            assert_eq!(body.matches("client_secret=").count(), 1, "{body}");
+            Ok::<_, BoxError>(if attempt == 1 { answer(200, TOKEN) } else { answer(401, REFUSED) })
+        }
+    });
+    let service = post(&outer).layer(post(&inner).layer(server));
+    let answer = service.oneshot(request()).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let with = answer.body().authenticated().unwrap();
+    assert_eq!((with.id.as_str(), with.attempts), ("d", 2), "what the layer below found out");
+    assert_eq!(attempts.load(Ordering::Relaxed), 2);
+    assert!(outer.usage().secrets.iter().all(|usage| usage.used() == 0));
+}
+
+#[tokio::test]
+async fn a_secret_that_the_caller_put_there_is_replaced_and_the_list_is_used() {
+    let ring = settled_ring(&["a", "b"]);
+    let server = Server::accepting("b");
+    let mut request = request();
+    request.headers_mut().insert("authorization", basic_of("z").clone());
+    let answer = layer(&ring).layer(server.clone()).oneshot(request).await.unwrap();
+    assert_eq!(answer.body().authenticated().unwrap().id.as_str(), "b");
     assert_eq!(server.ids(), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn an_accepted_answer_is_marked_where_that_is_asked_for() {
+    let ring = settled_ring(&["a", "b"]);
+    for marked in [false, true] {
+        let service = layer(&ring).mark_answers(marked).layer(Server::accepting("a"));
+        let answer = service.oneshot(request()).await.unwrap();
+        let expected = answer.body().authenticated().filter(|_| marked);
+        assert_eq!(answer.extensions().get::<Authenticated>(), expected);
+        assert!(answer.body().authenticated().is_some());
+    }
 }
 
 #[tokio::test]
@@ -330,7 +384,7 @@ async fn nodes_that_disagree_fail_no_request() {
     for _ in 0..20 {
         let answer = service.clone().oneshot(request()).await.unwrap();
         assert_eq!(answer.status(), 200);
-        assert_eq!(answer.extensions().get::<Authenticated>().unwrap().attempts, 10);
+        assert_eq!(answer.body().authenticated().unwrap().attempts, 10);
     }
     let each = start.elapsed() / 20;
     assert!(each > Duration::from_millis(15) && each < Duration::from_millis(60), "{each:?}");

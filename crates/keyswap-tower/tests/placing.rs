@@ -11,7 +11,7 @@ use bytes::Bytes;
 use common::*;
 use http_body_util::Full;
 use keyswap_core::SecretId;
-use keyswap_tower::{Authenticated, ClientIds, ClientSecretJwt, ClientSecretPost, FallbackLayer};
+use keyswap_tower::{ClientIds, ClientSecretJwt, ClientSecretPost, FallbackLayer};
 use tower::{Layer, ServiceExt};
 
 #[tokio::test]
@@ -72,11 +72,11 @@ async fn a_client_id_that_changes_with_its_secret_changes_with_the_attempt() {
     let service =
         FallbackLayer::new(ring.clone(), ClientSecretPost::new(ids)).layer(server.clone());
     let answer = service.clone().oneshot(request()).await.unwrap();
-    assert_eq!(answer.extensions().get::<Authenticated>().unwrap().id.as_str(), "b");
+    assert_eq!(answer.body().authenticated().unwrap().id.as_str(), "b");
     known.write().unwrap().insert("c".parse().unwrap(), "client-c".into());
     ring.replace(list(&["c", "b"]));
     let answer = service.oneshot(request()).await.unwrap();
-    let with = answer.extensions().get::<Authenticated>().unwrap();
+    let with = answer.body().authenticated().unwrap();
     assert_eq!((with.id.as_str(), with.attempts), ("c", 1));
 }
 
@@ -90,7 +90,7 @@ async fn a_request_to_another_origin_gets_no_secret_and_is_not_even_held() {
             request_with(pieces(vec![Ok("grant".into()), Ok("_type=x".into())], false));
         *request.uri_mut() = uri.parse().unwrap();
         let answer = pinned.layer(server.clone()).oneshot(request).await.unwrap();
-        assert!(answer.extensions().get::<Authenticated>().is_none());
+        assert!(answer.body().authenticated().is_none());
         assert_eq!(text(answer).await, REFUSED);
     }
     let seen = server.seen();
@@ -103,7 +103,7 @@ async fn a_request_to_another_origin_gets_no_secret_and_is_not_even_held() {
     // Its own origin has its fallback as ever.
     let server = Server::accepting("b");
     let answer = pinned.layer(server.clone()).oneshot(request()).await.unwrap();
-    assert_eq!(answer.extensions().get::<Authenticated>().unwrap().attempts, 2);
+    assert_eq!(answer.body().authenticated().unwrap().attempts, 2);
 }
 
 #[tokio::test]

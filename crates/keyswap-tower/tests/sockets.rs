@@ -15,9 +15,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use keyswap_core::SecretRing;
-use keyswap_tower::{
-    Authenticated, ClientSecretBasic, ClientSecretPost, Credential, FallbackLayer, RequestBody,
-};
+use keyswap_tower::{ClientSecretBasic, ClientSecretPost, Credential, FallbackLayer, RequestBody};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tower::{Layer, ServiceBuilder, ServiceExt};
@@ -98,7 +96,7 @@ async fn a_redirect_is_the_callers_answer_and_its_target_hears_nothing() {
             let answer = layer.layer(client()).oneshot(post(&url, Full::<Bytes>::from(GRANT)));
             let answer = answer.await.unwrap();
             assert_eq!(answer.status(), status);
-            assert!(answer.extensions().get::<Authenticated>().is_none());
+            assert!(answer.body().authenticated().is_none());
             assert_eq!(seen.lock().unwrap().iter().filter(|seen| holds_secret(seen)).count(), 1);
             assert!(heard.lock().unwrap().is_empty(), "{status}");
         }
@@ -193,7 +191,7 @@ async fn a_refusal_that_comes_while_the_body_is_being_sent_leads_to_the_next_sec
     let body: Bytes = (0..LARGE).map(|byte| byte as u8).collect();
     let request = Request::post(&url).body(Full::<Bytes>::from(body.clone())).unwrap();
     let answer = within(layer.layer(client()).oneshot(request)).await.unwrap();
-    assert_eq!(answer.extensions().get::<Authenticated>().unwrap().attempts, 2);
+    assert_eq!(answer.body().authenticated().unwrap().attempts, 2);
     let (came, head, received, ..) = within(serving).await.unwrap();
     assert!(came < LARGE);
     assert!(head.contains(&format!("content-length: {LARGE}\r\n")), "{head}");

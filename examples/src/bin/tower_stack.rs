@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use keyswap::reqwest::{ReqwestService, client_builder};
-use keyswap::tower::{Authenticated, ClientSecretPost, FallbackLayer, Profile};
+use keyswap::tower::{ClientSecretPost, FallbackLayer, Profile};
 use keyswap::{Secret, SecretList, SecretRing};
 use keyswap_testkit::{AuthorizationServer, Client, Endpoint, Fault, Times};
 use tokio::time::Sleep;
@@ -59,7 +59,7 @@ async fn main() -> Result<(), BoxError> {
     let answer = client.oneshot(request).await?;
 
     let status = answer.status();
-    let authenticated = answer.extensions().get::<Authenticated>().cloned();
+    let authenticated = answer.body().authenticated().cloned();
     let body = answer.into_body().collect().await?.to_bytes();
     let counts = server.counts();
     println!("the server was out of order:  {} times (retried)", counts.faults);

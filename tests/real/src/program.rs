@@ -46,7 +46,8 @@ where
     /// When no client can be made.
     pub fn with_layer(self) -> impl Fn() -> Signing + Send + 'static {
         let http = keyswap_reqwest::client_builder().build().expect("a client");
-        let layer = FallbackLayer::new(self.ring, self.credential).profile(self.profile);
+        let layer =
+            FallbackLayer::new(self.ring, self.credential).profile(self.profile).mark_answers(true);
         let service = ServiceBuilder::new().layer(layer).service(ReqwestService::new(http));
         move || {
             let service = service.clone();

@@ -186,7 +186,7 @@ impl SignIn {
                     .oneshot(request)
                     .await
                     .map_err(|error| error.to_string())?;
-                let with = answer.extensions().get::<Authenticated>().cloned();
+                let with = answer.body().authenticated().cloned();
                 let status = answer.status();
                 let body = http_body_util::BodyExt::collect(answer.into_body()).await;
                 read(status, body.map(|body| body.to_bytes()))?;

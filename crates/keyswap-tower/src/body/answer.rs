@@ -8,6 +8,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use crate::Authenticated;
+
 use super::{Replay, Source};
 
 pin_project! {
@@ -22,6 +24,7 @@ pin_project! {
     {
         #[pin]
         kind: Kind<B>,
+        authenticated: Option<Authenticated>,
     }
 }
 
@@ -38,11 +41,33 @@ pin_project! {
 
 impl<B: Body> AnswerBody<B> {
     pub(crate) fn untouched(body: B) -> Self {
-        Self { kind: Kind::Untouched { body } }
+        Self { kind: Kind::Untouched { body }, authenticated: None }
     }
 
     pub(crate) fn replayed(replay: Replay<Source<B>>) -> Self {
-        Self { kind: Kind::Replayed { replay } }
+        Self { kind: Kind::Replayed { replay }, authenticated: None }
+    }
+
+    /// The secret that the server accepted, and how it was found. `None` says nothing certain about the
+    /// secret: the answer is an error of another kind, or every secret was refused.
+    ///
+    /// ```
+    /// use keyswap_tower::AnswerBody;
+    ///
+    /// fn report<B: http_body::Body>(answer: &http::Response<AnswerBody<B>>) -> String {
+    ///     match answer.body().authenticated() {
+    ///         Some(with) => format!("signed in with {} at attempt {}", with.id, with.attempts),
+    ///         None => "not signed in".into(),
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn authenticated(&self) -> Option<&Authenticated> {
+        self.authenticated.as_ref()
+    }
+
+    pub(crate) fn set_authenticated(&mut self, authenticated: Option<Authenticated>) {
+        self.authenticated = authenticated;
     }
 
     /// The body of the inner service, if nothing of it was read.
@@ -54,7 +79,7 @@ impl<B: Body> AnswerBody<B> {
     pub fn into_untouched(self) -> Result<B, Self> {
         match self.kind {
             Kind::Untouched { body } => Ok(body),
-            kind @ Kind::Replayed { .. } => Err(Self { kind }),
+            kind @ Kind::Replayed { .. } => Err(Self { kind, ..self }),
         }
     }
 }

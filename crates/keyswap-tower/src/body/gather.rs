@@ -6,17 +6,20 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::Body;
+use http_body::{Body, SizeHint};
 use pin_project_lite::pin_project;
 use zeroize::Zeroizing;
+
+use super::Source;
 
 /// What was collected of a body. Most bodies are one chunk, which needs no allocation here.
 #[derive(Default)]
 pub(crate) struct Held {
     first: Option<Bytes>,
-    more: VecDeque<Bytes>,
+    more: Option<VecDeque<Bytes>>,
     length: usize,
-    pub(crate) trailers: Option<HeaderMap>,
+    /// Few bodies have them.
+    pub(crate) trailers: Option<Box<HeaderMap>>,
 }
 
 impl Held {
@@ -25,15 +28,18 @@ impl Held {
             return;
         }
         self.length += data.len();
-        if self.first.is_none() && self.more.is_empty() {
+        if self.first.is_none() && self.more.is_none() {
             self.first = Some(data);
         } else {
-            self.more.push_back(data);
+            self.more.get_or_insert_default().push_back(data);
         }
     }
 
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
-        let data = self.first.take().or_else(|| self.more.pop_front())?;
+        let data = match self.first.take() {
+            Some(data) => data,
+            None => self.more.as_mut()?.pop_front()?,
+        };
         self.length -= data.len();
         Some(data)
     }
@@ -42,18 +48,30 @@ impl Held {
         self.length
     }
 
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
+
     /// All of it in one piece: without a copy if it is one already, and otherwise in a buffer that is
     /// wiped when its last handle goes, since a body may hold credentials of the caller.
-    pub(crate) fn joined(&mut self) -> Bytes {
-        if !self.more.is_empty() {
+    pub(crate) fn join(&mut self) -> Bytes {
+        if let Some(more) = self.more.take() {
             let mut joined = Zeroizing::new(Vec::with_capacity(self.length));
-            for data in self.first.iter().chain(&self.more) {
+            for data in self.first.iter().chain(&more) {
                 joined.extend_from_slice(data);
             }
-            self.more.clear();
             self.first = Some(Bytes::from_owner(joined));
         }
         self.first.clone().unwrap_or_default()
+    }
+
+    /// The data in one piece, and the trailers.
+    pub(crate) fn take_joined(&mut self) -> (Bytes, Option<Box<HeaderMap>>) {
+        if self.more.is_some() {
+            self.join();
+        }
+        self.length = 0;
+        (self.first.take().unwrap_or_default(), self.trailers.take())
     }
 }
 
@@ -77,8 +95,19 @@ pub(crate) enum Ended<E> {
     Failed(E),
 }
 
+impl<B: Body> Gather<Source<B>> {
+    /// A body of this length, of which `limit` bytes are read and what the last of them came with.
+    pub(crate) fn within(body: B, length: &SizeHint, limit: usize) -> Self {
+        // A body that states its length is as long as it says, or breaks its promise.
+        match length.exact() {
+            Some(exact) if exact <= limit as u64 => Self::new(Source::in_place(body), usize::MAX),
+            _ => Self::new(Source::boxed(body), limit),
+        }
+    }
+}
+
 impl<B: Body> Gather<B> {
-    pub(crate) fn new(body: B, limit: usize) -> Self {
+    fn new(body: B, limit: usize) -> Self {
         Self { body, held: Held::default(), limit }
     }
 
@@ -107,7 +136,7 @@ impl<B: Body> Gather<B> {
                     }
                 }
                 // Frames that are neither data nor trailers do not exist in HTTP.
-                Err(frame) => this.held.trailers = frame.into_trailers().ok(),
+                Err(frame) => this.held.trailers = frame.into_trailers().ok().map(Box::new),
             }
         }
     }

@@ -7,7 +7,8 @@ mod replay;
 mod request;
 
 pub use answer::AnswerBody;
-pub(crate) use gather::{Ended, Gather, Held};
+use gather::Held;
+pub(crate) use gather::{Ended, Gather};
 pub(crate) use replay::Replay;
 pub use request::RequestBody;
 pub(crate) use request::Source;

@@ -52,7 +52,7 @@ impl<R: Body> Body for Replay<R> {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         if let Some(trailers) = this.held.trailers.take() {
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            return Poll::Ready(Some(Ok(Frame::trailers(*trailers))));
         }
         if let Some(failure) = this.failure.take() {
             return Poll::Ready(Some(Err(failure)));

@@ -32,14 +32,20 @@ pin_project! {
     where
         B: Body,
     {
-        Complete { data: Bytes, trailers: Option<HeaderMap> },
+        Complete { data: Bytes, trailers: Option<Box<HeaderMap>> },
+        Untouched { #[pin] body: B },
         Streaming { #[pin] replay: Replay<Source<B>> },
     }
 }
 
 impl<B: Body> RequestBody<B> {
-    pub(crate) fn complete(data: Bytes, trailers: Option<HeaderMap>) -> Self {
+    pub(crate) fn complete(data: Bytes, trailers: Option<Box<HeaderMap>>) -> Self {
         Self { kind: Kind::Complete { data, trailers } }
+    }
+
+    /// The caller's own body, of which nothing was read.
+    pub(crate) fn untouched(body: B) -> Self {
+        Self { kind: Kind::Untouched { body } }
     }
 
     pub(crate) fn streaming(replay: Replay<Source<B>>) -> Self {
@@ -73,12 +79,13 @@ impl<B: Body> Body for RequestBody<B> {
         match self.project().kind.project() {
             KindProjection::Complete { data, trailers } => {
                 let frame = if data.is_empty() {
-                    trailers.take().map(Frame::trailers)
+                    trailers.take().map(|trailers| Frame::trailers(*trailers))
                 } else {
                     Some(Frame::data(std::mem::take(data)))
                 };
                 Poll::Ready(frame.map(Ok))
             }
+            KindProjection::Untouched { body } => body.poll_frame(cx).map_ok(super::into_bytes),
             KindProjection::Streaming { replay } => replay.poll_frame(cx),
         }
     }
@@ -86,6 +93,7 @@ impl<B: Body> Body for RequestBody<B> {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Complete { data, trailers } => data.is_empty() && trailers.is_none(),
+            Kind::Untouched { body } => body.is_end_stream(),
             Kind::Streaming { replay } => replay.is_end_stream(),
         }
     }
@@ -93,6 +101,7 @@ impl<B: Body> Body for RequestBody<B> {
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Complete { data, .. } => SizeHint::with_exact(data.len() as u64),
+            Kind::Untouched { body } => body.size_hint(),
             Kind::Streaming { replay } => replay.size_hint(),
         }
     }
@@ -105,7 +114,7 @@ impl<B: Body> fmt::Debug for RequestBody<B> {
             Kind::Complete { data, .. } => {
                 f.debug_tuple("RequestBody").field(&format_args!("{} bytes", data.len())).finish()
             }
-            Kind::Streaming { .. } => {
+            Kind::Untouched { .. } | Kind::Streaming { .. } => {
                 f.debug_tuple("RequestBody").field(&format_args!("streaming")).finish()
             }
         }

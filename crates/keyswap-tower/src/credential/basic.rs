@@ -148,8 +148,11 @@ impl Credential for ClientSecretBasic {
             Some(body) => self.body(&id, head, body)?,
             None => Applied::ToHead,
         };
-        head.headers.insert(AUTHORIZATION, self.header(&id, secret)?);
-        Ok(applied)
+        let before = head.headers.insert(AUTHORIZATION, self.header(&id, secret)?);
+        Ok(match applied {
+            Applied::ToBody(body) if before.is_some() => Applied::ToBodyInstead(body),
+            applied => applied,
+        })
     }
 }
 

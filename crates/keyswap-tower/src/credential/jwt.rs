@@ -208,7 +208,8 @@ impl Credential for ClientSecretJwt {
         refuse_query(head)?;
         let body = body.ok_or(NO_BODY)?;
         let format = Format::of(&head.headers)?;
-        if format.carried(body).secret {
+        let carried = format.carried(body);
+        if carried.secret {
             return Err(SECRET_IN_BODY);
         }
         let id = self.client_ids.of(secret.id())?;
@@ -229,7 +230,8 @@ impl Credential for ClientSecretJwt {
             .map_err(|_| Unsuitable::new("the assertion cannot be written"))?;
         let ours =
             [(CLIENT_ID, &*id), (CLIENT_ASSERTION_TYPE, JWT_BEARER), (CLIENT_ASSERTION, assertion)];
-        format.replace(body, &ours).map(Applied::ToBody)
+        let body = format.replace(body, &ours)?;
+        Ok(if carried.assertion { Applied::ToBodyInstead(body) } else { Applied::ToBody(body) })
     }
 }
 

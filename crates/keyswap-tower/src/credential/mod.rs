@@ -80,6 +80,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use keyswap_core::Secret;
@@ -117,7 +118,7 @@ pub trait Credential {
     ///
     /// [`Unsuitable`] when the secret cannot be put on this request. A layer adds no failure of its own:
     /// the request then goes out once as the caller made it, with a warning in the log that gives the
-    /// reason; what was changed in `head` is dropped.
+    /// reason. Find out before you change `head`: without a body there is no copy of it.
     fn apply(
         &self,
         secret: &Secret,
@@ -146,6 +147,9 @@ pub enum Applied {
     /// In this body, which goes in place of the caller's. Make it with
     /// `Bytes::from_owner(Zeroizing<Vec<u8>>)`, so that it is wiped when its last handle goes.
     ToBody(Bytes),
+    /// As [`ToBody`](Self::ToBody), where the caller's body held such a secret already and this one took its
+    /// place. A layer above, whose secret that was, then leaves the fallback to the layer that asks.
+    ToBodyInstead(Bytes),
 }
 
 impl fmt::Debug for Applied {
@@ -153,6 +157,7 @@ impl fmt::Debug for Applied {
         f.write_str(match self {
             Self::ToHead => "ToHead",
             Self::ToBody(_) => "ToBody(..)",
+            Self::ToBodyInstead(_) => "ToBodyInstead(..)",
         })
     }
 }
@@ -185,7 +190,16 @@ const NO_BODY: Unsuitable =
 
 /// The media type of the head, without parameters.
 pub(crate) fn media_type(headers: &http::HeaderMap) -> Option<&str> {
-    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    essence(headers.get(CONTENT_TYPE)?)
+}
+
+/// A media type without its parameters.
+pub(crate) fn essence(value: &HeaderValue) -> Option<&str> {
+    // Most answers have it so, and one look tells.
+    if value == "application/json" {
+        return Some("application/json");
+    }
+    let value = value.to_str().ok()?;
     Some(value.split_once(';').map_or(value, |(essence, _)| essence).trim())
 }
 

@@ -65,12 +65,14 @@ impl Credential for ClientSecretPost {
         refuse_query(head)?;
         let body = body.ok_or(NO_BODY)?;
         let format = Format::of(&head.headers)?;
-        if format.carried(body).assertion {
+        let carried = format.carried(body);
+        if carried.assertion {
             return Err(ASSERTION_IN_BODY);
         }
         let id = self.client_ids.of(secret.id())?;
         let ours = [(CLIENT_ID, &*id), (CLIENT_SECRET, secret.expose())];
-        format.replace(body, &ours).map(Applied::ToBody)
+        let body = format.replace(body, &ours)?;
+        Ok(if carried.secret { Applied::ToBodyInstead(body) } else { Applied::ToBody(body) })
     }
 }
 

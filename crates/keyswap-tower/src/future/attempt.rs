@@ -1,5 +1,6 @@
 //! One request's way through its attempts: carries out what [`Attempts`] decides.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,41 +10,29 @@ use http::{HeaderMap, HeaderValue, Request, Response, request, response};
 use http_body::Body;
 use keyswap_core::{Attempts, Next, Revision, Secret, SecretRing, Verdict};
 
+use super::template::Template;
 use crate::body::{AnswerBody, RequestBody};
 use crate::credential::{Applied, Unsuitable};
-use crate::extension::{Authenticated, Deadline, Guarded};
+use crate::extension::{Authenticated, Deadline, SignedBelow};
 use crate::layer::Shared;
 use crate::{Credential, ReadVerdict};
 
-/// The caller's request, from which each attempt is made anew.
-#[derive(Clone)]
-pub(super) struct Template {
-    pub(super) head: request::Parts,
-    pub(super) body: Bytes,
-    pub(super) trailers: Option<HeaderMap>,
-}
-
-/// How a request that can be repeated begins.
-pub(super) enum Begun<B: Body> {
-    /// With the preferred secret.
-    Signed(Request<RequestBody<B>>),
-    /// As the caller made it, for the only time: the credential does not fit it.
-    Unsuitable(Request<RequestBody<B>>),
-}
-
-/// What the future does next.
-pub(super) enum Step<B: Body, A: Body> {
-    Send(Request<RequestBody<B>>),
-    PauseThenSend(Duration, Request<RequestBody<B>>),
-    Wait(Revision, Duration, Response<AnswerBody<A>>),
-    Return(Response<AnswerBody<A>>),
+/// What the future does after an answer.
+pub(super) enum Step {
+    Send,
+    PauseThenSend(Duration),
+    Wait(Revision, Duration),
+    Return,
 }
 
 pub(super) struct Driver<C, V> {
     shared: Arc<Shared<C, V>>,
     /// None until the first attempt, and for good where no secret was put on the request.
     attempts: Option<Attempts>,
-    template: Option<Template>,
+    /// Empty where the request cannot be sent again.
+    template: Template,
+    /// Whether the secret took the place of one that the request had already.
+    replaced: bool,
 }
 
 /// Tokio's clock, so that it stands still where a test stops it.
@@ -53,11 +42,15 @@ fn now() -> Instant {
 
 impl<C, V> Driver<C, V> {
     pub(super) fn new(shared: Arc<Shared<C, V>>) -> Self {
-        Self { shared, attempts: None, template: None }
+        Self { shared, attempts: None, template: Template::default(), replaced: false }
     }
 
     pub(super) fn ring(&self) -> &SecretRing {
         &self.shared.ring
+    }
+
+    pub(super) fn max_body(&self) -> usize {
+        self.shared.max_body
     }
 
     pub(super) fn max_answer(&self) -> usize {
@@ -89,73 +82,116 @@ impl<C, V> Driver<C, V> {
             && body.size_hint().lower() <= self.shared.max_answer as u64
     }
 
-    fn start(&self, head: &request::Parts) -> (Attempts, Secret) {
-        let (attempts, secret) = Attempts::begin(&self.shared.ring, now());
-        match head.extensions.get::<Deadline>() {
-            Some(Deadline(deadline)) => (attempts.with_deadline(*deadline), secret),
-            None => (attempts, secret),
-        }
+    fn start(&mut self, head: &request::Parts) {
+        let ring = &self.shared.ring;
+        self.attempts = Some(match head.extensions.get::<Deadline>() {
+            Some(Deadline(deadline)) => Attempts::new(ring).with_deadline(*deadline),
+            None => Attempts::new(ring),
+        });
     }
 }
 
 impl<C: Credential, V> Driver<C, V> {
-    /// The first attempt of a request that can be repeated. It takes the caller's head, which has room for
-    /// another header; what is kept for further attempts is the copy.
-    pub(super) fn begin<B: Body>(&mut self, request: Template) -> Begun<B> {
-        let (mut attempts, secret) = self.start(&request.head);
-        let kept = request.clone();
-        match sign(&self.shared.credential, request, &secret) {
-            Ok(request) => {
-                self.attempts = Some(attempts);
-                self.template = Some(kept);
-                Begun::Signed(request)
+    /// The first attempt of a request that can be repeated. It changes the caller's head, which has room
+    /// for another header, and keeps a copy for further attempts.
+    pub(super) fn begin<B: Body>(
+        &mut self,
+        head: &mut request::Parts,
+        body: Bytes,
+        trailers: Option<Box<HeaderMap>>,
+    ) -> RequestBody<B> {
+        self.start(head);
+        self.template.fill(head, &body, trailers.as_deref());
+        let Some(attempts) = &self.attempts else { return RequestBody::complete(body, trailers) };
+        match sign(&self.shared.credential, attempts.secret(), head, &body) {
+            Ok(signed) => {
+                self.replaced = signed.replaced;
+                RequestBody::complete(signed.body.unwrap_or(body), trailers)
             }
             Err(reason) => {
-                attempts.withdraw();
-                warn_unsuitable(reason);
-                let Template { head, body, trailers } = kept;
-                Begun::Unsuitable(Request::from_parts(head, RequestBody::complete(body, trailers)))
+                if let Some(request) = mem::take(&mut self.template).request() {
+                    *head = request.into_parts().0;
+                }
+                self.leave(reason);
+                RequestBody::complete(body, trailers)
             }
         }
     }
 
     /// The only attempt of a request whose body cannot be sent again.
-    pub(super) fn only<B: Body>(
-        &mut self,
-        head: request::Parts,
-        body: RequestBody<B>,
-    ) -> Request<RequestBody<B>> {
-        let (mut attempts, secret) = self.start(&head);
-        let mut signed = head.clone();
-        let applied = match self.shared.credential.apply(&secret, &mut signed, None) {
-            Ok(Applied::ToBody(_)) => Err(Unsuitable::new("the credential has no body to replace")),
-            applied => applied,
-        };
-        match applied {
-            Ok(_) => {
+    pub(super) fn only(&mut self, head: &mut request::Parts) {
+        self.start(head);
+        let Some(attempts) = &self.attempts else { return };
+        let values = head.headers.len();
+        match self.shared.credential.apply(attempts.secret(), head, None) {
+            Ok(Applied::ToHead) => {
+                self.replaced = head.headers.len() == values;
                 tracing::debug!(
-                    secret = %secret.id(),
+                    secret = %attempts.secret_id(),
                     "the request's body cannot be sent twice: no fallback for this request"
                 );
-                signed.extensions.insert(Guarded);
-                self.attempts = Some(attempts);
-                Request::from_parts(signed, body)
             }
+            Ok(_) => self.leave(Unsuitable::new("the credential has no body to replace")),
+            Err(reason) => self.leave(reason),
+        }
+    }
+
+    /// The next attempt, made of the template. `Err` where the secret cannot be put on the request.
+    pub(super) fn again<B: Body>(&mut self) -> Result<Request<RequestBody<B>>, Unmade> {
+        let (Some(attempts), Some(request)) = (&self.attempts, self.template.request()) else {
+            return Err(Unmade);
+        };
+        let (mut head, body) = request.into_parts();
+        match sign(&self.shared.credential, attempts.secret(), &mut head, &body) {
+            Ok(signed) => {
+                let body = signed.body.unwrap_or(body);
+                let body = RequestBody::complete(body, self.template.trailers());
+                Ok(Request::from_parts(head, body))
+            }
+            // It took another secret, so this one has something that does not fit.
             Err(reason) => {
-                attempts.withdraw();
-                warn_unsuitable(reason);
-                Request::from_parts(head, body)
+                self.leave(reason);
+                Err(Unmade)
             }
         }
     }
 
+    fn leave(&mut self, reason: Unsuitable) {
+        if let Some(mut attempts) = self.attempts.take() {
+            attempts.withdraw();
+        }
+        tracing::warn!(
+            %reason,
+            "a request goes out as it is, since no client secret can be put on it"
+        );
+    }
+}
+
+/// No secret could be put on the next attempt.
+pub(super) struct Unmade;
+
+impl<C, V> Driver<C, V> {
     /// What follows an answer with this verdict.
-    pub(super) fn conclude<B: Body, A: Body>(
+    pub(super) fn conclude<A: Body>(
         &mut self,
         verdict: Verdict,
-        mut answer: Response<AnswerBody<A>>,
-    ) -> Step<B, A> {
-        let Some(attempts) = &mut self.attempts else { return Step::Return(answer) };
+        answer: &mut Response<AnswerBody<A>>,
+    ) -> Step {
+        let Some(attempts) = &mut self.attempts else { return Step::Return };
+        if let Some(SignedBelow(authenticated)) = answer.extensions().get() {
+            // That layer's secrets were on the request, and it has tried them all.
+            let authenticated = authenticated.clone();
+            attempts.withdraw();
+            answer.body_mut().set_authenticated(authenticated);
+            return Step::Return;
+        }
+        if verdict == Verdict::Accepted {
+            attempts.accepted();
+            let authenticated = authenticated(attempts);
+            answer.body_mut().set_authenticated(Some(authenticated));
+            self.mark(answer);
+            return Step::Return;
+        }
         if verdict.is_refusal() {
             tracing::debug!(
                 secret = %attempts.secret_id(),
@@ -165,32 +201,29 @@ impl<C: Credential, V> Driver<C, V> {
             );
         }
         let next = attempts.conclude(verdict, now());
-        if verdict == Verdict::Accepted {
-            mark(attempts, &mut answer);
+        let step = self.follow(next, verdict);
+        if matches!(step, Step::Return) {
+            self.mark(answer);
         }
-        self.follow(next, verdict, answer)
+        step
     }
 
     /// What follows the wait for a newer list.
-    pub(super) fn resume<B: Body, A: Body>(
-        &mut self,
-        answer: Response<AnswerBody<A>>,
-    ) -> Step<B, A> {
-        let Some(attempts) = &mut self.attempts else { return Step::Return(answer) };
+    pub(super) fn resume<A: Body>(&mut self, answer: &mut Response<AnswerBody<A>>) -> Step {
+        let Some(attempts) = &mut self.attempts else { return Step::Return };
         let next = attempts.resume(now());
-        self.follow(next, Verdict::Refused, answer)
+        let step = self.follow(next, Verdict::Refused);
+        if matches!(step, Step::Return) {
+            self.mark(answer);
+        }
+        step
     }
 
-    fn follow<B: Body, A: Body>(
-        &mut self,
-        next: Next,
-        verdict: Verdict,
-        answer: Response<AnswerBody<A>>,
-    ) -> Step<B, A> {
-        let (pause, secret) = match next {
-            Next::Send(secret) => (None, secret),
-            Next::WaitThenSend(pause, secret) => (Some(pause), secret),
-            Next::WaitForRevision(revision, most) => return Step::Wait(revision, most, answer),
+    fn follow(&self, next: Next, verdict: Verdict) -> Step {
+        match next {
+            Next::Send(_) => Step::Send,
+            Next::WaitThenSend(pause, _) => Step::PauseThenSend(pause),
+            Next::WaitForRevision(revision, most) => Step::Wait(revision, most),
             _ => {
                 // In a cool-down every request would say what the one before it said.
                 let held_back = self.attempts.as_ref().is_some_and(Attempts::preferred_only);
@@ -201,42 +234,38 @@ impl<C: Credential, V> Driver<C, V> {
                          last answer"
                     );
                 }
-                return Step::Return(answer);
-            }
-        };
-        let Some(template) = &self.template else { return Step::Return(answer) };
-        match sign(&self.shared.credential, template.clone(), &secret) {
-            Ok(request) => match pause {
-                Some(pause) => Step::PauseThenSend(pause, request),
-                None => Step::Send(request),
-            },
-            // It took another secret, so this one has something that does not fit.
-            Err(reason) => {
-                if let Some(attempts) = &mut self.attempts {
-                    attempts.withdraw();
-                }
-                warn_unsuitable(reason);
-                Step::Return(answer)
+                Step::Return
             }
         }
     }
-}
 
-impl<C, V> Driver<C, V> {
+    /// Puts on the caller's answer what others have to know of it.
+    fn mark<A: Body>(&self, answer: &mut Response<AnswerBody<A>>) {
+        if !self.replaced && !self.shared.mark_answers {
+            return;
+        }
+        let authenticated = answer.body().authenticated().cloned();
+        if self.replaced {
+            answer.extensions_mut().insert(SignedBelow(authenticated.clone()));
+        }
+        if let Some(authenticated) = authenticated.filter(|_| self.shared.mark_answers) {
+            answer.extensions_mut().insert(authenticated);
+        }
+    }
+
     /// The answer to the only attempt. The body of such an answer is not looked at.
     pub(super) fn conclude_only<A: Body>(&mut self, answer: Response<A>) -> Response<AnswerBody<A>>
     where
         V: ReadVerdict,
     {
         let (head, body) = answer.into_parts();
-        let verdict = self.shared.profile.read_head(&head);
+        let verdict = self.attempts.as_ref().and_then(|_| self.shared.profile.read_head(&head));
         let mut answer = Response::from_parts(head, AnswerBody::untouched(body));
-        if let Some(attempts) = &mut self.attempts {
-            // Counted, whatever the policy would do next.
-            let _ = attempts.conclude(verdict.unwrap_or(Verdict::Inconclusive), now());
-            if verdict == Some(Verdict::Accepted) {
-                mark(attempts, &mut answer);
-            }
+        let step = self.conclude(verdict.unwrap_or(Verdict::Inconclusive), &mut answer);
+        if !matches!(step, Step::Return) {
+            // Counted, but what the policy would do next cannot be done.
+            self.attempts.iter_mut().for_each(Attempts::withdraw);
+            self.mark(&mut answer);
         }
         answer
     }
@@ -252,51 +281,40 @@ impl<C, V: ReadVerdict> Driver<C, V> {
     }
 }
 
-/// Makes one attempt out of a request as the caller made it.
-fn sign<C: Credential, B: Body>(
-    credential: &C,
-    request: Template,
-    secret: &Secret,
-) -> Result<Request<RequestBody<B>>, Unsuitable> {
-    let Template { mut head, body, trailers } = request;
-    let body = match credential.apply(secret, &mut head, Some(&body))? {
-        Applied::ToHead => body,
-        Applied::ToBody(body) => {
-            if head.headers.contains_key(CONTENT_LENGTH) {
-                head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-            }
-            body
-        }
-    };
-    head.extensions.insert(Guarded);
-    Ok(Request::from_parts(head, RequestBody::complete(body, trailers)))
+/// What became of a request that a secret was put on.
+struct Signed {
+    /// In place of the caller's.
+    body: Option<Bytes>,
+    replaced: bool,
 }
 
-fn mark<A>(attempts: &Attempts, answer: &mut Response<A>) {
+fn sign<C: Credential>(
+    credential: &C,
+    secret: &Secret,
+    head: &mut request::Parts,
+    body: &Bytes,
+) -> Result<Signed, Unsuitable> {
+    let values = head.headers.len();
+    let (body, replaced) = match credential.apply(secret, head, Some(body))? {
+        Applied::ToHead => {
+            return Ok(Signed { body: None, replaced: head.headers.len() == values });
+        }
+        Applied::ToBody(body) => (body, false),
+        Applied::ToBodyInstead(body) => (body, true),
+    };
+    if head.headers.contains_key(CONTENT_LENGTH) {
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
+    Ok(Signed { body: Some(body), replaced })
+}
+
+fn authenticated(attempts: &Attempts) -> Authenticated {
     if attempts.promoted() {
         tracing::info!(secret = %attempts.secret_id(), "a fallback is the preferred client secret now");
     }
-    answer.extensions_mut().insert(Authenticated {
+    Authenticated {
         id: attempts.secret_id().clone(),
         attempts: attempts.attempts(),
         promoted: attempts.promoted(),
-    });
-}
-
-fn warn_unsuitable(reason: Unsuitable) {
-    tracing::warn!(%reason, "a request goes out as it is, since no client secret can be put on it");
-}
-
-/// Ends when the ring has a list after `revision`, or `most` has passed.
-pub(super) async fn wait_for_revision(ring: SecretRing, revision: Revision, most: Duration) {
-    // Subscribed before the first look, so that no list slips in between.
-    let mut changes = ring.subscribe();
-    let newer = async {
-        while ring.snapshot().revision() <= revision {
-            if changes.changed().await.is_none() {
-                return;
-            }
-        }
-    };
-    let _ = tokio::time::timeout(most, newer).await;
+    }
 }

@@ -8,19 +8,19 @@ use std::task::{Context, Poll, ready};
 
 use http::{Request, Response, request, response};
 use http_body::Body;
-use keyswap_core::Verdict;
+use keyswap_core::{Changes, Revision, Verdict};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower_service::Service;
 
-use crate::body::{AnswerBody, Ended, Gather, Held, Replay, RequestBody, Source};
-use crate::extension::Guarded;
+use crate::body::{AnswerBody, Ended, Gather, Replay, RequestBody, Source};
 use crate::layer::Shared;
 use crate::{Credential, ReadVerdict};
 
 mod attempt;
+mod template;
 
-use attempt::{Begun, Driver, Step, Template, wait_for_revision};
+use attempt::{Driver, Step, Unmade};
 
 pin_project! {
     /// The response future of [`Fallback`](crate::Fallback).
@@ -62,14 +62,18 @@ pin_project! {
             body: Gather<Source<A>>,
         },
         // Every secret was refused while nodes may disagree: a pause before they are tried again.
-        Pausing { #[pin] pause: Sleep, request: Option<Request<RequestBody<B>>> },
+        Pausing { #[pin] pause: Sleep, answer: Option<Response<AnswerBody<A>>> },
         // Every secret was refused: a newer list may come. The answer is the caller's if none does.
         Waiting {
-            wait: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
+            changes: Changes,
+            revision: Revision,
+            #[pin]
+            most: Sleep,
             answer: Option<Response<AnswerBody<A>>>,
         },
-        // The next attempt waits until the inner service is ready.
-        Readying { request: Option<Request<RequestBody<B>>> },
+        // The next attempt waits until the inner service is ready. The answer before it is the caller's
+        // if no secret can be put on that attempt.
+        Readying { answer: Option<Response<AnswerBody<A>>> },
         // The answer was given.
         Finished,
     }
@@ -83,25 +87,24 @@ where
     A: Body,
 {
     pub(crate) fn new(mut service: S, shared: Arc<Shared<C, V>>, request: Request<B>) -> Self {
-        let limit = shared.max_body;
         let mut driver = Driver::new(shared);
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let length = body.size_hint();
-        let state = if head.extensions.get::<Guarded>().is_some() || driver.goes_elsewhere(&head) {
-            let body = whole(Source::in_place(body));
-            State::Once { future: service.call(Request::from_parts(head, body)) }
-        } else if length.lower() > limit as u64 {
-            let request = driver.only(head, whole(Source::in_place(body)));
-            State::Once { future: service.call(request) }
-        } else if length.exact().is_some() {
-            // It is as long as it says, or breaks its promise: the limit was looked at above.
-            let body = Gather::new(Source::in_place(body), usize::MAX);
-            State::Collecting { head: Some(head), body }
-        } else {
-            let body = Gather::new(Source::boxed(body), limit);
-            State::Collecting { head: Some(head), body }
-        };
-        Self { service, driver, state }
+        // Each case makes its own future, which is large, where the caller wants it.
+        if driver.goes_elsewhere(&head) {
+            let request = Request::from_parts(head, RequestBody::untouched(body));
+            let state = State::Once { future: service.call(request) };
+            return Self { service, driver, state };
+        }
+        if length.lower() > driver.max_body() as u64 {
+            driver.only(&mut head);
+            let request = Request::from_parts(head, RequestBody::untouched(body));
+            let state = State::Once { future: service.call(request) };
+            return Self { service, driver, state };
+        }
+        let limit = driver.max_body();
+        let body = Gather::within(body, &length, limit);
+        Self { service, driver, state: State::Collecting { head: Some(head), body } }
     }
 }
 
@@ -118,37 +121,38 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            let step = match this.state.as_mut().project() {
+            let (step, answer) = match this.state.as_mut().project() {
                 StateProjection::Collecting { head, mut body } => {
                     let ended = ready!(body.as_mut().poll(cx));
-                    let head = head.take().expect("a body ends once");
                     let (held, source) = body.parts();
-                    let mut held = std::mem::take(held);
+                    let mut head = head.take().expect("a body ends once");
                     // The service was polled ready before `call`, and nobody has called it since.
-                    let future = match ended {
+                    match ended {
                         Ended::Complete => {
-                            let body = held.joined();
-                            let template = Template { head, body, trailers: held.trailers };
-                            match this.driver.begin(template) {
-                                Begun::Signed(request) => {
-                                    let future = this.service.call(request);
-                                    this.state.set(State::Called { future });
-                                    continue;
-                                }
-                                Begun::Unsuitable(request) => this.service.call(request),
-                            }
+                            let (body, trailers) = held.take_joined();
+                            let body = this.driver.begin(&mut head, body, trailers);
+                            let future = this.service.call(Request::from_parts(head, body));
+                            this.state.set(if this.driver.attempts() > 0 {
+                                State::Called { future }
+                            } else {
+                                State::Once { future }
+                            });
                         }
                         Ended::OverLimit => {
                             let rest = source.take_boxed();
-                            let body = RequestBody::streaming(Replay::unfinished(held, rest));
-                            this.service.call(this.driver.only(head, body))
+                            let body =
+                                RequestBody::streaming(Replay::unfinished(held.take(), rest));
+                            this.driver.only(&mut head);
+                            let future = this.service.call(Request::from_parts(head, body));
+                            this.state.set(State::Once { future });
                         }
                         Ended::Failed(error) => {
-                            let body = RequestBody::streaming(Replay::failed(held, error));
-                            this.service.call(this.driver.only(head, body))
+                            let body = RequestBody::streaming(Replay::failed(held.take(), error));
+                            this.driver.only(&mut head);
+                            let future = this.service.call(Request::from_parts(head, body));
+                            this.state.set(State::Once { future });
                         }
-                    };
-                    this.state.set(State::Once { future });
+                    }
                     continue;
                 }
                 StateProjection::Once { future } => {
@@ -161,15 +165,22 @@ where
                         let (head, body) = answer.into_parts();
                         let verdict = this.driver.read_head(&head);
                         if this.driver.wants_body(verdict, &body) {
-                            let limit = this.driver.max_answer();
-                            let body = Gather::new(Source::boxed(body), limit);
+                            let length = body.size_hint();
+                            let body = Gather::within(body, &length, this.driver.max_answer());
                             // This drops the future of the attempt, and what the inner service
                             // holds with it, before another attempt needs the same.
                             this.state.set(State::Reading { head: Some(head), verdict, body });
                             continue;
                         }
-                        let answer = Response::from_parts(head, AnswerBody::untouched(body));
-                        this.driver.conclude(verdict.unwrap_or(Verdict::Inconclusive), answer)
+                        let mut answer = Response::from_parts(head, AnswerBody::untouched(body));
+                        let verdict = verdict.unwrap_or(Verdict::Inconclusive);
+                        match this.driver.conclude(verdict, &mut answer) {
+                            Step::Return => {
+                                this.state.set(State::Finished);
+                                return Poll::Ready(Ok(answer));
+                            }
+                            step => (step, answer),
+                        }
                     }
                     Err(error) => {
                         this.state.set(State::Finished);
@@ -180,58 +191,78 @@ where
                     let ended = ready!(body.as_mut().poll(cx));
                     let head = head.take().expect("a body ends once");
                     let (held, rest) = body.parts();
-                    let mut held = std::mem::take(held);
                     let mut verdict = *verdict;
                     let replay = match ended {
                         Ended::Complete => {
-                            let body = held.joined();
+                            let body = held.join();
                             verdict = verdict.or_else(|| Some(this.driver.read_body(&head, &body)));
-                            Replay::complete(held)
+                            Replay::complete(held.take())
                         }
                         // What cannot be seen whole is not judged.
-                        Ended::OverLimit => Replay::unfinished(held, rest.take_boxed()),
-                        Ended::Failed(error) => Replay::failed(held, error),
+                        Ended::OverLimit => Replay::unfinished(held.take(), rest.take_boxed()),
+                        Ended::Failed(error) => Replay::failed(held.take(), error),
                     };
-                    let answer = Response::from_parts(head, AnswerBody::replayed(replay));
-                    this.driver.conclude(verdict.unwrap_or(Verdict::Inconclusive), answer)
+                    let mut answer = Response::from_parts(head, AnswerBody::replayed(replay));
+                    let verdict = verdict.unwrap_or(Verdict::Inconclusive);
+                    let step = this.driver.conclude(verdict, &mut answer);
+                    (step, answer)
                 }
-                StateProjection::Pausing { pause, request } => {
+                StateProjection::Pausing { pause, answer } => {
                     ready!(pause.poll(cx));
-                    let request = request.take();
-                    this.state.set(State::Readying { request });
+                    let answer = answer.take();
+                    this.state.set(State::Readying { answer });
                     continue;
                 }
-                StateProjection::Waiting { wait, answer } => {
-                    ready!(wait.as_mut().poll(cx));
-                    let answer = answer.take().expect("a wait ends once");
-                    this.driver.resume(answer)
+                StateProjection::Waiting { changes, revision, most, answer } => {
+                    // Subscribed before the first look, so that no list slips in between.
+                    while this.driver.ring().snapshot().revision() <= *revision {
+                        match changes.poll_changed(cx) {
+                            Poll::Ready(Some(_)) => {}
+                            Poll::Ready(None) => break,
+                            Poll::Pending => {
+                                ready!(most.poll(cx));
+                                break;
+                            }
+                        }
+                    }
+                    let mut answer = answer.take().expect("a wait ends once");
+                    let step = this.driver.resume(&mut answer);
+                    (step, answer)
                 }
-                StateProjection::Readying { request } => {
+                StateProjection::Readying { answer } => {
                     if let Err(error) = ready!(this.service.poll_ready(cx)) {
                         this.state.set(State::Finished);
                         return Poll::Ready(Err(error));
                     }
-                    let request = request.take().expect("an attempt is made once");
-                    let future = this.service.call(request);
-                    this.state.set(State::Called { future });
-                    continue;
+                    match this.driver.again() {
+                        Ok(request) => {
+                            let future = this.service.call(request);
+                            this.state.set(State::Called { future });
+                            continue;
+                        }
+                        Err(Unmade) => {
+                            (Step::Return, answer.take().expect("an attempt is made once"))
+                        }
+                    }
                 }
                 StateProjection::Finished => panic!("polled after the answer was given"),
             };
-            this.state.set(match step {
-                Step::Send(request) => State::Readying { request: Some(request) },
-                Step::PauseThenSend(time, request) => {
-                    State::Pausing { pause: tokio::time::sleep(time), request: Some(request) }
+            let next = match step {
+                Step::Send => State::Readying { answer: Some(answer) },
+                Step::PauseThenSend(time) => {
+                    State::Pausing { pause: tokio::time::sleep(time), answer: Some(answer) }
                 }
-                Step::Wait(revision, most, answer) => {
-                    let wait = wait_for_revision(this.driver.ring().clone(), revision, most);
-                    State::Waiting { wait: Box::pin(wait), answer: Some(answer) }
+                Step::Wait(revision, most) => {
+                    let changes = this.driver.ring().subscribe();
+                    let most = tokio::time::sleep(most);
+                    State::Waiting { changes, revision, most, answer: Some(answer) }
                 }
-                Step::Return(answer) => {
+                Step::Return => {
                     this.state.set(State::Finished);
                     return Poll::Ready(Ok(answer));
                 }
-            });
+            };
+            this.state.set(next);
         }
     }
 }
@@ -258,8 +289,4 @@ where
             .field("attempts", &self.driver.attempts())
             .finish_non_exhaustive()
     }
-}
-
-fn whole<B: Body>(source: Source<B>) -> RequestBody<B> {
-    RequestBody::streaming(Replay::unfinished(Held::default(), Some(source)))
 }

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use http::StatusCode;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::credential::{is_json, media_type};
+use crate::credential::{essence, is_json};
 
 /// What the head says about the body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,15 +24,20 @@ pub(super) enum Media {
 
 impl Media {
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
-        if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let identity =
+            |encoding: &HeaderValue| encoding.as_bytes().eq_ignore_ascii_case(b"identity");
+        if headers.contains_key(CONTENT_ENCODING)
+            && !headers.get_all(CONTENT_ENCODING).iter().all(identity)
+        {
             return Self::Sealed;
         }
+        let mut types = headers.get_all(CONTENT_TYPE).iter();
+        let (Some(first), second) = (types.next(), types.next()) else { return Self::Foreign };
         // Two types, of which only one can be right.
-        if headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
+        if second.is_some() {
             return Self::Sealed;
         }
-        match media_type(headers) {
+        match essence(first) {
             Some(name) if is_json(name) => Self::Json,
             Some(name) if name.eq_ignore_ascii_case("application/x-www-form-urlencoded") => {
                 Self::Form

@@ -28,7 +28,7 @@ pub fn applied(
     let body = Bytes::copy_from_slice(body.as_bytes());
     let after = match credential.apply(&secret("Vq3hCc0Z"), head, Some(&body)) {
         Ok(Applied::ToHead) => body,
-        Ok(Applied::ToBody(body)) => body,
+        Ok(Applied::ToBody(body) | Applied::ToBodyInstead(body)) => body,
         Ok(other) => panic!("{other:?}"),
         Err(reason) => return Err(reason.to_string()),
     };

@@ -1,7 +1,7 @@
 //! What a program sees of a refusal that comes with status 200.
 
 use http_body_util::BodyExt;
-use keyswap_tower::{Authenticated, Profile};
+use keyswap_tower::Profile;
 use tower::{Layer, ServiceExt};
 
 use crate::cases::{FORM, JSON, named};
@@ -37,7 +37,7 @@ async fn a_refusal_with_status_200_leads_to_the_next_secret() {
         let ring = settled_ring(&["a", "b"]);
         let service = layer(&ring).profile(profile).layer(server.clone());
         let answer = service.oneshot(request()).await.unwrap();
-        let with = answer.extensions().get::<Authenticated>().expect("accepted");
+        let with = answer.body().authenticated().expect("accepted");
         assert_eq!((with.id.as_str(), with.attempts), ("b", 2), "{profile}");
         assert_eq!(text(answer).await, token.2);
         assert_eq!(server.ids(), ["a", "b"]);
@@ -57,7 +57,7 @@ async fn another_error_with_status_200_is_the_callers_and_counts_neither_way() {
         let ring = settled_ring(&["a", "b"]);
         let service = layer(&ring).profile(profile).layer(server.clone());
         let answer = service.oneshot(request()).await.unwrap();
-        assert!(answer.extensions().get::<Authenticated>().is_none());
+        assert!(answer.body().authenticated().is_none());
         assert_eq!(text(answer).await, body);
         assert_eq!(server.ids(), ["a"]);
         let usage = ring.usage().secrets;
@@ -84,7 +84,7 @@ async fn an_accepted_answer_of_a_server_with_honest_status_streams_through() {
         let server = server_of([(200, JSON, r#"{"access_token":"t"}"#); 2]);
         let service = layer(&settled_ring(&["a", "b"])).profile(profile).layer(server);
         let answer = service.oneshot(request()).await.unwrap();
-        assert!(answer.extensions().get::<Authenticated>().is_some());
+        assert!(answer.body().authenticated().is_some());
         assert!(answer.into_body().into_untouched().is_ok(), "{profile}");
     }
 }
