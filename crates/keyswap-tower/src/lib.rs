@@ -73,9 +73,8 @@
 //!
 //! # Providers
 //!
-//! A server that keeps to RFC 6749 needs no choice; others have a [`Profile`], and
-//! [`ReadVerdict`] is open to your own. [`Credential`]
-//! likewise.
+//! A server that keeps to RFC 6749 needs no choice; others have a [`Profile`], and gRPC calls [`Grpc`].
+//! [`ReadVerdict`] is open to your own. [`Credential`] likewise.
 #![forbid(unsafe_code)]
 
 mod body;
@@ -96,4 +95,4 @@ pub use future::ResponseFuture;
 pub use layer::FallbackLayer;
 pub use origin::{InvalidOrigin, Origin};
 pub use service::Fallback;
-pub use verdict::{Profile, ReadVerdict};
+pub use verdict::{Grpc, Profile, ReadVerdict};

@@ -42,6 +42,7 @@ mod entra;
 mod fusionauth;
 mod github;
 mod google;
+mod grpc;
 mod hydra;
 mod keycloak;
 mod oidc_provider;
@@ -51,6 +52,8 @@ mod salesforce;
 mod slack;
 mod wso2;
 mod zitadel;
+
+pub use grpc::Grpc;
 
 use answer::{Answer, Media};
 
