@@ -2,7 +2,8 @@
 //! to the next secret.
 //!
 //! [`TokenSource`] keeps one token for all callers, fetches the next one ahead of its end, and fetches
-//! it once however many callers wait.
+//! it once however many callers wait. Programs that use the oauth2 crate keep it, and give it an
+//! `OAuth2Client` (feature `oauth2`) in place of their `reqwest::Client`.
 //!
 //! ```no_run
 //! use keyswap_core::SecretRing;
@@ -23,9 +24,13 @@
 #![forbid(unsafe_code)]
 
 mod error;
+#[cfg(feature = "oauth2")]
+mod oauth2;
 mod source;
 mod token;
 
+#[cfg(feature = "oauth2")]
+pub use self::oauth2::OAuth2Client;
 pub use error::{TokenError, TokenErrorKind};
 pub use source::TokenSource;
 pub use token::Token;
