@@ -24,7 +24,9 @@ use crate::origin::{check_answer, check_origin};
 /// Signs requests with the secrets of a ring, as a middleware of [reqwest-middleware](reqwest_middleware).
 ///
 /// It runs the same service as [`FallbackLayer`] over the rest of the chain. Put it *after* a middleware
-/// that retries failed requests (`.with(retry).with(fallback)`): each retry then has its fallback.
+/// that retries failed requests (`.with(retry).with(fallback)`): each retry then has its fallback. What the
+/// other order does wrong, and where tracing goes, stands
+/// [with the crate](crate#beside-reqwest-retry-and-reqwest-tracing).
 ///
 /// Errors of the rest of the chain come back unchanged. Its own are [`OriginError`](crate::OriginError)s
 /// in [`Error::Middleware`].
