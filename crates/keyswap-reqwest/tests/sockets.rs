@@ -150,7 +150,7 @@ async fn the_layer_falls_back_around_a_plain_client() {
     let request = request.body(reqwest::Body::from("grant_type=x")).unwrap();
     let answer = service.oneshot(request).await.unwrap();
     assert_eq!(answer.status(), 200);
-    assert_eq!(answer.extensions().get::<Authenticated>().unwrap().attempts, 2);
+    assert_eq!(answer.body().authenticated().unwrap().attempts, 2);
     assert_eq!(server.seen().len(), 2);
 }
 

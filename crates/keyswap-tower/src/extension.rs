@@ -36,6 +36,24 @@ pub struct Authenticated {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Deadline(pub Instant);
 
+/// An extension of a request that goes out once, with the preferred secret, while its body is still being
+/// made: a stream whose sender waits for the answer before it goes on.
+///
+/// The layer holds a body of unknown length until it ends or is over
+/// [`max_body`](crate::FallbackLayer::max_body), and such a body may do neither. With this extension
+/// nothing of it is held; there is no fallback, and the answer is the caller's.
+///
+/// ```
+/// use keyswap_tower::SendOnce;
+///
+/// let request = http::Request::post("https://ledger.example/ledger.Ledger/Talk")
+///     .extension(SendOnce)
+///     .body("a stream")?;
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct SendOnce;
+
 /// An extension of an answer to a request on which a layer found a secret already, and put its own in the
 /// place of it: that of the caller, or that of another layer above. If there is one it must not go on, since
 /// its own secrets never reached the server, and two lists on one request would multiply the attempts.

@@ -90,7 +90,7 @@ pub use body::{AnswerBody, RequestBody};
 pub use credential::{
     ClientIds, ClientSecretBasic, ClientSecretJwt, ClientSecretPost, Credential, HeaderSecret,
 };
-pub use extension::{Authenticated, Deadline};
+pub use extension::{Authenticated, Deadline, SendOnce};
 pub use future::ResponseFuture;
 pub use layer::FallbackLayer;
 pub use origin::{InvalidOrigin, Origin};

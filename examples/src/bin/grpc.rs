@@ -38,6 +38,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // - The pin keeps the secret from every other host.
     let fallback = FallbackLayer::new(ring, HeaderSecret::new(KEY))
         .profile(Grpc)
+        // tonic hands on the head of an answer and reads its body itself.
+        .mark_answers(true)
         .origin(service.origin.to_string().parse()?);
 
     let channel = Channel::builder(service.origin.clone()).connect_lazy();
@@ -58,7 +60,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("after the change:  accepted with {}, at attempt {}", second.id, second.attempts);
 
     // An answer that streams: its call is one message too, and falls back like any other. A stream of
-    // requests is another matter: the documentation of `Grpc` has a word on it.
+    // requests that waits for answers needs `SendOnce` in its extensions: it is not held, and goes out once.
     let watch = client.watch(HealthCheckRequest::default()).await?;
     let status = watch.into_inner().message().await?.ok_or("the stream ended")?.status();
     println!("a streamed answer: {}", status.as_str_name());

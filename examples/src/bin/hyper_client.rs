@@ -11,7 +11,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use keyswap::tower::{Authenticated, ClientSecretBasic, FallbackLayer, Profile};
+use keyswap::tower::{ClientSecretBasic, FallbackLayer, Profile};
 use keyswap::{Secret, SecretList, SecretRing};
 use keyswap_testkit::{self as testkit, AuthorizationServer};
 use tower::{ServiceBuilder, ServiceExt};
@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let request = post(&yours.token_endpoint())?;
     let answer = client.clone().oneshot(request).await?;
     let status = answer.status();
-    let authenticated = answer.extensions().get::<Authenticated>().cloned();
+    let authenticated = answer.body().authenticated().cloned();
     // The body of an accepted answer streams through as hyper gives it.
     let body = answer.into_body().collect().await?.to_bytes();
     let authenticated = authenticated.ok_or("the layer did not sign the request")?;

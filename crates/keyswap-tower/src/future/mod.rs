@@ -14,6 +14,7 @@ use tokio::time::Sleep;
 use tower_service::Service;
 
 use crate::body::{AnswerBody, Ended, Gather, Replay, RequestBody, Source};
+use crate::extension::SendOnce;
 use crate::layer::Shared;
 use crate::{Credential, ReadVerdict};
 
@@ -96,7 +97,8 @@ where
             let state = State::Once { future: service.call(request) };
             return Self { service, driver, state };
         }
-        if length.lower() > driver.max_body() as u64 {
+        let sent_once = head.extensions.get::<SendOnce>().is_some();
+        if sent_once || length.lower() > driver.max_body() as u64 {
             driver.only(&mut head);
             let request = Request::from_parts(head, RequestBody::untouched(body));
             let state = State::Once { future: service.call(request) };

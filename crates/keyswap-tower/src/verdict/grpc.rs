@@ -51,9 +51,9 @@ use crate::credential::media_type;
 /// of messages in its answer, and so does a stream that ends within the limit.
 ///
 /// A stream that goes on is held back until it ends or is over the limit. That is no use for a
-/// conversation: give such calls a layer of their own, over the same channel and with a clone of the ring,
-/// and with `max_body(0)`. They go out once, together with their first message and with the preferred
-/// secret; the status is the caller's.
+/// conversation: put [`SendOnce`](crate::SendOnce) into the extensions of such a call
+/// (`request.extensions_mut().insert(SendOnce)` with tonic). It goes out once, at once and with the
+/// preferred secret; the status is the caller's.
 ///
 /// [description]: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses
 /// [mapping]: https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
