@@ -5,8 +5,8 @@ set -eu
 cd "$(dirname "$0")/.."
 cargo build --quiet --profile bench -p keyswap-benches --bin instructions
 program="${CARGO_TARGET_DIR:-target}/release/instructions"
-few=10000
-many=30000
+few=4000
+many=14000
 
 count() {
     valgrind --tool=callgrind --callgrind-out-file=/dev/null "$program" "$1" "$2" 2>&1 |

@@ -8,188 +8,326 @@
 //! compiled once, and called where the others are inlined: that alone moved figures by 190 instructions.
 #![forbid(unsafe_code)]
 
+mod allocations;
 mod inner;
 mod layers;
+mod request;
+mod tokens;
+mod variant;
 
 use std::fmt;
-use std::hint::black_box;
-use std::pin::pin;
-use std::sync::LazyLock;
-use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::Full;
+use http::{Request, Response, StatusCode};
 use tower::Service;
 
-use inner::{Alternating, Noop, Twice};
+use inner::{Alternating, Noop, Reading, Twice};
+use layers::{by_hand, keyswap, tower_http};
+use request::{call, large, small, stream};
 
-/// One way to send a token request.
-pub struct Variant {
-    name: &'static str,
-    run: Box<dyn FnMut(u64)>,
-}
+pub use allocations::{CALLS, WARM_UP, allocations};
+pub use variant::{Group, Variant};
 
-impl Variant {
-    fn new<S, A>(name: &'static str, mut service: S) -> Self
-    where
-        S: Service<Request<Full<Bytes>>, Response = Response<A>> + 'static,
-        S::Error: fmt::Debug,
-    {
-        let run = move |calls| {
-            for _ in 0..calls {
-                assert_eq!(call(&mut service), StatusCode::OK, "{name}");
-            }
-        };
-        Self { name, run: Box::new(run) }
-    }
-
-    /// The name: what is measured.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// Makes this many calls. The first few may warm up what is kept between calls.
-    ///
-    /// # Panics
-    ///
-    /// When a call does not end with 200, or not at once.
-    pub fn run(&mut self, calls: u64) {
-        (self.run)(calls);
-    }
-}
-
-impl fmt::Debug for Variant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Variant").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// The first attempt is accepted: what every request pays. The first variant is the bare service, which
-/// is what the others are compared with.
+/// All groups.
 #[must_use]
-pub fn warm_path() -> Vec<Variant> {
+pub fn groups() -> Vec<Group> {
+    vec![warm_path(), post(), over_cap(), streaming(), fallback(), tokens()]
+}
+
+/// All variants.
+#[must_use]
+pub fn variants() -> Vec<Variant> {
+    groups().into_iter().flat_map(|group| group.variants).collect()
+}
+
+/// Calls of a service with requests of one kind.
+fn calls<S, A, B>(
+    name: &'static str,
+    what: &'static str,
+    request: impl Fn() -> Request<B> + Clone + Send + 'static,
+    mut service: S,
+) -> Variant
+where
+    S: Service<Request<B>, Response = Response<A>> + Clone + Send + 'static,
+    S::Error: fmt::Debug,
+{
+    Variant::new(name, what, move || {
+        assert_eq!(call(&mut service, request()), StatusCode::OK, "{name}");
+    })
+}
+
+/// The first attempt is accepted: what every request pays.
+#[must_use]
+pub fn warm_path() -> Group {
     enum SetHeader {}
     enum AddAuthorization {}
+    enum FollowRedirect {}
     enum FormatEach {}
-    enum RetryTwo {}
-    enum OneSecret {}
-    enum TwoSecrets {}
-    vec![
-        Variant::new("bare", Noop::<()>::new()),
-        Variant::new("set_header", layers::set_header(Noop::<SetHeader>::new())),
-        Variant::new(
-            "add_authorization",
-            layers::add_authorization(Noop::<AddAuthorization>::new()),
+    enum Retry {}
+    enum One {}
+    enum Two {}
+    enum Eight {}
+    let variants = vec![
+        calls("bare", "the inner service alone", small, Noop::<()>::new()),
+        calls(
+            "set_header",
+            "tower-http's `SetRequestHeader` with a value made once: one secret, for ever",
+            small,
+            tower_http::set_header(Noop::<SetHeader>::new()),
         ),
-        Variant::new("format_each", layers::format_each(Noop::<FormatEach>::new())),
-        Variant::new("retry_two", layers::retry(Noop::<RetryTwo>::new())),
-        Variant::new("keyswap_one", layers::keyswap(1, Noop::<OneSecret>::new())),
-        Variant::new("keyswap_two", layers::keyswap(2, Noop::<TwoSecrets>::new())),
-    ]
+        calls(
+            "add_authorization",
+            "tower-http's `AddAuthorization::basic`: one secret, for ever",
+            small,
+            tower_http::add_authorization(Noop::<AddAuthorization>::new()),
+        ),
+        calls(
+            "follow_redirect",
+            "tower-http's `FollowRedirect` with a policy that keeps the body: no secret at all",
+            small,
+            tower_http::follow_redirect(Noop::<FollowRedirect>::new()),
+        ),
+        calls(
+            "format_each",
+            "what programs write: a lock around the secret, the header made for each request",
+            small,
+            by_hand::format_each(Noop::<FormatEach>::new()),
+        ),
+        calls(
+            "retry_two",
+            "the do-it-yourself pair: header from a list in an `RwLock`, tower's `Retry` with a clone",
+            small,
+            by_hand::retry(Noop::<Retry>::new()),
+        ),
+        calls(
+            "keyswap_one",
+            "`FallbackLayer`, Basic, one secret",
+            small,
+            keyswap::basic(1)(Noop::<One>::new()),
+        ),
+        calls(
+            "keyswap_two",
+            "`FallbackLayer`, Basic, two secrets",
+            small,
+            keyswap::basic(2)(Noop::<Two>::new()),
+        ),
+        calls(
+            "keyswap_eight",
+            "`FallbackLayer`, Basic, eight secrets",
+            small,
+            keyswap::basic(8)(Noop::<Eight>::new()),
+        ),
+    ];
+    Group { title: "Basic, the first attempt is accepted", variants }
 }
 
-/// Every call is refused once (401, `invalid_client`) and then accepted. The first variant is two calls
-/// of the bare service: the floor.
+/// The secret in the form instead of the header.
 #[must_use]
-pub fn fallback() -> Vec<Variant> {
+pub fn post() -> Group {
+    enum Bare {}
+    enum Form {}
+    enum Post {}
+    let variants = vec![
+        calls("post_bare", "the inner service alone", small, Noop::<Bare>::new()),
+        calls(
+            "form_each",
+            "what programs write: a lock, the form read and extended, a boxed future",
+            small,
+            by_hand::FormEach::new(Noop::<Form>::new()),
+        ),
+        calls(
+            "keyswap_post",
+            "`FallbackLayer`, `ClientSecretPost`, two secrets",
+            small,
+            keyswap::post(Noop::<Post>::new()),
+        ),
+    ];
+    Group { title: "Post, the first attempt is accepted", variants }
+}
+
+/// A body that states a length over the cap, which goes out once.
+#[must_use]
+pub fn over_cap() -> Group {
+    enum Bare {}
+    enum SetHeader {}
+    enum Keyswap {}
+    let variants = vec![
+        calls(
+            "large_bare",
+            "the inner service alone, which reads the body",
+            large,
+            Reading::<Bare>::new(),
+        ),
+        calls(
+            "large_set_header",
+            "`SetRequestHeader`",
+            large,
+            tower_http::set_header(Reading::<SetHeader>::new()),
+        ),
+        calls(
+            "large_keyswap",
+            "`FallbackLayer`, Basic, two secrets",
+            large,
+            keyswap::basic(2)(Reading::<Keyswap>::new()),
+        ),
+    ];
+    Group { title: "Basic, a body of 128 KiB that states its length: goes out once", variants }
+}
+
+/// A body that states no length and turns out to be over the cap, which goes out once.
+#[must_use]
+pub fn streaming() -> Group {
+    enum Bare {}
+    enum SetHeader {}
+    enum Keyswap {}
+    let variants = vec![
+        calls(
+            "stream_bare",
+            "the inner service alone, which reads the body",
+            stream,
+            Reading::<Bare>::new(),
+        ),
+        calls(
+            "stream_set_header",
+            "`SetRequestHeader`",
+            stream,
+            tower_http::set_header(Reading::<SetHeader>::new()),
+        ),
+        calls(
+            "stream_keyswap",
+            "`FallbackLayer`, Basic, two secrets",
+            stream,
+            keyswap::basic(2)(Reading::<Keyswap>::new()),
+        ),
+    ];
+    Group { title: "Basic, a stream of four pieces of 32 KiB: goes out once", variants }
+}
+
+/// Every call is refused once (401, `invalid_client`) and then accepted.
+#[must_use]
+pub fn fallback() -> Group {
     enum Floor {}
     enum Retry {}
     enum Keyswap {}
-    vec![
-        Variant::new("fallback_bare_twice", Twice::new(Alternating::<Floor>::new())),
-        Variant::new("fallback_retry", layers::retry(Alternating::<Retry>::new())),
-        Variant::new("fallback_keyswap", layers::keyswap(2, Alternating::<Keyswap>::new())),
-    ]
+    let variants = vec![
+        calls(
+            "fallback_bare_twice",
+            "two calls of the inner service: the floor",
+            small,
+            Twice::new(Alternating::<Floor>::new()),
+        ),
+        calls(
+            "fallback_retry",
+            "the do-it-yourself pair: looks at the status alone, learns nothing",
+            small,
+            by_hand::retry(Alternating::<Retry>::new()),
+        ),
+        calls(
+            "fallback_keyswap",
+            "`FallbackLayer`, Basic, two secrets: reads the answer, learns the order",
+            small,
+            keyswap::basic(2)(Alternating::<Keyswap>::new()),
+        ),
+    ];
+    Group { title: "Basic, refused once and then accepted", variants }
 }
 
-/// The caller's request. The address is parsed once, as a program would keep it.
-fn request() -> Request<Full<Bytes>> {
-    static ENDPOINT: LazyLock<Uri> =
-        LazyLock::new(|| Uri::from_static("https://auth.example/token"));
-    let body = Bytes::from_static(b"grant_type=client_credentials&scope=invoices");
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = ENDPOINT.clone();
-    let headers = request.headers_mut();
-    let form = HeaderValue::from_static("application/x-www-form-urlencoded");
-    headers.insert(CONTENT_TYPE, form);
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    request
-}
-
-/// One call. No inner service here ever makes it wait, so there is no runtime to measure.
-fn call<S, A>(service: &mut S) -> StatusCode
-where
-    S: Service<Request<Full<Bytes>>, Response = Response<A>>,
-    S::Error: fmt::Debug,
-{
-    let mut context = Context::from_waker(Waker::noop());
-    assert!(matches!(service.poll_ready(&mut context), Poll::Ready(Ok(()))), "always ready");
-    let future = pin!(service.call(black_box(request())));
-    match future.poll(&mut context) {
-        Poll::Ready(Ok(answer)) => black_box(answer).status(),
-        Poll::Ready(Err(error)) => panic!("the inner services do not fail: {error:?}"),
-        Poll::Pending => panic!("the inner services answer at once"),
-    }
+/// An access token, when there is one already.
+#[must_use]
+pub fn tokens() -> Group {
+    Group { title: "A token", variants: tokens::variants() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+    use http::HeaderValue;
+    use http_body::Body as _;
+    use http_body_util::Full;
     use inner::Recorder;
+    use layers::{CLIENT_ID, FIRST, SECOND, header};
 
-    /// The status, and the `Authorization` header of each attempt.
-    fn sent<S, A>(wrap: impl FnOnce(Recorder) -> S, answers: &[u16]) -> (u16, Vec<HeaderValue>)
+    /// The status, and what was sent with each attempt.
+    fn sent<S, A>(
+        wrap: impl FnOnce(Recorder) -> S,
+        answers: &[u16],
+    ) -> (u16, Vec<(Option<HeaderValue>, Bytes)>)
     where
         S: Service<Request<Full<Bytes>>, Response = Response<A>>,
         S::Error: fmt::Debug,
     {
         let recorder = Recorder::answering(answers);
-        let status = call(&mut wrap(recorder.clone()));
-        (status.as_u16(), recorder.authorizations())
+        let status = call(&mut wrap(recorder.clone()), small());
+        (status.as_u16(), recorder.seen())
+    }
+
+    /// With the caller's body, and this secret in the header.
+    fn with_header(secret: &str) -> (Option<HeaderValue>, Bytes) {
+        (Some(header(secret)), Bytes::from(request::FORM))
     }
 
     #[test]
     fn every_variant_sends_the_same_sensitive_header() {
         let all = [
-            ("set_header", sent(layers::set_header, &[200])),
-            ("add_authorization", sent(layers::add_authorization, &[200])),
-            ("format_each", sent(layers::format_each, &[200])),
-            ("retry_two", sent(layers::retry, &[200])),
-            ("keyswap_one", sent(|inner| layers::keyswap(1, inner), &[200])),
-            ("keyswap_two", sent(|inner| layers::keyswap(2, inner), &[200])),
+            ("set_header", sent(tower_http::set_header, &[200])),
+            ("add_authorization", sent(tower_http::add_authorization, &[200])),
+            ("format_each", sent(by_hand::format_each, &[200])),
+            ("retry_two", sent(by_hand::retry, &[200])),
+            ("keyswap_one", sent(keyswap::basic(1), &[200])),
+            ("keyswap_two", sent(keyswap::basic(2), &[200])),
+            ("keyswap_eight", sent(keyswap::basic(8), &[200])),
         ];
-        for (name, (status, headers)) in all {
+        for (name, (status, seen)) in all {
             assert_eq!(status, 200, "{name}");
-            assert_eq!(headers, [layers::header(layers::FIRST)], "{name}");
-            assert!(headers[0].is_sensitive(), "{name}");
+            assert_eq!(seen, [with_header(FIRST)], "{name}");
+            assert!(seen[0].0.as_ref().unwrap().is_sensitive(), "{name}");
         }
     }
 
     #[test]
+    fn both_form_variants_send_the_same_form_and_no_header() {
+        let form = format!("{}&client_id={CLIENT_ID}&client_secret={FIRST}", request::FORM);
+        let expected = (200, vec![(None, Bytes::from(form))]);
+        assert_eq!(sent(by_hand::FormEach::new, &[200]), expected);
+        assert_eq!(sent(keyswap::post, &[200]), expected);
+    }
+
+    #[test]
     fn a_refused_call_is_made_again_with_the_second_secret() {
-        let expected = [layers::header(layers::FIRST), layers::header(layers::SECOND)];
-        assert_eq!(sent(layers::retry, &[401, 200]), (200, expected.to_vec()));
-        let keyswap = sent(|inner| layers::keyswap(2, inner), &[401, 200]);
-        assert_eq!(keyswap, (200, expected.to_vec()));
+        let expected = (200, vec![with_header(FIRST), with_header(SECOND)]);
+        assert_eq!(sent(by_hand::retry, &[401, 200]), expected);
+        assert_eq!(sent(keyswap::basic(2), &[401, 200]), expected);
     }
 
     #[test]
-    fn the_request_and_the_secrets_have_the_stated_sizes() {
-        use http_body::Body as _;
-        let request = request();
+    fn a_body_over_the_cap_goes_out_once_and_whole_also_when_it_is_refused() {
+        let recorder = Recorder::answering(&[401]);
+        let mut service = keyswap::basic(2)(recorder.clone());
+        assert_eq!(call(&mut service, large()), StatusCode::UNAUTHORIZED);
+        let streamed = Recorder::answering(&[401]);
+        let mut service = keyswap::basic(2)(streamed.clone());
+        assert_eq!(call(&mut service, stream()), StatusCode::UNAUTHORIZED);
+        for seen in [recorder.seen(), streamed.seen()] {
+            assert_eq!((seen.len(), seen[0].1.len()), (1, 128 * 1024));
+            assert_eq!(seen[0].0, Some(header(FIRST)));
+        }
+    }
+
+    #[test]
+    fn the_requests_and_the_secrets_have_the_stated_sizes() {
+        let request = small();
         assert_eq!((request.headers().len(), request.body().size_hint().exact()), (2, Some(44)));
-        assert_eq!((layers::CLIENT_ID.len(), layers::FIRST.len()), (36, 40));
-        assert_eq!(layers::SECOND.len(), 40);
+        assert_eq!(large().body().size_hint().exact(), Some(128 * 1024));
+        assert_eq!(stream().body().size_hint().exact(), None);
+        assert_eq!((CLIENT_ID.len(), FIRST.len(), SECOND.len()), (36, 40, 40));
+        assert!(keyswap::list(8).iter().all(|secret| secret.expose().len() == 40));
     }
 
     #[test]
-    fn every_variant_runs() {
-        for mut variant in warm_path().into_iter().chain(fallback()) {
+    fn every_variant_runs_and_so_does_its_fork() {
+        for mut variant in variants() {
             variant.run(100);
+            variant.fork().run(100);
         }
     }
 }

@@ -9,11 +9,11 @@
 
 use std::process::ExitCode;
 
-use keyswap_benches::{Variant, fallback, warm_path};
+use keyswap_benches::{Variant, variants};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let mut variants: Vec<Variant> = warm_path().into_iter().chain(fallback()).collect();
+    let mut variants: Vec<Variant> = variants();
     if arguments.is_empty() {
         for variant in &variants {
             println!("{}", variant.name());
