@@ -11,7 +11,11 @@
 mod allocations;
 mod inner;
 mod layers;
+mod loopback;
+pub mod replace;
 mod request;
+mod rounds;
+pub mod time;
 mod tokens;
 mod variant;
 
@@ -25,6 +29,8 @@ use layers::{by_hand, keyswap, tower_http};
 use request::{call, large, small, stream};
 
 pub use allocations::{CALLS, WARM_UP, allocations};
+pub use loopback::{Latency, Loopback, loopback};
+pub use rounds::Rounds;
 pub use variant::{Group, Variant};
 
 /// All groups.

@@ -72,10 +72,12 @@ where
         Box::pin(async move {
             let (head, body) = request.into_parts();
             let body = body.collect().await.expect("it is here already").to_bytes();
-            let mut form = String::from_utf8(body.to_vec()).expect("a form is text");
-            let secret = secret.read().expect("no writer panicked").clone();
+            let form = str::from_utf8(&body).expect("a form is text");
             // What many forget: to encode both. These need none, so it is left out, to the peer's favour.
-            form.push_str(&format!("&client_id={CLIENT_ID}&client_secret={secret}"));
+            let form = {
+                let secret = secret.read().expect("no writer panicked");
+                format!("{form}&client_id={CLIENT_ID}&client_secret={secret}")
+            };
             inner.call(Request::from_parts(head, Full::from(form))).await
         })
     }

@@ -1,0 +1,215 @@
+//! What each path may cost at most, and what it cost when somebody last looked.
+
+/// Instructions of keyswap's variants, compared with those of a peer in the same program.
+pub(crate) struct InstructionGoal {
+    pub(crate) path: &'static str,
+    /// The worst of them counts.
+    pub(crate) ours: &'static [&'static str],
+    pub(crate) peer: &'static str,
+    pub(crate) compared: Compared,
+    /// What we want.
+    pub(crate) at_most: f64,
+    /// What it is. `--check` fails when it gets worse by more than a twentieth: lower it whenever the
+    /// code gets better.
+    pub(crate) recorded: f64,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Compared {
+    Ratio,
+    Difference,
+}
+
+use Compared::{Difference, Ratio};
+
+const BASIC: &[&str] = &["keyswap_one", "keyswap_two", "keyswap_eight"];
+
+pub(crate) const INSTRUCTIONS: &[InstructionGoal] = &[
+    InstructionGoal {
+        path: "Basic, accepted at once, one to eight secrets: to the do-it-yourself pair",
+        ours: BASIC,
+        peer: "retry_two",
+        compared: Ratio,
+        at_most: 1.0,
+        recorded: 2.36,
+    },
+    InstructionGoal {
+        path: "the same: to the layer that locks, formats and encodes",
+        ours: BASIC,
+        peer: "format_each",
+        compared: Ratio,
+        at_most: 0.5,
+        recorded: 1.19,
+    },
+    InstructionGoal {
+        path: "Basic, body over the cap: to `SetRequestHeader`",
+        ours: &["large_keyswap"],
+        peer: "large_set_header",
+        compared: Ratio,
+        at_most: 1.15,
+        recorded: 3.76,
+    },
+    InstructionGoal {
+        path: "Basic, streaming body: to `SetRequestHeader`",
+        ours: &["stream_keyswap"],
+        peer: "stream_set_header",
+        compared: Ratio,
+        at_most: 1.15,
+        recorded: 4.24,
+    },
+    InstructionGoal {
+        path: "post, the form rewritten: to the hand-made form layer",
+        ours: &["keyswap_post"],
+        peer: "form_each",
+        compared: Ratio,
+        at_most: 0.6,
+        recorded: 2.17,
+    },
+    InstructionGoal {
+        path: "one refusal, answer read, next secret accepted, order learnt: to the do-it-yourself retry",
+        ours: &["fallback_keyswap"],
+        peer: "fallback_retry",
+        compared: Ratio,
+        at_most: 1.15,
+        recorded: 3.20,
+    },
+    InstructionGoal {
+        path: "`TokenSource`, a token that is kept: more than `ArcSwap::load`",
+        ours: &["token_source"],
+        peer: "arc_swap_load",
+        compared: Difference,
+        at_most: 100.0,
+        recorded: 143.0,
+    },
+];
+
+/// Allocations that keyswap may make beyond those of a peer.
+pub(crate) struct AllocationGoal {
+    pub(crate) path: &'static str,
+    pub(crate) ours: &'static [&'static str],
+    pub(crate) peer: &'static str,
+    pub(crate) at_most: f64,
+}
+
+pub(crate) const ALLOCATIONS: &[AllocationGoal] = &[
+    AllocationGoal {
+        path: "Basic, accepted at once, one to eight secrets: more than `SetRequestHeader`",
+        ours: BASIC,
+        peer: "set_header",
+        at_most: 2.0,
+    },
+    AllocationGoal {
+        path: "Basic, body over the cap: more than `SetRequestHeader`",
+        ours: &["large_keyswap"],
+        peer: "large_set_header",
+        at_most: 0.0,
+    },
+    AllocationGoal {
+        path: "Basic, streaming body: more than `SetRequestHeader`",
+        ours: &["stream_keyswap"],
+        peer: "stream_set_header",
+        at_most: 0.0,
+    },
+    AllocationGoal {
+        path: "`TokenSource`, a token that is kept: more than `ArcSwap::load`",
+        ours: &["token_source"],
+        peer: "arc_swap_load",
+        at_most: 1.0,
+    },
+];
+
+/// Two threads with one ring, to one thread's time a call.
+pub(crate) const TWO_THREADS: f64 = 1.3;
+/// Requests a second over loopback, to the same client with `SetRequestHeader`.
+pub(crate) const THROUGHPUT: f64 = 0.98;
+/// Replacing a list under 64 readers, of a hundred times the longest but one: microseconds.
+pub(crate) const REPLACE_P99: f64 = 100.0;
+
+/// A line of the table of goals.
+pub(crate) struct Outcome {
+    pub(crate) path: String,
+    pub(crate) what: &'static str,
+    pub(crate) goal: String,
+    pub(crate) measured: String,
+    pub(crate) met: bool,
+}
+
+impl InstructionGoal {
+    /// Ours, compared with the peer's.
+    pub(crate) fn measured(&self, instructions: impl Fn(&str) -> f64) -> f64 {
+        let ours = self.ours.iter().map(|name| instructions(name)).fold(0.0, f64::max);
+        let peer = instructions(self.peer);
+        match self.compared {
+            Ratio => ours / peer,
+            Difference => ours - peer,
+        }
+    }
+
+    /// As the tables have it.
+    pub(crate) fn written(&self, value: f64) -> String {
+        match self.compared {
+            Ratio => format!("{value:.2} ×"),
+            Difference => format!("{value:+.0}"),
+        }
+    }
+
+    pub(crate) fn outcome(&self, instructions: impl Fn(&str) -> f64) -> Outcome {
+        let measured = self.measured(instructions);
+        Outcome {
+            path: self.path.to_owned(),
+            what: "instructions",
+            goal: self.written(self.at_most),
+            measured: self.written(measured),
+            met: measured <= self.at_most,
+        }
+    }
+}
+
+impl AllocationGoal {
+    pub(crate) fn outcome(&self, allocations: impl Fn(&str) -> f64) -> Outcome {
+        let ours = self.ours.iter().map(|name| allocations(name)).fold(0.0, f64::max);
+        let more = ours - allocations(self.peer);
+        Outcome {
+            path: self.path.to_owned(),
+            what: "allocations",
+            goal: format!("{:+.0}", self.at_most),
+            measured: format!("{more:+.0}"),
+            // A rare growth of something that is kept is no allocation of a call.
+            met: more < self.at_most + 0.01,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn goal(compared: Compared, at_most: f64) -> InstructionGoal {
+        let ours = &["one", "eight"];
+        InstructionGoal { path: "p", ours, peer: "peer", compared, at_most, recorded: 0.0 }
+    }
+
+    fn count(name: &str) -> f64 {
+        match name {
+            "one" => 150.0,
+            "eight" => 300.0,
+            _ => 200.0,
+        }
+    }
+
+    #[test]
+    fn the_worst_of_ours_is_compared() {
+        assert_eq!(goal(Ratio, 1.5).measured(count), 1.5);
+        assert_eq!(goal(Difference, 1.5).measured(count), 100.0);
+    }
+
+    #[test]
+    fn a_goal_that_is_just_reached_is_met_and_one_that_is_missed_says_so() {
+        assert!(goal(Ratio, 1.5).outcome(count).met);
+        let missed = goal(Ratio, 1.4).outcome(count);
+        assert_eq!((missed.measured.as_str(), missed.met), ("1.50 ×", false));
+        let goal = |at_most| AllocationGoal { path: "p", ours: &["eight"], peer: "peer", at_most };
+        assert!(goal(100.0).outcome(count).met);
+        assert!(!goal(99.0).outcome(count).met);
+    }
+}
