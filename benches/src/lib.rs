@@ -29,7 +29,7 @@ use layers::{by_hand, keyswap, tower_http};
 use request::{call, large, small, stream};
 
 pub use allocations::{CALLS, WARM_UP, allocations};
-pub use loopback::{Latency, Loopback, loopback};
+pub use loopback::{Loopback, loopback};
 pub use rounds::Rounds;
 pub use variant::{Group, Variant};
 

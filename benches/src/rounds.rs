@@ -10,14 +10,21 @@ pub struct Rounds {
 }
 
 impl Rounds {
-    pub(crate) fn take(rounds: usize, variants: usize, mut turn: impl FnMut(usize) -> f64) -> Self {
-        let mut all = vec![Vec::with_capacity(rounds); variants];
+    /// Takes `N` figures of each variant in each round.
+    pub(crate) fn take<const N: usize>(
+        rounds: usize,
+        variants: usize,
+        mut turn: impl FnMut(usize) -> [f64; N],
+    ) -> [Self; N] {
+        let mut all = [(); N].map(|()| Self { variants: vec![Vec::new(); variants] });
         for _ in 0..rounds {
-            for (number, figures) in all.iter_mut().enumerate() {
-                figures.push(turn(number));
+            for variant in 0..variants {
+                for (rounds, figure) in all.iter_mut().zip(turn(variant)) {
+                    rounds.variants[variant].push(figure);
+                }
             }
         }
-        Self { variants: all }
+        all
     }
 
     /// The median of a variant.
@@ -34,7 +41,12 @@ impl Rounds {
     }
 }
 
+/// Of the figures that are numbers: a round may have failed to give one.
 fn median(mut values: Vec<f64>) -> f64 {
+    values.retain(|value| !value.is_nan());
+    if values.is_empty() {
+        return f64::NAN;
+    }
     values.sort_unstable_by(f64::total_cmp);
     values[values.len() / 2]
 }
@@ -53,14 +65,23 @@ mod tests {
     #[test]
     fn a_ratio_compares_within_a_round_so_that_a_drift_of_all_is_not_seen() {
         let mut drift = 1.0;
-        let rounds = Rounds::take(5, 2, |variant| {
+        let [rounds] = Rounds::take(5, 2, |variant| {
             if variant == 0 {
                 drift *= 2.0;
             }
-            drift * [1.0, 3.0][variant]
+            [drift * [1.0, 3.0][variant]]
         });
         assert_eq!(rounds.ratio(1, 0), 3.0);
         assert_eq!(rounds.median(0), 8.0);
+    }
+
+    #[test]
+    fn a_round_without_a_figure_is_left_out() {
+        let mut figures = [f64::NAN, 2.0, 4.0, f64::NAN, 3.0].into_iter();
+        let [rounds] = Rounds::take(5, 1, |_| [figures.next().unwrap()]);
+        assert_eq!(rounds.median(0), 3.0);
+        let [none] = Rounds::take(1, 1, |_| [f64::NAN]);
+        assert!(none.median(0).is_nan());
     }
 
     #[test]

@@ -4,9 +4,10 @@
 //! would on the clock, and the calls here never wait.
 
 use std::hint;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
@@ -23,18 +24,20 @@ pub fn one_thread(group: &mut Group) -> Rounds {
     for variant in &mut group.variants {
         variant.run(CALLS_A_TURN);
     }
-    Rounds::take(ROUNDS, group.variants.len(), |number| {
-        turn(&mut group.variants[number], CALLS_A_TURN).0
-    })
+    let [times] = Rounds::take(ROUNDS, group.variants.len(), |number| {
+        [turn(&mut group.variants[number], CALLS_A_TURN).ran / CALLS_A_TURN as f64]
+    });
+    times
 }
 
 /// Short, so that most turns are over before the scheduler interrupts them.
-const CALLS_ON_TWO: u64 = 3_000;
-/// Turns that are tried until one was not disturbed.
-const TRIES: usize = 20;
-/// A turn counts if both threads ran for this share of its time: otherwise they ran one after the other,
-/// and did not disturb each other as two threads do.
-const AT_ONCE: f64 = 0.9;
+const CALLS_ON_TWO: u64 = 2_000;
+const ROUNDS_ON_TWO: usize = 101;
+/// A turn counts if its threads ran for this share of the time from the first one's start to the last one's
+/// end: threads that run one after the other do not disturb each other as two do.
+const UNDISTURBED: f64 = 0.85;
+/// On a busy machine many turns are disturbed. A round without another one is left out.
+const TRIES: usize = 60;
 
 /// How many times as long a call takes each of two threads at the same time, for each variant of a group:
 /// what sharing the ring, the header value or the lock costs. Each thread has a core of its own.
@@ -46,37 +49,41 @@ const AT_ONCE: f64 = 0.9;
 pub fn two_threads(group: &mut Group) -> Rounds {
     let pinned = || {
         pin(0);
-        Rounds::take(ROUNDS, group.variants.len(), |number| {
+        let [ratios] = Rounds::take(ROUNDS_ON_TWO, group.variants.len(), |number| {
             let variant = &mut group.variants[number];
-            let alone = best(|| turn(variant, CALLS_ON_TWO));
-            best(|| together(variant)) / alone
-        })
+            let alone = undisturbed(|| vec![turn(variant, CALLS_ON_TWO)]);
+            [undisturbed(|| together(variant)) / alone]
+        });
+        ratios
     };
     thread::scope(|scope| scope.spawn(pinned).join().expect("no call fails"))
 }
 
-/// The first turn that was hardly disturbed, or the least disturbed one.
-fn best(mut turn: impl FnMut() -> (f64, f64)) -> f64 {
-    let mut least = turn();
-    for _ in 1..TRIES {
-        if least.1 >= AT_ONCE {
-            break;
-        }
-        let next = turn();
-        if next.1 > least.1 {
-            least = next;
+/// Nanoseconds a call in the first turn that was not disturbed; not a number if there is none.
+fn undisturbed(mut turn: impl FnMut() -> Vec<Turn>) -> f64 {
+    for _ in 0..TRIES {
+        let turns = turn();
+        let threads = turns.len() as f64;
+        let ran: f64 = turns.iter().map(|turn| turn.ran).sum();
+        let start = turns.iter().map(|turn| turn.start).min();
+        let end = turns.iter().map(|turn| turn.end).max();
+        let span = start.zip(end).map_or(f64::MAX, |(start, end)| nanoseconds(end - start));
+        if ran >= UNDISTURBED * span * threads {
+            return ran / threads / CALLS_ON_TWO as f64;
         }
     }
-    least.0
+    f64::NAN
 }
 
-fn together(first: &mut Variant) -> (f64, f64) {
+fn together(first: &mut Variant) -> Vec<Turn> {
     let mut second = first.fork();
+    let both = Barrier::new(2);
     let arrived = AtomicUsize::new(0);
     let start_turn = |variant: &mut Variant| {
         variant.run(CALLS_ON_TWO / 10);
+        // Both are awake from here, with time left to run; whoever was woken up comes a bit later.
+        both.wait();
         arrived.fetch_add(1, Ordering::AcqRel);
-        // Whoever slept until the other came would start late.
         while arrived.load(Ordering::Acquire) < 2 {
             hint::spin_loop();
         }
@@ -88,32 +95,36 @@ fn together(first: &mut Variant) -> (f64, f64) {
             start_turn(&mut second)
         });
         let own = start_turn(first);
-        let other = other.join().expect("no call fails");
-        ((own.0 + other.0) / 2.0, own.1.min(other.1))
+        vec![own, other.join().expect("no call fails")]
     })
 }
 
-/// Nanoseconds a call, and the share of the turn in which the thread ran.
-fn turn(variant: &mut Variant, calls: u64) -> (f64, f64) {
-    let clock = Instant::now();
-    let start = thread_nanoseconds();
+struct Turn {
+    /// Nanoseconds of processor time.
+    ran: f64,
+    start: Instant,
+    end: Instant,
+}
+
+fn turn(variant: &mut Variant, calls: u64) -> Turn {
+    let start = Instant::now();
+    let before = processor_time(ClockId::ThreadCPUTime);
     variant.run(calls);
-    let ran = (thread_nanoseconds() - start) as f64;
-    (ran / calls as f64, ran / clock.elapsed().as_nanos() as f64)
+    let ran = nanoseconds(processor_time(ClockId::ThreadCPUTime) - before);
+    Turn { ran, start, end: Instant::now() }
 }
 
-fn thread_nanoseconds() -> i64 {
-    nanoseconds(ClockId::ThreadCPUTime)
+fn nanoseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e9
 }
 
-/// Processor time of all threads of this program.
-pub(crate) fn process_nanoseconds() -> i64 {
-    nanoseconds(ClockId::ProcessCPUTime)
+/// Of all threads of this program.
+pub(crate) fn process_time() -> Duration {
+    processor_time(ClockId::ProcessCPUTime)
 }
 
-fn nanoseconds(clock: ClockId) -> i64 {
-    let time = clock_gettime(clock);
-    time.tv_sec * 1_000_000_000 + time.tv_nsec
+fn processor_time(clock: ClockId) -> Duration {
+    Duration::try_from(clock_gettime(clock)).expect("it counts from zero")
 }
 
 /// This thread, and those that it starts, run on this core alone.

@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
 use crate::rounds::{Rounds, percentile};
-use crate::time::{pin, process_nanoseconds};
+use crate::time::{pin, process_time};
 use clients::{Clients, SendRequests};
 use server::Server;
 
@@ -34,24 +34,15 @@ struct Shape {
 pub struct Loopback {
     /// How many connections.
     pub connections: usize,
-    /// In the order of the rounds.
-    pub clients: Vec<Latency>,
+    /// The name of each client and what it is, in the order of the rounds.
+    pub clients: Vec<(&'static str, &'static str)>,
     /// Requests in a second of processor time, client and server together: as many as by the clock, when
     /// the core has nothing else to do.
     pub throughput: Rounds,
-}
-
-/// One client.
-#[derive(Debug)]
-pub struct Latency {
-    /// Its name.
-    pub name: &'static str,
-    /// What it is.
-    pub what: &'static str,
-    /// Median, in microseconds.
-    pub p50: f64,
-    /// Of a hundred requests, one takes longer.
-    pub p99: f64,
+    /// The median time of a request in a turn, in microseconds.
+    pub p50: Rounds,
+    /// Of a hundred requests in a turn, one takes longer.
+    pub p99: Rounds,
 }
 
 /// Measures all clients, each in turn, on one core.
@@ -76,33 +67,32 @@ fn measure(shape: Shape, server: &Server, runtime: &Runtime) -> Loopback {
         let _entered = runtime.enter();
         Clients::all(server.address())
     };
-    let mut latencies = vec![Vec::new(); clients.len()];
     for number in 0..clients.len() {
-        turn(shape, runtime, clients.at(number), &mut Vec::new());
+        turn(shape, runtime, clients.at(number));
     }
-    let throughput = Rounds::take(shape.rounds, clients.len(), |number| {
-        let start = process_nanoseconds();
-        turn(shape, runtime, clients.at(number), &mut latencies[number]);
-        let seconds = (process_nanoseconds() - start) as f64 / 1e9;
-        (shape.connections * shape.requests) as f64 / seconds
+    let [throughput, p50, p99] = Rounds::take(shape.rounds, clients.len(), |number| {
+        let start = process_time();
+        let mut times = turn(shape, runtime, clients.at(number));
+        let seconds = (process_time() - start).as_secs_f64();
+        let throughput = times.len() as f64 / seconds;
+        [throughput, percentile(&mut times, 0.5), percentile(&mut times, 0.99)]
     });
-    let clients = clients.names().zip(&mut latencies).map(|((name, what), latencies)| {
-        let (p50, p99) = (percentile(latencies, 0.5), percentile(latencies, 0.99));
-        Latency { name, what, p50, p99 }
-    });
-    Loopback { connections: shape.connections, clients: clients.collect(), throughput }
+    let Shape { connections, .. } = shape;
+    Loopback { connections, clients: clients.names().collect(), throughput, p50, p99 }
 }
 
-/// Microseconds of each request go to `latencies`.
-fn turn(shape: Shape, runtime: &Runtime, client: &mut dyn SendRequests, latencies: &mut Vec<f64>) {
+/// Microseconds of each request.
+fn turn(shape: Shape, runtime: &Runtime, client: &mut dyn SendRequests) -> Vec<f64> {
     LocalSet::new().block_on(runtime, async {
         let tasks: Vec<_> = (0..shape.connections)
             .map(|_| tokio::task::spawn_local(client.send(shape.requests)))
             .collect();
+        let mut times = Vec::with_capacity(shape.connections * shape.requests);
         for task in tasks {
-            latencies.extend(task.await.expect("all requests are accepted"));
+            times.extend(task.await.expect("all requests are accepted"));
         }
-    });
+        times
+    })
 }
 
 #[cfg(test)]
@@ -115,11 +105,11 @@ mod tests {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let shape = Shape { connections: 2, requests: 3, rounds: 1 };
         let measured = measure(shape, &server, &runtime);
-        let first: Vec<&str> = measured.clients.iter().take(2).map(|client| client.name).collect();
-        assert_eq!(first, ["hyper", "hyper_set_header"]);
-        for (number, client) in measured.clients.iter().enumerate() {
-            assert!(client.p50 > 0.0 && client.p99 >= client.p50, "{client:?}");
-            assert!(measured.throughput.median(number) > 0.0, "{client:?}");
+        assert_eq!((measured.clients[0].0, measured.clients[1].0), ("hyper", "hyper_set_header"));
+        for (number, (name, _)) in measured.clients.iter().enumerate() {
+            let p50 = measured.p50.median(number);
+            assert!(p50 > 0.0 && measured.p99.median(number) >= p50, "{name}");
+            assert!(measured.throughput.median(number) > 0.0, "{name}");
         }
     }
 
