@@ -125,6 +125,14 @@ pub(crate) const THROUGHPUT: f64 = 0.98;
 /// Replacing a list under 64 readers, of a hundred times the longest but one: microseconds.
 pub(crate) const REPLACE_P99: f64 = 100.0;
 
+/// From what is recorded to what is measured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Change {
+    Worse,
+    None,
+    Better,
+}
+
 /// A line of the table of goals.
 pub(crate) struct Outcome {
     pub(crate) path: String,
@@ -142,6 +150,17 @@ impl InstructionGoal {
         match self.compared {
             Ratio => ours / peer,
             Difference => ours - peer,
+        }
+    }
+
+    /// Whether it is still what was recorded, give or take a twentieth.
+    pub(crate) fn change(&self, measured: f64) -> Change {
+        if measured > self.recorded * 1.05 {
+            Change::Worse
+        } else if measured < self.recorded * 0.95 {
+            Change::Better
+        } else {
+            Change::None
         }
     }
 
@@ -201,6 +220,13 @@ mod tests {
     fn the_worst_of_ours_is_compared() {
         assert_eq!(goal(Ratio, 1.5).measured(count), 1.5);
         assert_eq!(goal(Difference, 1.5).measured(count), 100.0);
+    }
+
+    #[test]
+    fn more_than_a_twentieth_from_what_is_recorded_is_a_change() {
+        let goal = InstructionGoal { recorded: 2.0, ..goal(Ratio, 1.0) };
+        let changes = [1.89, 1.91, 2.09, 2.11].map(|measured| goal.change(measured));
+        assert_eq!(changes, [Change::Better, Change::None, Change::None, Change::Worse]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod tools;
 use std::error::Error;
 use std::process::ExitCode;
 
-use goals::INSTRUCTIONS;
+use goals::{Change, INSTRUCTIONS};
 use keyswap_benches::{groups, loopback, replace, time, warm_path};
 use page::Figures;
 
@@ -64,13 +64,12 @@ fn check() -> Result<ExitCode, Box<dyn Error>> {
     let mut worse = false;
     for goal in INSTRUCTIONS {
         let measured = goal.measured(|name| counted[name]);
-        let verdict = if measured > goal.recorded * 1.05 {
-            worse = true;
-            "WORSE than recorded"
-        } else if measured < goal.recorded * 0.95 {
-            "better: lower what is recorded in goals.rs"
-        } else {
-            "as recorded"
+        let change = goal.change(measured);
+        worse |= change == Change::Worse;
+        let verdict = match change {
+            Change::Worse => "WORSE than recorded",
+            Change::None => "as recorded",
+            Change::Better => "better: lower what is recorded in goals.rs",
         };
         let (measured, recorded) = (goal.written(measured), goal.written(goal.recorded));
         println!(
