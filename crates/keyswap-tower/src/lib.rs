@@ -95,4 +95,4 @@ pub use future::ResponseFuture;
 pub use layer::FallbackLayer;
 pub use origin::{InvalidOrigin, Origin};
 pub use service::Fallback;
-pub use verdict::{Grpc, Profile, ReadVerdict};
+pub use verdict::{ClientFirst, Grpc, Profile, ReadVerdict};

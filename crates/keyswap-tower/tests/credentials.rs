@@ -192,20 +192,28 @@ fn codes_and_refresh_tokens_are_single_use_wherever_they_can_be_read() {
         "urn:openid:params:grant-type:ciba",
         "urn:ietf:params:oauth:grant-type:jwt-bearer",
         "urn:ietf:params:oauth:grant-type:saml2-bearer",
+        "http://auth0.com/oauth/grant-type/mfa-otp",
     ] {
         let encoded: String = form_urlencoded::byte_serialize(grant.as_bytes()).collect();
         assert!(read(FORM, &format!("scope=a&grant_type={encoded}&code=x")), "{grant}");
         assert!(read("Application/JSON; charset=utf-8", &format!(r#"{{"grant_type":"{grant}"}}"#)));
     }
     assert!(read(FORM, "grant%5Ftype=refresh%5ftoken"));
+    assert!(read(FORM, "%67rant_type=refresh_token"));
     assert!(read(JSON, r#"{"grant_type":"refresh\u005ftoken"}"#));
+    // Nobody knows which of the two the server takes.
+    assert!(read(FORM, "grant_type=refresh_token&grant_type=client_credentials"));
+    assert!(read(FORM, "grant_type=client_credentials&grant_type=refresh_token"));
+    assert!(read(JSON, r#"{"grant_type":7,"grant_type":"refresh_token"}"#));
     for body in [
         "",
         "grant_type=client_credentials",
         "grant_type=password&x=refresh_token",
         "grant_types=refresh_token",
         "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange",
-        "grant_type=refresh_token&grant_type=client_credentials",
+        "grant_type",
+        "grant_type=",
+        "&&=refresh_token&",
     ] {
         assert!(!read(FORM, body), "{body}");
     }

@@ -5,19 +5,20 @@ use http::request::Parts;
 use super::parameters::Format;
 
 /// Whether the request redeems a grant that the server may take only once: an authorization code, a
-/// refresh token, a device code, the id of a backchannel request, or an assertion.
+/// refresh token, a device code, the id of a backchannel request, a one-time password, or an assertion.
 ///
 /// The grant type is read from a form or a JSON object; a request without a readable one is not such a
-/// request. A parameter that is named twice is not readable (RFC 6749 section 3.2 forbids it).
+/// request. One that names it twice (RFC 6749 section 3.2 forbids it) is, if one of the two is.
 ///
-/// Such a grant deserves more care than client credentials do. RFC 6749 section 4.1.2 has a code used
-/// once, and a rotated refresh token that comes a second time may end the whole session (RFC 9700
-/// section 4.14.2). Falling back is right only where the answer proves that client authentication
-/// failed *before* the server looked at the grant. That is what
-/// [`Verdict::Refused`](keyswap_core::Verdict::Refused) says in every [`Profile`](crate::Profile), so
-/// the layer treats these requests as it does others: a refusal of the client leads on, and an
-/// `invalid_grant` never does. A [`ReadVerdict`](crate::ReadVerdict) of your own has to keep to the same
-/// for requests that this function names.
+/// RFC 6749 section 4.1.2 has a code used once, and a rotated refresh token that comes a second time may
+/// end the whole session (RFC 9700 section 4.14.2). So the layer tries another secret for such a request
+/// only after [`Verdict::RefusedBeforeGrant`](keyswap_core::Verdict::RefusedBeforeGrant), which proves that
+/// the server left the grant alone. After a plain [`Verdict::Refused`](keyswap_core::Verdict::Refused) the
+/// answer is the caller's, with a warning in the log; [`ClientFirst`](crate::verdict::ClientFirst) says how
+/// to tell whether your server can be trusted with more.
+///
+/// Not covered is a code that is sent with no grant type, as GitHub and Slack allow. It has a fallback:
+/// nothing was issued for it yet that a second use could revoke.
 ///
 /// ```
 /// use keyswap_tower::credential::is_single_use;
@@ -33,9 +34,9 @@ use super::parameters::Format;
 #[must_use]
 pub fn is_single_use(head: &Parts, body: &[u8]) -> bool {
     let Ok(format) = Format::of(&head.headers) else { return false };
-    format.text(body, "grant_type").is_some_and(|grant| {
+    format.any(body, "grant_type", |grant| {
         matches!(
-            &*grant,
+            grant,
             "authorization_code"
                 | "refresh_token"
                 // RFC 8628
@@ -45,6 +46,11 @@ pub fn is_single_use(head: &Parts, body: &[u8]) -> bool {
                 // RFC 7523 and RFC 7522 section 3: a server may refuse one that it saw before.
                 | "urn:ietf:params:oauth:grant-type:jwt-bearer"
                 | "urn:ietf:params:oauth:grant-type:saml2-bearer"
+                // Codes and one-time passwords at Auth0 (its Authentication API).
+                | "http://auth0.com/oauth/grant-type/passwordless/otp"
+                | "http://auth0.com/oauth/grant-type/mfa-otp"
+                | "http://auth0.com/oauth/grant-type/mfa-oob"
+                | "http://auth0.com/oauth/grant-type/mfa-recovery-code"
         )
     })
 }

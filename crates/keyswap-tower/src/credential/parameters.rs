@@ -67,19 +67,21 @@ impl Format {
         carried
     }
 
-    /// The value of a parameter that is a text, if it is there exactly once.
-    pub(super) fn text<'a>(self, body: &'a [u8], name: &str) -> Option<Cow<'a, str>> {
-        fn only<T>(mut values: impl Iterator<Item = T>) -> Option<T> {
-            values.next().filter(|_| values.next().is_none())
-        }
+    /// Whether a parameter of this name has a value that is a text and that `test` is true of. One that
+    /// is named twice has two values.
+    pub(super) fn any(self, body: &[u8], name: &str, test: impl Fn(&str) -> bool) -> bool {
         match self {
-            Self::Form => {
-                only(form_urlencoded::parse(body).filter(|(key, _)| key == name)).map(|(_, v)| v)
-            }
+            Self::Form => segments(body).any(|segment| {
+                // Most other parameters are passed over by their first character.
+                [name.as_bytes().first(), Some(&b'%')].contains(&segment.first())
+                    && *form_name(segment) == *name.as_bytes()
+                    && form_urlencoded::parse(segment).any(|(_, value)| test(&value))
+            }),
             Self::Json => {
-                let Members(members) = serde_json::from_slice(body).ok()?;
-                let (_, value) = only(members.into_iter().filter(|(Name(key), _)| key == name))?;
-                serde_json::from_str::<Name<'a>>(value.get()).ok().map(|Name(text)| text)
+                let Ok(Members(members)) = serde_json::from_slice(body) else { return false };
+                members.iter().filter(|(Name(key), _)| key == name).any(|(_, value)| {
+                    serde_json::from_str(value.get()).is_ok_and(|Name(text)| test(&text))
+                })
             }
         }
     }

@@ -10,7 +10,8 @@ pub(super) fn judge(answer: &Answer<'_>) -> Finding {
     for profile in Profile::ALL.iter().filter(|profile| **profile != Profile::Auto) {
         match profile.judge(answer) {
             Finding::OtherCause => return Finding::OtherCause,
-            Finding::Refused => finding = Finding::Refused,
+            // The same words may come from a server whose order is not known.
+            Finding::Refused | Finding::RefusedBeforeGrant => finding = Finding::Refused,
             Finding::Nothing => {}
         }
     }

@@ -12,13 +12,17 @@ const OTHER_CAUSES: &[&str] = &["client authentication method '"];
 
 /// Status 401 with `invalid_client`, and never a `WWW-Authenticate` (ory/hydra, `fosite/errors.go` and
 /// `fosite/access_error.go`; measured with v2.3.0).
+///
+/// The client comes before the grant: `NewAccessRequest` of `fosite/access_request_handler.go`
+/// authenticates it before any handler sees the request, and a code or a refresh token that came with a
+/// wrong secret works afterwards (measured with v2.3.0).
 pub(super) fn judge(answer: &Answer<'_>) -> Finding {
     if !answer.is_invalid_client() {
         Finding::Nothing
     } else if answer.describes(OTHER_CAUSES) {
         Finding::OtherCause
     } else if answer.status == StatusCode::UNAUTHORIZED {
-        Finding::Refused
+        Finding::RefusedBeforeGrant
     } else {
         Finding::Nothing
     }

@@ -40,6 +40,9 @@ const OTHER_CAUSES: &[&str] = &[
 /// introspection endpoint ("Client authentication failed."), and may become one everywhere
 /// (keycloak/keycloak#49626). It counts: at a client that is unknown the price is one more attempt a
 /// secret. With 400 it is about the request.
+///
+/// The client comes before the grant: `TokenEndpoint` calls `checkClient`, which runs the authenticators,
+/// before it calls what handles the grant type.
 pub(super) fn judge(answer: &Answer<'_>) -> Finding {
     let refused = match answer.error() {
         Some("unauthorized_client") if answer.is_error_status() => {
@@ -51,7 +54,7 @@ pub(super) fn judge(answer: &Answer<'_>) -> Finding {
         _ => false,
     };
     if refused {
-        Finding::Refused
+        Finding::RefusedBeforeGrant
     } else if answer.describes(OTHER_CAUSES) {
         Finding::OtherCause
     } else {

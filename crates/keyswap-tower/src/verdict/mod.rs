@@ -37,6 +37,7 @@ use keyswap_core::Verdict;
 mod answer;
 mod auth0;
 mod auto;
+mod client_first;
 mod cognito;
 mod entra;
 mod fusionauth;
@@ -57,11 +58,16 @@ pub use grpc::Grpc;
 
 use answer::{Answer, Media};
 
+pub use client_first::ClientFirst;
+
 /// Reads what an answer says about the secret that was sent.
 ///
 /// Say [`Verdict::Refused`] only where the answer proves that client authentication failed: each such
 /// answer costs another attempt, and a server may lock a client out after a few. Where there is a doubt
 /// the verdict is [`Verdict::Inconclusive`], and the caller gets the answer unchanged.
+///
+/// A request with a code or a refresh token ([`is_single_use`](crate::credential::is_single_use)) is sent
+/// again after [`Verdict::RefusedBeforeGrant`] alone: see [`ClientFirst`].
 pub trait ReadVerdict {
     /// The verdict from status and headers alone; `None` when the body decides.
     ///
@@ -92,6 +98,11 @@ impl<V: ReadVerdict + ?Sized> ReadVerdict for Arc<V> {
 /// with a JSON or form body can be refusals, and 200 at [`GitHub`](Self::GitHub) and
 /// [`Slack`](Self::Slack); never a body with an access token, or one with a content encoding that was left
 /// on it.
+///
+/// [`Keycloak`](Self::Keycloak), [`Hydra`](Self::Hydra), [`OidcProvider`](Self::OidcProvider) and, in the
+/// words of its newer versions, [`Zitadel`](Self::Zitadel) are known to authenticate the client before they
+/// look at a code or a refresh token, and say so ([`Verdict::RefusedBeforeGrant`]). Of the others that is
+/// not known: [`ClientFirst`] is for those who know it of theirs.
 ///
 /// ```
 /// use keyswap_tower::verdict::Profile;
@@ -149,7 +160,7 @@ pub enum Profile {
     /// [`FallbackLayer::max_answer`](crate::FallbackLayer::max_answer) before it is the caller's, and is
     /// accepted if it holds no error. In XML, with a content encoding, or over that limit it is
     /// inconclusive; of any other type it is accepted unread. Name the server where you know it: its
-    /// accepted answers stream through.
+    /// accepted answers stream through, and codes and refresh tokens can have a fallback.
     Auto,
 }
 
@@ -162,6 +173,8 @@ const OTHER_NAMES: &[(&str, Profile)] =
 enum Finding {
     /// Client authentication failed, and another secret may help.
     Refused,
+    /// The same, by a server that is known to authenticate the client before it looks at the grant.
+    RefusedBeforeGrant,
     /// This server's own way of saying that something else is wrong.
     OtherCause,
     /// Nothing that this server says about secrets.
@@ -295,11 +308,13 @@ impl ReadVerdict for Profile {
         if ok && body.is_empty() && *self == Self::Auto {
             return Verdict::Accepted;
         }
-        match Answer::read(head.status, media, body) {
-            Some(answer) if self.judge(&answer) == Finding::Refused && !answer.has_token => {
-                Verdict::Refused
-            }
-            Some(answer) if ok && self.accepts(&answer, media) => Verdict::Accepted,
+        let Some(answer) = Answer::read(head.status, media, body) else {
+            return Verdict::Inconclusive;
+        };
+        match self.judge(&answer) {
+            Finding::Refused if !answer.has_token => Verdict::Refused,
+            Finding::RefusedBeforeGrant if !answer.has_token => Verdict::RefusedBeforeGrant,
+            _ if ok && self.accepts(&answer, media) => Verdict::Accepted,
             _ => Verdict::Inconclusive,
         }
     }

@@ -10,6 +10,10 @@ const OTHER_CAUSES: &[&str] = &["A valid OAuth client could not be found for cli
 
 /// Status 401 with `invalid_client` and `WWW-Authenticate: Basic realm=HOST`: "Client credentials are
 /// invalid." (`handleBasicAuthFailure` in `OAuth2TokenEndpoint`; scenario tests of wso2/product-apim).
+///
+/// Today `AccessTokenIssuer` authenticates the client before it validates the grant. Early versions did
+/// both, then looked at the outcomes, and answered in the same words, with the grant gone: so this is no
+/// proof that it is not.
 pub(super) fn judge(answer: &Answer<'_>) -> Finding {
     if !answer.is_invalid_client() {
         Finding::Nothing

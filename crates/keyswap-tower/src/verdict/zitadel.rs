@@ -12,15 +12,26 @@ const OTHER_CAUSES: &[&str] = &[
     "token was not issued for this client",
 ];
 
-/// Status 401 with `invalid_client` and "invalid client_id / client_secret", with no `WWW-Authenticate`:
-/// `RequestError` in zitadel/oidc maps `invalid_client`, and nothing else, to 401.
+/// `verifyClientSecret` in Zitadel's `internal/api/oidc/client.go`.
+const BEFORE_GRANT: &str = "invalid secret";
+
+/// Status 401 with `invalid_client`, with no `WWW-Authenticate`: `RequestError` in zitadel/oidc maps
+/// `invalid_client`, and nothing else, to 401. The description is "invalid secret", and in older versions
+/// "invalid client_id / client_secret".
+///
+/// The former is said before the grant is looked at: `withClient` in zitadel/oidc, `pkg/op/server_http.go`,
+/// has the client verified before it calls what handles the grant type. The latter also comes from
+/// `AuthorizeCodeClient` in `pkg/op/token_code.go`, which looks for the code first.
 pub(super) fn judge(answer: &Answer<'_>) -> Finding {
     if !answer.is_invalid_client() {
         Finding::Nothing
     } else if answer.describes(OTHER_CAUSES) {
         Finding::OtherCause
     } else if answer.status == StatusCode::UNAUTHORIZED {
-        Finding::Refused
+        match answer.description() {
+            BEFORE_GRANT => Finding::RefusedBeforeGrant,
+            _ => Finding::Refused,
+        }
     } else {
         Finding::Nothing
     }

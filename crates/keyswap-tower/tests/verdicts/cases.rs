@@ -32,8 +32,16 @@ pub fn head(status: u16, content_type: Option<&str>) -> Parts {
     answer.body(()).unwrap().into_parts().0
 }
 
+/// Whether it is a refusal and no more: whether the grant was left alone is a question of its own.
 pub fn read(profile: Profile, head: &Parts, body: &[u8]) -> Verdict {
-    profile.read_head(head).unwrap_or_else(|| profile.read_body(head, body))
+    match read_exactly(&profile, head, body) {
+        Verdict::RefusedBeforeGrant => Verdict::Refused,
+        verdict => verdict,
+    }
+}
+
+pub fn read_exactly(reader: &impl ReadVerdict, head: &Parts, body: &[u8]) -> Verdict {
+    reader.read_head(head).unwrap_or_else(|| reader.read_body(head, body))
 }
 
 pub fn json(profile: Profile, status: u16, body: &str) -> Verdict {

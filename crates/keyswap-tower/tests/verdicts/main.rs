@@ -1,6 +1,7 @@
 //! How the answers of real servers are read.
 
 mod cases;
+mod client_first;
 #[path = "../common/mod.rs"]
 mod common;
 mod properties;
