@@ -33,7 +33,15 @@ use super::parameters::Format;
 /// ```
 #[must_use]
 pub fn is_single_use(head: &Parts, body: &[u8]) -> bool {
-    let Ok(format) = Format::of(&head.headers) else { return false };
+    Format::of(&head.headers).is_ok_and(|format| names_single_use(format, body))
+}
+
+/// As [`is_single_use`], whatever the head says about the body.
+pub(crate) fn may_be_single_use(body: &[u8]) -> bool {
+    names_single_use(Format::Form, body) || names_single_use(Format::Json, body)
+}
+
+fn names_single_use(format: Format, body: &[u8]) -> bool {
     format.any(body, "grant_type", |grant| {
         matches!(
             grant,

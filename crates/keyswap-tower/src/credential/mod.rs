@@ -97,6 +97,7 @@ mod wiped;
 pub use basic::ClientSecretBasic;
 pub use client_ids::ClientIds;
 pub use grant::is_single_use;
+pub(crate) use grant::may_be_single_use;
 pub use header::HeaderSecret;
 pub use jwt::{ClientSecretJwt, HmacAlgorithm};
 pub use post::ClientSecretPost;

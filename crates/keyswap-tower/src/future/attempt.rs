@@ -200,12 +200,33 @@ impl<C, V> Driver<C, V> {
                 "the server refused a client secret"
             );
         }
+        // Asked now and not at the start, so that a request that is accepted pays nothing for it.
+        if verdict == Verdict::Refused && self.template.is_single_use() {
+            self.spare_grant();
+            self.mark(answer);
+            return Step::Return;
+        }
         let next = attempts.conclude(verdict, now());
         let step = self.follow(next, verdict);
         if matches!(step, Step::Return) {
             self.mark(answer);
         }
         step
+    }
+
+    /// The end of a request whose grant may have been used up by the refused attempt.
+    fn spare_grant(&mut self) {
+        let Some(attempts) = self.attempts.take() else { return };
+        let mut attempts = attempts.single_use();
+        // The refusal is counted, and nothing follows.
+        let _ = attempts.conclude(Verdict::Refused, now());
+        tracing::warn!(
+            secret = %attempts.secret_id(),
+            "the server refused a client secret, and the caller gets its answer: the request's grant can \
+             be used once, and this server is not known to look at the client first (see \
+             keyswap_tower::ClientFirst)"
+        );
+        self.attempts = Some(attempts);
     }
 
     /// What follows the wait for a newer list.

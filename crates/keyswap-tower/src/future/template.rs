@@ -6,6 +6,8 @@ use http::{
 };
 use smallvec::SmallVec;
 
+use crate::credential::{is_single_use, may_be_single_use};
+
 /// Kept for every request, and needed by few: so the headers are a plain list, which most requests keep
 /// without an allocation, and become a map again only when they are sent again.
 ///
@@ -53,6 +55,16 @@ impl Template {
         *request.headers_mut() = headers;
         request.extensions_mut().clone_from(&self.extensions);
         Some(request)
+    }
+
+    /// Whether the request redeems a grant that the server may take only once. The body is asked first,
+    /// since the headers would have to become a map again.
+    pub(super) fn is_single_use(&self) -> bool {
+        self.body.as_deref().is_some_and(may_be_single_use)
+            && self.request().is_some_and(|request| {
+                let (head, body) = request.into_parts();
+                is_single_use(&head, &body)
+            })
     }
 
     pub(super) fn trailers(&self) -> Option<Box<HeaderMap>> {
