@@ -55,8 +55,10 @@ pub struct Attempts {
     deadline: Option<Instant>,
     /// What the jitter of the pauses is drawn from; taken from the ring by the first pause.
     seed: Option<u64>,
-    /// In this pass. Most lists hold two secrets or fewer.
+    /// In this pass; the first `unsuitable` of them in every pass, since the request cannot carry them.
+    /// Most lists hold two secrets or fewer.
     refused: SmallVec<[SecretId; 2]>,
+    unsuitable: usize,
     pass: u32,
     attempts: u32,
     preferred_only: bool,
@@ -100,6 +102,7 @@ impl Attempts {
             deadline: None,
             seed: None,
             refused: SmallVec::new(),
+            unsuitable: 0,
             pass: 1,
             attempts: 1,
             preferred_only: false,
@@ -157,6 +160,35 @@ impl Attempts {
         self.open = false;
     }
 
+    /// Takes back the attempt that was decided on, as [`withdraw`](Self::withdraw) does, and gives the
+    /// next secret of this pass to make it with: for a secret that cannot be put on this request while
+    /// another one may, since the client id that goes with it is not known yet. `None` when there is no
+    /// other.
+    ///
+    /// The request does not come back to a secret that was passed over, but under a newer revision.
+    ///
+    /// ```
+    /// use keyswap_core::{Attempts, Secret, SecretList, SecretRing};
+    ///
+    /// let staged = Secret::new("staged".parse()?, "yT7mXo2LrWq8")?;
+    /// let old = Secret::new("old".parse()?, "Vq3hCc0Zc1Jx")?;
+    /// let ring = SecretRing::new(SecretList::new([staged, old])?);
+    ///
+    /// let (mut attempts, first) = Attempts::begin(&ring);
+    /// assert_eq!(first.id().as_str(), "staged");
+    /// let next = attempts.pass_over().expect("the list holds another");
+    /// assert_eq!((next.id().as_str(), attempts.attempts()), ("old", 1));
+    /// assert!(attempts.pass_over().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn pass_over(&mut self) -> Option<Secret> {
+        self.withdraw();
+        self.refused.insert(self.unsuitable, self.current.secret.id().clone());
+        self.unsuitable += 1;
+        self.choose_next()
+    }
+
     /// Takes in what the answer to the last attempt said, at `now`.
     #[must_use]
     pub fn conclude(&mut self, verdict: Verdict, now: Instant) -> Next {
@@ -192,6 +224,8 @@ impl Attempts {
     pub fn resume(&mut self, now: Instant) -> Next {
         if self.ring.revision() > self.revision {
             self.refused.clear();
+            // What the secret needs may have come with it.
+            self.unsuitable = 0;
             if let Some(secret) = self.take_next() {
                 return Next::Send(secret);
             }
@@ -285,16 +319,21 @@ impl Attempts {
             return None;
         }
         self.pass += 1;
-        self.refused.clear();
+        self.refused.truncate(self.unsuitable);
         let secret = self.take_next()?;
         Some(if delay.is_zero() { Next::Send(secret) } else { Next::WaitThenSend(delay, secret) })
     }
 
     fn take_next(&mut self) -> Option<Secret> {
+        let secret = self.choose_next()?;
+        self.attempts += 1;
+        Some(secret)
+    }
+
+    fn choose_next(&mut self) -> Option<Secret> {
         let (besides, revision) = self.ring.first_besides(&self.refused);
         self.revision = revision;
         self.current = besides?;
-        self.attempts += 1;
         self.open = true;
         Some(self.current.secret.clone())
     }

@@ -378,3 +378,53 @@ fn every_attempt_is_in_the_usage_whatever_came_of_it() {
     assert_eq!((old.accepted, old.refused, old.inconclusive), (1, 1, 2));
     assert_eq!(old.used(), 4);
 }
+
+#[test]
+fn a_secret_that_does_not_fit_the_request_is_passed_over_in_every_pass_and_counted_nowhere() {
+    let ring = SecretRing::new(list(&["staged", "old", "older"]));
+    let mut now = Instant::now();
+    let (mut attempts, _) = Attempts::begin_seeded(&ring, 7);
+    let mut secret = attempts.pass_over().expect("two are left");
+    let mut tried = Vec::new();
+    loop {
+        tried.push(secret.id().to_string());
+        secret = match attempts.conclude(Verdict::Refused, now) {
+            Next::Send(secret) => secret,
+            Next::WaitThenSend(pause, secret) => {
+                now += pause;
+                secret
+            }
+            _ => break,
+        };
+    }
+    assert_eq!(tried, ["old", "older"].repeat(12));
+    assert_eq!(attempts.attempts(), 24);
+    let usage = ring.usage();
+    assert_eq!(usage.of(&"staged".parse().unwrap()).unwrap().used(), 0);
+    assert_eq!(usage.of(&"older".parse().unwrap()).unwrap().refused, 12);
+}
+
+#[test]
+fn a_secret_that_was_passed_over_is_chosen_again_under_a_newer_revision() {
+    let ring = SecretRing::new(list(&["staged", "old"]));
+    let _changes = ring.refresh_wanted();
+    let now = settled();
+    let (mut attempts, _) = Attempts::begin(&ring);
+    assert_eq!(attempts.pass_over().unwrap().id().as_str(), "old");
+    let Next::WaitForRevision(..) = attempts.conclude(Verdict::Refused, now) else {
+        panic!("something keeps the list up to date");
+    };
+    ring.replace(list(&["staged", "old", "newer"]));
+    let Next::Send(secret) = attempts.resume(now) else { panic!("a newer list has come") };
+    assert_eq!(secret.id().as_str(), "staged");
+}
+
+#[test]
+fn a_request_that_no_secret_fits_ends_with_none_and_is_no_use_of_any() {
+    let ring = SecretRing::new(list(&["a", "b"]));
+    let (mut attempts, _) = Attempts::begin(&ring);
+    assert_eq!(attempts.pass_over().unwrap().id().as_str(), "b");
+    assert!(attempts.pass_over().is_none());
+    drop(attempts);
+    assert!(ring.usage().secrets.iter().all(|secret| secret.used() == 0));
+}
