@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderValue, Request, Response, request, response};
 use http_body::Body;
-use keyswap_core::{Attempts, Next, Revision, Secret, SecretRing, Verdict};
+use keyswap_core::{Attempts, Next, Revision, Secret, SecretId, SecretRing, Verdict};
 
 use super::template::Template;
 use crate::body::{AnswerBody, RequestBody};
@@ -108,31 +108,52 @@ impl<C: Credential, V> Driver<C, V> {
                 self.replaced = signed.replaced;
                 RequestBody::complete(signed.body.unwrap_or(body), trailers)
             }
-            Err(reason) => {
-                if let Some(request) = mem::take(&mut self.template).request() {
-                    *head = request.into_parts().0;
+            Err(reason) => match self.with_another(reason) {
+                Some((signed_head, signed)) => {
+                    *head = signed_head;
+                    self.replaced = signed.replaced;
+                    RequestBody::complete(signed.body.unwrap_or(body), trailers)
                 }
-                self.leave(reason);
-                RequestBody::complete(body, trailers)
-            }
+                None => {
+                    if let Some(request) = mem::take(&mut self.template).request() {
+                        *head = request.into_parts().0;
+                    }
+                    self.leave(reason);
+                    RequestBody::complete(body, trailers)
+                }
+            },
         }
     }
 
     /// The only attempt of a request whose body cannot be sent again.
     pub(super) fn only(&mut self, head: &mut request::Parts) {
         self.start(head);
-        let Some(attempts) = &self.attempts else { return };
+        let Some(attempts) = &mut self.attempts else { return };
         let values = head.headers.len();
-        match self.shared.credential.apply(attempts.secret(), head, None) {
-            Ok(Applied::ToHead) => {
-                self.replaced = head.headers.len() == values;
-                tracing::debug!(
-                    secret = %attempts.secret_id(),
-                    "the request's body cannot be sent twice: no fallback for this request"
-                );
+        let mut first: Option<(SecretId, Unsuitable)> = None;
+        loop {
+            let reason = match self.shared.credential.apply(attempts.secret(), head, None) {
+                Ok(Applied::ToHead) => {
+                    self.replaced = head.headers.len() == values;
+                    tracing::debug!(
+                        secret = %attempts.secret_id(),
+                        "the request's body cannot be sent twice: no fallback for this request"
+                    );
+                    if let Some((secret, reason)) = &first {
+                        warn_passed_over(secret, *reason);
+                    }
+                    return;
+                }
+                // It changed the head, so no other secret can follow.
+                Ok(_) => {
+                    return self.leave(Unsuitable::new("the credential has no body to replace"));
+                }
+                Err(reason) => reason,
+            };
+            let (_, reason) = *first.get_or_insert((attempts.secret_id().clone(), reason));
+            if attempts.pass_over().is_none() {
+                return self.leave(reason);
             }
-            Ok(_) => self.leave(Unsuitable::new("the credential has no body to replace")),
-            Err(reason) => self.leave(reason),
         }
     }
 
@@ -148,12 +169,35 @@ impl<C: Credential, V> Driver<C, V> {
                 let body = RequestBody::complete(body, self.template.trailers());
                 Ok(Request::from_parts(head, body))
             }
-            // It took another secret, so this one has something that does not fit.
             Err(reason) => {
-                self.leave(reason);
-                Err(Unmade)
+                let passed_over = attempts.secret_id().clone();
+                let Some((head, signed)) = self.with_another(reason) else {
+                    // It took another secret, so what is left has something that does not fit.
+                    self.attempts.iter_mut().for_each(Attempts::withdraw);
+                    warn_passed_over(&passed_over, reason);
+                    return Err(Unmade);
+                };
+                let body = signed.body.unwrap_or(body);
+                let body = RequestBody::complete(body, self.template.trailers());
+                Ok(Request::from_parts(head, body))
             }
         }
+    }
+
+    /// The request of the template with the first of the other secrets that fits: one may be in the list
+    /// before what else it needs is known.
+    #[cold]
+    fn with_another(&mut self, reason: Unsuitable) -> Option<(request::Parts, Signed)> {
+        let attempts = self.attempts.as_mut()?;
+        let passed_over = attempts.secret_id().clone();
+        while attempts.pass_over().is_some() {
+            let (mut head, body) = self.template.request()?.into_parts();
+            if let Ok(signed) = sign(&self.shared.credential, attempts.secret(), &mut head, &body) {
+                warn_passed_over(&passed_over, reason);
+                return Some((head, signed));
+            }
+        }
+        None
     }
 
     fn leave(&mut self, reason: Unsuitable) {
@@ -327,6 +371,14 @@ fn sign<C: Credential>(
         head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
     Ok(Signed { body: Some(body), replaced })
+}
+
+fn warn_passed_over(secret: &SecretId, reason: Unsuitable) {
+    tracing::warn!(
+        %secret,
+        %reason,
+        "a client secret was passed over, since it cannot be put on a request"
+    );
 }
 
 fn authenticated(attempts: &Attempts) -> Authenticated {
