@@ -11,7 +11,7 @@ use bytes::Bytes;
 use common::*;
 use http_body_util::Full;
 use keyswap_core::SecretId;
-use keyswap_tower::{ClientIds, ClientSecretJwt, ClientSecretPost, FallbackLayer};
+use keyswap_tower::{ClientIds, ClientSecretBasic, ClientSecretJwt, ClientSecretPost, FallbackLayer};
 use tower::{Layer, ServiceExt};
 
 #[tokio::test]
@@ -78,6 +78,60 @@ async fn a_client_id_that_changes_with_its_secret_changes_with_the_attempt() {
     let answer = service.oneshot(request()).await.unwrap();
     let with = answer.body().authenticated().unwrap();
     assert_eq!((with.id.as_str(), with.attempts), ("c", 1));
+}
+
+/// Pairs of which that of `staged` is not known yet.
+fn pairs() -> ClientIds {
+    ClientIds::paired(["a", "b"].map(|id| (id.parse().unwrap(), format!("client-{id}"))))
+}
+
+#[tokio::test]
+async fn a_secret_whose_client_id_is_not_known_yet_is_passed_over_for_the_next() {
+    for (list, sent, attempts) in
+        [(&["staged", "b"][..], &["b"][..], 1), (&["a", "staged", "b"], &["a", "b"], 2)]
+    {
+        let ring = settled_ring(list);
+        let server = Server::accepting("b");
+        let layer = FallbackLayer::new(ring.clone(), ClientSecretBasic::new(pairs()));
+        let answer = layer.layer(server.clone()).oneshot(request()).await.unwrap();
+        let with = answer.body().authenticated().expect("accepted");
+        assert_eq!((with.id.as_str(), with.attempts), ("b", attempts), "{list:?}");
+        assert_eq!(server.ids(), sent, "{list:?}");
+        let usage = ring.usage();
+        assert_eq!(usage.of(&"staged".parse().unwrap()).unwrap().used(), 0, "{list:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_sent_once_goes_with_the_first_secret_that_fits() {
+    let ring = settled_ring(&["staged", "a", "b"]);
+    let server = Server::accepting("a");
+    let layer = FallbackLayer::new(ring, ClientSecretBasic::new(pairs())).max_body(1);
+    let answer = layer.layer(server.clone()).oneshot(request()).await.unwrap();
+    assert!(answer.body().authenticated().is_some());
+    assert_eq!(text(answer).await, TOKEN);
+    assert_eq!(server.ids(), ["a"]);
+}
+
+#[tokio::test]
+async fn where_what_is_left_does_not_fit_the_caller_gets_the_refusal() {
+    let ring = settled_ring(&["a", "staged"]);
+    let server = Server::accepting("none");
+    let layer = FallbackLayer::new(ring, ClientSecretBasic::new(pairs()));
+    let answer = layer.layer(server.clone()).oneshot(request()).await.unwrap();
+    assert_eq!(text(answer).await, REFUSED);
+    assert_eq!(server.ids(), ["a"]);
+}
+
+#[tokio::test]
+async fn a_request_that_no_secret_fits_goes_out_once_as_it_is() {
+    let ring = settled_ring(&["staged", "another"]);
+    let server = Server::accepting("none");
+    let layer = FallbackLayer::new(ring.clone(), ClientSecretBasic::new(pairs()));
+    let answer = layer.layer(server.clone()).oneshot(request()).await.unwrap();
+    assert_eq!(text(answer).await, REFUSED);
+    assert_eq!(server.ids(), [""]);
+    assert_eq!(ring.usage().secrets.iter().map(|usage| usage.used()).sum::<u64>(), 0);
 }
 
 #[tokio::test]

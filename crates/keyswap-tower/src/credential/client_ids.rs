@@ -48,8 +48,8 @@ enum Kind {
 impl ClientIds {
     /// These pairs of a secret's id and a client id.
     ///
-    /// A secret that is not among them is put on no request: see [`by`](Self::by) for a list of secrets
-    /// that changes while the program runs.
+    /// A secret that is not among them is put on no request, and the next one of the list is: see
+    /// [`by`](Self::by) for a list of secrets that changes while the program runs.
     #[must_use]
     pub fn paired<I, T>(pairs: I) -> Self
     where
@@ -63,8 +63,8 @@ impl ClientIds {
     /// What this function says, which is asked for each attempt: it should read from memory.
     ///
     /// Let it know the client id of a secret *before* the ring holds that secret. Where it has none
-    /// (`None`), the secret is not sent, and the request fares like any that a secret cannot be put on:
-    /// see [`Credential::apply`](super::Credential::apply).
+    /// (`None`), the secret is passed over for the next one of the list, with a warning: see
+    /// [`Credential::apply`](super::Credential::apply).
     ///
     /// ```
     /// use std::collections::HashMap;

@@ -118,8 +118,9 @@ pub trait Credential {
     /// # Errors
     ///
     /// [`Unsuitable`] when the secret cannot be put on this request. A layer adds no failure of its own:
-    /// the request then goes out once as the caller made it, with a warning in the log that gives the
-    /// reason. Find out before you change `head`: without a body there is no copy of it.
+    /// it passes the secret over and asks for the next one of the list; if none fits, the request goes out
+    /// once as the caller made it. Either way there is one warning in the log, with the reason. Find out
+    /// before you change `head`: without a body there is no copy of it.
     fn apply(
         &self,
         secret: &Secret,
