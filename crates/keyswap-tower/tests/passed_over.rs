@@ -34,7 +34,7 @@ async fn there_is_one_warning_a_request_and_it_has_the_reason() {
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
     let ids = ClientIds::paired([("known".parse().unwrap(), "billing")]);
-    let mut logged = async |list: &[&str]| {
+    let logged = async |list: &[&str]| {
         let layer = FallbackLayer::new(settled_ring(list), ClientSecretBasic::new(ids.clone()));
         let service = layer.layer(Server::accepting("known"));
         let status = service.oneshot(request()).await.unwrap().status().as_u16();
