@@ -13,8 +13,15 @@ pub enum ClientAuthentication {
     ///
     /// Either form is taken from a client of either kind; only what the management API shows differs.
     SecretBasic,
-    /// A signed assertion (RFC 7523). The server knows such a client, but never accepts its secret, so that a program
-    /// that rotates secrets can be seen to refuse it.
+    /// An assertion that is signed with the secret (`client_secret_jwt`: RFC 7523 section 2.2 with HS256, HS384 or
+    /// HS512). Auth0 has no such method, but other servers do. The secret itself is not taken from such a client.
+    ///
+    /// The assertion is for the token endpoint or for the server's URL (`aud`), comes from the client (`iss` and
+    /// `sub`), is valid for an hour at most (`exp`), and has a `jti` that was not seen before. Whatever is wrong with
+    /// it is answered with 401 and `invalid_client` (RFC 7523 section 3.2), and the reason in the description.
+    SecretJwt,
+    /// An assertion that is signed with a private key (RFC 7523). The server knows such a client, but never accepts its
+    /// secret, so that a program that rotates secrets can be seen to refuse it.
     PrivateKeyJwt,
     /// A public client, which has no secret to prove.
     None,
@@ -22,6 +29,10 @@ pub enum ClientAuthentication {
 
 impl ClientAuthentication {
     pub(crate) fn uses_secret(self) -> bool {
+        self.sends_secret() || self == Self::SecretJwt
+    }
+
+    pub(crate) fn sends_secret(self) -> bool {
         matches!(self, Self::SecretPost | Self::SecretBasic)
     }
 }

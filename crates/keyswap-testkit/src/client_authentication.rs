@@ -6,13 +6,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 
+use crate::assertion::Assertion;
 use crate::parameters::{Malformed, Parameters, decode_component};
 
-/// The client that a request names, and the secret that it shows.
+/// The client that a request names, and how it proves that it is that client.
 #[derive(Eq, PartialEq)]
 pub(crate) struct Presented {
     pub(crate) client_id: String,
-    pub(crate) secret: Option<String>,
+    pub(crate) proof: Proof,
+}
+
+#[derive(Eq, PartialEq)]
+pub(crate) enum Proof {
+    Missing,
+    Secret(String),
+    Assertion(Assertion),
 }
 
 impl fmt::Debug for Presented {
@@ -21,24 +29,35 @@ impl fmt::Debug for Presented {
     }
 }
 
-/// Reads `client_secret_basic` or `client_secret_post`; both at once is an error (RFC 6749 section 2.3).
+/// Reads `client_secret_basic`, `client_secret_post` or `client_secret_jwt`; two at once is an error (RFC 6749 section
+/// 2.3).
 pub(crate) fn presented(
     authorization: Option<&HeaderValue>,
     parameters: &Parameters,
 ) -> Result<Presented, Malformed> {
     let in_body = parameters.value("client_id");
     let secret_in_body = parameters.value("client_secret");
-    let Some(credentials) = authorization.and_then(basic_credentials) else {
-        let client_id = in_body.ok_or(Malformed("Missing required parameter: client_id"))?;
-        return Ok(Presented {
-            client_id: client_id.to_owned(),
-            secret: secret_in_body.map(str::to_owned),
-        });
-    };
-    let basic = decode_basic(&credentials)?;
-    if secret_in_body.is_some() {
+    let basic = authorization.and_then(basic_credentials);
+    let assertion = Assertion::among(parameters)?;
+    let methods = [basic.is_some(), secret_in_body.is_some(), assertion.is_some()];
+    if methods.iter().filter(|used| **used).count() > 1 {
         return Err(Malformed("Client authentication must use one method only, not two."));
     }
+    if let Some(assertion) = assertion {
+        let client_id = assertion.client_id().to_owned();
+        // RFC 7523 section 2.2: it is unnecessary, and must name the same client.
+        if in_body.is_some_and(|in_body| in_body != client_id) {
+            return Err(Malformed("The client_id differs from that of the client_assertion."));
+        }
+        return Ok(Presented { client_id, proof: Proof::Assertion(assertion) });
+    }
+    let Some(credentials) = basic else {
+        let client_id = in_body.ok_or(Malformed("Missing required parameter: client_id"))?;
+        let proof =
+            secret_in_body.map_or(Proof::Missing, |secret| Proof::Secret(secret.to_owned()));
+        return Ok(Presented { client_id: client_id.to_owned(), proof });
+    };
+    let basic = decode_basic(&credentials)?;
     if in_body.is_some_and(|client_id| client_id != basic.client_id) {
         return Err(Malformed("The client_id differs from that of the Authorization header."));
     }
@@ -59,7 +78,7 @@ fn decode_basic(credentials: &[u8]) -> Result<Presented, Malformed> {
     let (client_id, secret) = decoded.split_once(':').ok_or(BAD)?;
     let client_id = decode_component(client_id).ok_or(BAD)?;
     let secret = decode_component(secret).ok_or(BAD)?;
-    Ok(Presented { client_id, secret: Some(secret) })
+    Ok(Presented { client_id, proof: Proof::Secret(secret) })
 }
 
 #[cfg(test)]
@@ -78,7 +97,7 @@ mod tests {
     fn basic_credentials_are_form_decoded() {
         let presented = presented(Some(&basic("bil%3Aling:p%2Bq+r%2F%3D:")), &form("")).unwrap();
         assert_eq!(presented.client_id, "bil:ling");
-        assert_eq!(presented.secret.as_deref(), Some("p+q r/=:"));
+        assert!(presented.proof == Proof::Secret("p+q r/=:".to_owned()));
     }
 
     #[test]
@@ -89,7 +108,8 @@ mod tests {
         assert_eq!(presented(Some(&lower.unwrap()), &form("")).unwrap().client_id, "a");
         let bearer = HeaderValue::from_static("Bearer x");
         let post = form("client_id=a&client_secret=b");
-        assert_eq!(presented(Some(&bearer), &post).unwrap().secret.as_deref(), Some("b"));
+        let presented = presented(Some(&bearer), &post).unwrap();
+        assert!(presented.proof == Proof::Secret("b".to_owned()));
     }
 
     #[test]
@@ -98,6 +118,37 @@ mod tests {
         assert!(presented(Some(&header), &form("client_id=a&client_secret=b")).is_err());
         assert!(presented(Some(&header), &form("client_id=other")).is_err());
         assert!(presented(Some(&header), &form("client_id=a")).is_ok());
+        let assertion = format!("client_assertion={}&{TYPE}", assertion("a"));
+        assert!(presented(Some(&header), &form(&assertion)).is_err());
+        assert!(presented(None, &form(&format!("{assertion}&client_secret=b"))).is_err());
+        assert!(presented(None, &form(&format!("{assertion}&client_id=b"))).is_err());
+        for id in ["", "&client_id=a"] {
+            let presented = presented(None, &form(&format!("{assertion}{id}"))).unwrap();
+            assert_eq!(presented.client_id, "a");
+            assert!(matches!(presented.proof, Proof::Assertion(_)));
+        }
+    }
+
+    const TYPE: &str =
+        "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
+
+    /// One that says it comes from this client, with a wrong signature.
+    fn assertion(client: &str) -> String {
+        let claims =
+            format!(r#"{{"iss":"{client}","sub":"{client}","aud":"x","jti":"y","exp":1}}"#);
+        let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+        format!("{}.{}.AAAA", encode(r#"{"alg":"HS256"}"#), encode(&claims))
+    }
+
+    #[test]
+    fn an_assertion_without_its_type_or_that_cannot_be_read_is_malformed() {
+        for bad in [
+            format!("client_assertion={}", assertion("a")),
+            format!("client_assertion={}&client_assertion_type=saml", assertion("a")),
+            format!("client_assertion=abc&{TYPE}&client_id=a"),
+        ] {
+            assert!(presented(None, &form(&bad)).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -48,6 +48,12 @@ impl Core {
         format!("{}/api/v2/", self.url())
     }
 
+    /// Whom an assertion at the token endpoint may be meant for (OpenID Connect Core section 9; RFC 7523 section 3).
+    pub(crate) fn assertion_audiences(&self) -> [String; 3] {
+        let url = self.url();
+        [format!("{url}/oauth/token"), format!("{url}/"), url]
+    }
+
     /// What an audience stands for.
     ///
     /// Auth0's SDKs ask for `https://` whatever the address that they were given, and people type `localhost`: both

@@ -57,6 +57,7 @@
 
 #![forbid(unsafe_code)]
 
+mod assertion;
 mod auth0;
 mod client;
 mod client_authentication;

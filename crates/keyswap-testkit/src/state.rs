@@ -2,7 +2,7 @@
 //!
 //! Time comes in as an argument; see `propagation` for how a change of a secret spreads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
 
+use crate::assertion::{Assertion, Unacceptable};
 use crate::client::{Client, ClientAuthentication, Grant};
 use crate::propagation::{Origin, Propagation, lags};
 
@@ -24,6 +25,8 @@ pub(crate) struct Registered {
     /// What a management API lets its callers keep with the client, and the server itself never looks at.
     pub(crate) attributes: Map<String, Value>,
     secret: Propagation,
+    /// The ids of assertions that it signed in with, and when each of them expires, in Unix seconds.
+    used_assertions: HashMap<String, u64>,
 }
 
 impl fmt::Debug for Registered {
@@ -41,6 +44,28 @@ impl Registered {
     fn accepts(&self, secret: &str, node: usize, now: Instant) -> bool {
         let held = self.secret.held(node, now).as_bytes();
         self.authentication.uses_secret() && bool::from(held.ct_eq(secret.as_bytes()))
+    }
+
+    fn verify(
+        &mut self,
+        assertion: &Assertion,
+        audiences: &[String],
+        node: usize,
+        now: Instant,
+        unix_now: u64,
+    ) -> Result<(), Unacceptable> {
+        if self.authentication != ClientAuthentication::SecretJwt {
+            return Err(Unacceptable("The client does not sign in by an assertion."));
+        }
+        if !assertion.is_signed_with(self.secret.held(node, now)) {
+            return Err(Unacceptable("The assertion is not signed with the client's secret."));
+        }
+        assertion.check(audiences, unix_now)?;
+        self.used_assertions.retain(|_, expires| *expires > unix_now);
+        match self.used_assertions.insert(assertion.id().to_owned(), assertion.expires()) {
+            Some(_) => Err(Unacceptable("The assertion was used before.")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -81,6 +106,7 @@ impl State {
             authentication: client.authentication,
             attributes: Map::new(),
             secret,
+            used_assertions: HashMap::new(),
         };
         self.clients.insert(client.id, registered);
     }
@@ -113,7 +139,7 @@ impl State {
         true
     }
 
-    /// The client, if `secret` is the one that `node` holds for it.
+    /// The client, if it may show its secret and `secret` is the one that `node` holds for it.
     pub(crate) fn authenticate(
         &self,
         id: &str,
@@ -121,12 +147,31 @@ impl State {
         node: usize,
         now: Instant,
     ) -> Option<&Registered> {
-        self.clients.get(id).filter(|client| client.accepts(secret, node, now))
+        self.clients.get(id).filter(|client| {
+            client.authentication.sends_secret() && client.accepts(secret, node, now)
+        })
     }
 
-    /// How many of the nodes accept `secret`.
+    /// The client that `assertion` comes from, if it is signed with the secret that `node` holds and all else about it
+    /// is right at `unix_now`, in Unix seconds.
+    pub(crate) fn authenticate_by_assertion(
+        &mut self,
+        assertion: &Assertion,
+        audiences: &[String],
+        node: usize,
+        now: Instant,
+        unix_now: u64,
+    ) -> Result<&Registered, Unacceptable> {
+        let client = self.clients.get_mut(assertion.client_id());
+        let client = client.ok_or(Unacceptable("The client is not known."))?;
+        client.verify(assertion, audiences, node, now, unix_now)?;
+        Ok(client)
+    }
+
+    /// How many of the nodes accept `secret`, sent or as the key of an assertion.
     pub(crate) fn nodes_accepting(&self, id: &str, secret: &str, now: Instant) -> usize {
-        (0..self.nodes).filter(|node| self.authenticate(id, secret, *node, now).is_some()).count()
+        let Some(client) = self.clients.get(id) else { return 0 };
+        (0..self.nodes).filter(|node| client.accepts(secret, *node, now)).count()
     }
 
     pub(crate) fn nodes(&self) -> usize {
@@ -194,12 +239,16 @@ mod tests {
     fn a_client_that_signs_assertions_is_not_let_in_by_a_secret() {
         let now = Instant::now();
         let mut state = State::new(1, WINDOW, 1);
-        for (id, authentication) in
-            [("jwt", ClientAuthentication::PrivateKeyJwt), ("public", ClientAuthentication::None)]
-        {
+        for (id, authentication, accepted) in [
+            ("private", ClientAuthentication::PrivateKeyJwt, 0),
+            ("public", ClientAuthentication::None, 0),
+            // As the key of an assertion alone.
+            ("secret", ClientAuthentication::SecretJwt, 1),
+        ] {
             state.register(Client::new(id, "secret").authentication(authentication), now);
             assert!(state.authenticate(id, "secret", 0, now).is_none());
-            assert_eq!(state.accepted_secrets(id, now), 0);
+            assert_eq!(state.accepted_secrets(id, now), accepted);
+            assert_eq!(state.nodes_accepting(id, "secret", now), accepted);
         }
     }
 

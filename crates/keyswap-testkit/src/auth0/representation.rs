@@ -122,6 +122,7 @@ pub(crate) fn whole(client: &Registered, secret: Option<&str>) -> Map<String, Va
     match client.authentication {
         ClientAuthentication::SecretPost => set_method(&mut shown, "client_secret_post"),
         ClientAuthentication::SecretBasic => set_method(&mut shown, "client_secret_basic"),
+        ClientAuthentication::SecretJwt => set_method(&mut shown, "client_secret_jwt"),
         ClientAuthentication::None => set_method(&mut shown, "none"),
         // The two exclude each other.
         ClientAuthentication::PrivateKeyJwt => {

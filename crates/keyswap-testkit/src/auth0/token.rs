@@ -11,8 +11,9 @@ use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
 use super::{error, fault_on_arrival};
+use crate::assertion::Unacceptable;
 use crate::client::{ClientAuthentication, Grant};
-use crate::client_authentication::presented;
+use crate::client_authentication::{Proof, presented};
 use crate::core::{Core, unix_now};
 use crate::fault::Endpoint;
 use crate::parameters::{Malformed, Parameters};
@@ -70,9 +71,20 @@ fn answer(core: &Core, node: usize, headers: &HeaderMap, body: &[u8]) -> Respons
         }
     };
     core.with_state(|state, now| {
-        let secret = presented.secret.as_deref();
-        let authenticated =
-            secret.and_then(|secret| state.authenticate(&presented.client_id, secret, node, now));
+        let authenticated = match &presented.proof {
+            Proof::Missing => None,
+            Proof::Secret(secret) => state.authenticate(&presented.client_id, secret, node, now),
+            Proof::Assertion(assertion) => {
+                let audiences = core.assertion_audiences();
+                let unix_now = unix_now();
+                match state.authenticate_by_assertion(assertion, &audiences, node, now, unix_now) {
+                    Ok(client) => return grant(core, client, &parameters),
+                    Err(Unacceptable(reason)) => {
+                        return error::token(StatusCode::UNAUTHORIZED, "invalid_client", reason);
+                    }
+                }
+            }
+        };
         // A public client has nothing to prove; that it may not use this grant is said below.
         let public = state
             .client(&presented.client_id)

@@ -1,5 +1,6 @@
 //! The server as its callers see it: over real sockets, with a client that shares nothing with it.
 
+mod assertion;
 mod faults;
 mod lifecycle;
 mod management;
