@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
+use reqwest::Url;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -98,12 +99,47 @@ impl Hydra {
             "grant_types": ["client_credentials", "authorization_code", "refresh_token"],
             "response_types": ["code"],
             "redirect_uris": ["http://127.0.0.1/callback"],
-            "scope": "read write",
+            "scope": "read write offline_access",
             "token_endpoint_auth_method": method,
         });
         let address = format!("{}/admin/clients", self.admin());
         let answer = self.http.post(address).json(&client).send().await.expect("Hydra answers");
         assert_eq!(answer.status(), 201, "client {client_id} not registered");
+    }
+
+    /// An authorization code of a client that was [registered](Self::register), for its redirect URI: what it gets
+    /// after somebody signed in and allowed it to stay signed in.
+    ///
+    /// The administration API says that they did; all else goes the way of a browser.
+    ///
+    /// # Panics
+    ///
+    /// When the server gives none.
+    pub async fn code(&self, client_id: &str) -> String {
+        let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+        let browser = browser.build().expect("a client");
+        let mut cookies = Vec::new();
+        let start = format!(
+            "{}/oauth2/auth?response_type=code&client_id={client_id}&redirect_uri={REDIRECT}&scope=offline_access\
+             &state=unguessable",
+            self.public()
+        );
+        let login = follow(&browser, &mut cookies, &start).await;
+        let who = json!({"subject": "somebody"});
+        let next = self.accept("login", &parameter(&login, "login_challenge"), who).await;
+        let consent = follow(&browser, &mut cookies, &next).await;
+        let what = json!({"grant_scope": ["offline_access"]});
+        let next = self.accept("consent", &parameter(&consent, "consent_challenge"), what).await;
+        parameter(&follow(&browser, &mut cookies, &next).await, "code")
+    }
+
+    async fn accept(&self, what: &str, challenge: &str, answer: Value) -> String {
+        let address = format!("{}/admin/oauth2/auth/requests/{what}/accept", self.admin());
+        let address = Url::parse_with_params(&address, [(format!("{what}_challenge"), challenge)]);
+        let request = self.http.put(address.expect("an address"));
+        let answer = request.json(&answer).send().await.expect("Hydra answers");
+        let answer: Value = answer.json().await.expect("an answer in JSON");
+        answer["redirect_to"].as_str().unwrap_or_else(|| panic!("{what}: {answer}")).to_owned()
     }
 
     /// The client as the administration API shows it, which is without its secret; and without the time of its last
@@ -121,6 +157,30 @@ impl Hydra {
         shown.remove("updated_at");
         client
     }
+}
+
+/// The redirect URI of every client, form-encoded.
+const REDIRECT: &str = "http%3A%2F%2F127.0.0.1%2Fcallback";
+
+/// Where the server sends a browser that has these cookies.
+async fn follow(browser: &reqwest::Client, cookies: &mut Vec<String>, address: &str) -> Url {
+    let answer = browser.get(address).header("cookie", cookies.join("; ")).send().await;
+    let answer = answer.expect("Hydra answers");
+    let header = |value: &reqwest::header::HeaderValue| {
+        value.to_str().expect("a header in ASCII").to_owned()
+    };
+    for cookie in answer.headers().get_all("set-cookie") {
+        let cookie = header(cookie);
+        cookies.push(cookie.split(';').next().unwrap_or_default().to_owned());
+    }
+    let location = answer.headers().get("location").map(header);
+    let location = location.unwrap_or_else(|| panic!("{} at {address}", answer.status()));
+    location.parse().expect("an absolute URL")
+}
+
+fn parameter(url: &Url, name: &str) -> String {
+    let found = url.query_pairs().find(|(found, _)| found == name);
+    found.unwrap_or_else(|| panic!("no {name} in {url}")).1.into_owned()
 }
 
 /// A free port whose successor is free as well: Hydra serves its administration API there.

@@ -63,6 +63,19 @@ impl OidcProvider {
         assert_eq!(answer.status(), 204, "secrets of {client_id} not set: {:?}", self.process);
     }
 
+    /// An authorization code, as the client gets it after somebody signed in.
+    ///
+    /// # Panics
+    ///
+    /// When the server gives none.
+    pub async fn code(&self, client_id: &str, redirect_uri: &str) -> String {
+        let address = format!("{}/_control/code", self.issuer);
+        let body = json!({"client_id": client_id, "redirect_uri": redirect_uri});
+        let answer = self.http.post(address).json(&body).send().await.expect("it answers");
+        let answer: Value = answer.json().await.expect("an answer in JSON");
+        answer["code"].as_str().expect("a code").to_owned()
+    }
+
     /// How often each outcome was seen at the server, `success` or an error with its reason.
     ///
     /// # Panics

@@ -1,5 +1,6 @@
 //! Programs that sign in: what a user of keyswap writes, with the layer and with the middleware.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -18,6 +19,8 @@ use crate::SignIn;
 /// A sign-in on its way.
 pub type Signing = Pin<Box<dyn Future<Output = Result<SignIn, String>> + Send>>;
 
+type Answering = Pin<Box<dyn Future<Output = Result<(SignIn, Value), String>> + Send>>;
+
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Where and how a program signs in.
@@ -26,7 +29,7 @@ pub struct Program<C> {
     /// The token endpoint.
     pub endpoint: String,
     /// The parameters of the request, form-encoded, without what the credential adds.
-    pub parameters: &'static str,
+    pub parameters: Cow<'static, str>,
     /// The secrets.
     pub ring: SecretRing,
     /// The client authentication method.
@@ -45,6 +48,28 @@ where
     ///
     /// When no client can be made.
     pub fn with_layer(self) -> impl Fn() -> Signing + Send + 'static {
+        let request = self.repeated();
+        move || {
+            let answer = request();
+            Box::pin(async move { answer.await.map(|(sign_in, _)| sign_in) })
+        }
+    }
+
+    /// Makes one request through [`FallbackLayer`], and gives the server's answer with it: the program is one that
+    /// redeems a code or a refresh token.
+    ///
+    /// # Errors
+    ///
+    /// What the server said, where it gave no token.
+    ///
+    /// # Panics
+    ///
+    /// When no client can be made.
+    pub async fn once(self) -> Result<(SignIn, Value), String> {
+        self.repeated()().await
+    }
+
+    fn repeated(self) -> impl Fn() -> Answering + Send + 'static {
         let http = keyswap_reqwest::client_builder().build().expect("a client");
         let layer =
             FallbackLayer::new(self.ring, self.credential).profile(self.profile).mark_answers(true);
@@ -53,7 +78,7 @@ where
             let service = service.clone();
             let request = Request::post(&self.endpoint)
                 .header(CONTENT_TYPE, FORM)
-                .body(reqwest::Body::from(self.parameters))
+                .body(reqwest::Body::from(self.parameters.clone().into_owned()))
                 .expect("a request");
             Box::pin(async move {
                 let answer = service.oneshot(request).await.map_err(|error| error.to_string())?;
@@ -72,18 +97,20 @@ where
         let fallback = FallbackMiddleware::new(self.ring, self.credential).profile(self.profile);
         let client = reqwest_middleware::ClientBuilder::new(http).with(fallback).build();
         move || {
-            let request =
-                client.post(&self.endpoint).header(CONTENT_TYPE, FORM).body(self.parameters);
+            let request = client
+                .post(&self.endpoint)
+                .header(CONTENT_TYPE, FORM)
+                .body(self.parameters.clone().into_owned());
             Box::pin(async move {
                 let answer = request.send().await.map_err(|error| error.to_string())?;
-                judge(Response::from(answer)).await
+                judge(Response::from(answer)).await.map(|(sign_in, _)| sign_in)
             })
         }
     }
 }
 
 /// A sign-in is what the program can use: a token.
-async fn judge<B>(answer: Response<B>) -> Result<SignIn, String>
+async fn judge<B>(answer: Response<B>) -> Result<(SignIn, Value), String>
 where
     B: Body<Error: std::fmt::Display>,
 {
@@ -94,7 +121,7 @@ where
         .map_err(|error| format!("{status} without JSON: {error}"))?;
     match with {
         Some(with) if body["access_token"].is_string() => {
-            Ok(SignIn { secret: with.id, attempts: with.attempts })
+            Ok((SignIn { secret: with.id, attempts: with.attempts }, body))
         }
         _ => Err(format!("{status}: {} {}", body["error"], body["error_description"])),
     }

@@ -1,17 +1,20 @@
 // A genuine OAuth 2.0 authorization server (the npm package `oidc-provider`) on 127.0.0.1.
 //
 // Prints one JSON line once it serves: {"event":"ready","issuer":...,"token_endpoint":...}. SIGTERM ends it.
-// Two routes below /_control/ are not the provider's: they let a test change secrets at a chosen moment, and tell
-// what the wire hides (a wrong secret and an unknown client look the same there).
+// Three routes below /_control/ are not the provider's: they let a test change secrets at a chosen moment, stand for the
+// user who signs in with a browser, and tell what the wire hides (a wrong secret and an unknown client look the same
+// there).
 import http from 'node:http';
 import { parseArgs } from 'node:util';
 import { Provider } from 'oidc-provider';
 
 const USAGE = `usage: node server.mjs [--port N] [--client ID:SECRET[:METHOD]]...
   --port N    default 0: the kernel picks one; the address is always 127.0.0.1
-  --client    a client that exists from the start; METHOD is client_secret_basic (default) or client_secret_post
+  --client    a client that exists from the start; METHOD is client_secret_basic (default),
+              client_secret_post or client_secret_jwt
 control:
   POST /_control/secrets  {"client_id":ID,"secrets":[A,B...]}: A is registered, and the others work as well; 204
+  POST /_control/code     {"client_id":ID,"redirect_uri":URI}: an authorization code, as after a sign-in; 200 {"code":...}
   GET  /_control/counts   how often each outcome was seen, by its reason`;
 
 // The package is written for Node 22; URL.parse is the one thing it uses that Node 20 lacks.
@@ -67,11 +70,15 @@ class MemoryAdapter {
 
   async findByUserCode() { return undefined; }
 
-  async consume() {}
+  async consume(id) { this.kept.get(id).payload.consumed = Math.floor(Date.now() / 1000); }
 
   async destroy(id) { this.kept.delete(id); }
 
-  async revokeByGrantId() {}
+  async revokeByGrantId(grantId) {
+    for (const [id, { payload }] of this.kept) {
+      if (payload.grantId === grantId) this.kept.delete(id);
+    }
+  }
 }
 
 const server = http.createServer();
@@ -83,16 +90,20 @@ const issuer = `http://127.0.0.1:${server.address().port}`;
 
 const provider = new Provider(issuer, {
   adapter: MemoryAdapter,
-  scopes: ['read', 'write'],
-  clientAuthMethods: ['client_secret_basic', 'client_secret_post'],
+  scopes: ['openid', 'offline_access', 'read', 'write'],
+  clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'client_secret_jwt'],
+  enabledJWA: { clientAuthSigningAlgValues: ['HS256', 'HS384', 'HS512'] },
   clientDefaults: {
-    grant_types: ['client_credentials'],
-    response_types: [],
-    redirect_uris: [],
+    grant_types: ['client_credentials', 'authorization_code', 'refresh_token'],
+    response_types: ['code'],
+    redirect_uris: ['https://billing.example/callback'],
     token_endpoint_auth_method: 'client_secret_basic',
   },
   responseTypes: ['code'],
   ttl: { ClientCredentials: 300 },
+  findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+  // Each refresh token works once, and using it again ends all that came of the sign-in.
+  rotateRefreshToken: true,
   features: {
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
@@ -117,22 +128,43 @@ provider.on('server_error', (ctx, error) => {
   console.error(error);
 });
 
+async function json(ctx) {
+  const parts = [];
+  for await (const part of ctx.req) parts.push(part);
+  try {
+    return JSON.parse(Buffer.concat(parts).toString());
+  } catch {
+    return undefined;
+  }
+}
+
+async function code({ client_id: id, redirect_uri: redirectUri }) {
+  const client = await provider.Client.find(id);
+  const accountId = 'somebody';
+  const scope = 'openid offline_access';
+  const grant = new provider.Grant({ accountId, clientId: id });
+  grant.addOIDCScope(scope);
+  const grantId = await grant.save();
+  const fields = { accountId, client, grantId, gty: 'authorization_code', redirectUri, scope };
+  return new provider.AuthorizationCode(fields).save();
+}
+
 provider.use(async (ctx, next) => {
   if (ctx.path === '/_control/counts' && ctx.method === 'GET') {
     ctx.body = counts;
     return;
   }
+  if (ctx.path === '/_control/code' && ctx.method === 'POST') {
+    ctx.body = { code: await code(await json(ctx)) };
+    return;
+  }
   if (ctx.path === '/_control/secrets' && ctx.method === 'POST') {
-    const parts = [];
-    for await (const part of ctx.req) parts.push(part);
-    let id;
-    let secrets;
-    try {
-      ({ client_id: id, secrets } = JSON.parse(Buffer.concat(parts).toString()));
-    } catch {
+    const asked = await json(ctx);
+    if (!asked) {
       ctx.status = 400;
       return;
     }
+    const { client_id: id, secrets } = asked;
     const metadata = await provider.Client.adapter.find(id);
     if (!metadata || !secrets?.length) {
       ctx.status = 404;

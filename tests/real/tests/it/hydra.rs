@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keyswap_admin::authority::Probe;
 use keyswap_admin::{Application, Authority, RotationPolicy, Rotator};
-use keyswap_core::Verdict::{Accepted, Inconclusive, Refused};
-use keyswap_core::{FallbackPolicy, Generator, Secret, SecretList};
+use keyswap_core::Verdict::{Accepted, Inconclusive, RefusedBeforeGrant};
+use keyswap_core::{FallbackPolicy, Generator, Secret, SecretList, SecretRing};
 use keyswap_real_tests::{Hydra, Load, Program, installed, read};
 use keyswap_store::{FileStore, SecretStore, join};
 use keyswap_tower::{ClientSecretBasic, Profile};
@@ -61,14 +61,19 @@ async fn the_profile_reads_each_answer_for_what_it_says_about_the_secret() {
             200,
             Accepted,
         ),
-        ("wrong secret, Basic", wrong(grant()), 401, Refused),
-        ("wrong secret, post", in_body("post", "wrong-secret"), 401, Refused),
-        ("wrong secret and a bad code", wrong(code()), 401, Refused),
+        ("wrong secret, Basic", wrong(grant()), 401, RefusedBeforeGrant),
+        ("wrong secret, post", in_body("post", "wrong-secret"), 401, RefusedBeforeGrant),
+        ("wrong secret and a bad code", wrong(code()), 401, RefusedBeforeGrant),
         // The wire does not tell these from a wrong secret.
-        ("unknown client", grant().basic_auth("nobody", Some("right-secret")), 401, Refused),
-        ("no secret", post(&format!("{GRANT}&client_id=post")), 401, Refused),
+        (
+            "unknown client",
+            grant().basic_auth("nobody", Some("right-secret")),
+            401,
+            RefusedBeforeGrant,
+        ),
+        ("no secret", post(&format!("{GRANT}&client_id=post")), 401, RefusedBeforeGrant),
         // The plus sign has become a space on the way.
-        ("base64, unescaped", grant().basic_auth("base64", Some(BASE64)), 401, Refused),
+        ("base64, unescaped", grant().basic_auth("base64", Some(BASE64)), 401, RefusedBeforeGrant),
         // No other secret helps with these.
         ("wrong method, right secret", in_body("basic", "right-secret"), 401, Inconclusive),
         ("wrong method, wrong secret", in_body("basic", "wrong-secret"), 401, Inconclusive),
@@ -85,6 +90,54 @@ async fn the_profile_reads_each_answer_for_what_it_says_about_the_secret() {
         let (got, body, read) = read(answer, Profile::Hydra).await;
         assert_eq!((got, read), (status, verdict), "{what}: {body}");
     }
+}
+
+/// A code and refresh tokens that each work once, at a server that authenticates the client before it looks at them.
+#[tokio::test]
+async fn a_code_and_a_refresh_token_that_met_a_refused_secret_work_with_the_next() {
+    let server = Hydra::start(1).await;
+    server.register("web", "right-secret", "client_secret_basic").await;
+    let redeem = async |profile: Profile, secrets: &[&str], parameters: String| {
+        let secrets = secrets
+            .iter()
+            .map(|id| Secret::new(id.parse().unwrap(), format!("{id}-secret")).unwrap());
+        let program = Program {
+            endpoint: server.token_endpoint(),
+            parameters: parameters.into(),
+            ring: SecretRing::new(SecretList::new(secrets).expect("a list")),
+            credential: ClientSecretBasic::new("web"),
+            profile,
+        };
+        program.once().await.map(|(sign_in, answer)| {
+            let refresh_token = answer["refresh_token"].as_str().expect("a refresh token");
+            ((sign_in.secret.to_string(), sign_in.attempts), refresh_token.to_owned())
+        })
+    };
+    let with_code = |code: &str| {
+        let uri = "http%3A%2F%2F127.0.0.1%2Fcallback";
+        format!("grant_type=authorization_code&code={code}&redirect_uri={uri}")
+    };
+    let refresh = |token: &str| format!("grant_type=refresh_token&refresh_token={token}");
+    let stale = ["wrong", "right"];
+    let second = ("right".to_owned(), 2);
+
+    let code = with_code(&server.code("web").await);
+    let (with, first_token) = redeem(Profile::Hydra, &stale, code.clone()).await.expect("a token");
+    assert_eq!(with, second, "the code");
+    let refreshed = redeem(Profile::Hydra, &stale, refresh(&first_token)).await;
+    assert_eq!(refreshed.expect("a token").0, second, "the refresh token");
+
+    // A reader that does not know the order gives the refusal back, and the code is as good as before.
+    let code = with_code(&server.code("web").await);
+    let refused = redeem(Profile::Rfc6749, &stale, code.clone()).await.expect_err("a refusal");
+    assert!(refused.contains("401") && refused.contains("invalid_client"), "{refused}");
+    let (with, token) = redeem(Profile::Rfc6749, &["right"], code.clone()).await.expect("a token");
+    assert_eq!(with, ("right".to_owned(), 1));
+    // What is at stake: used again, the code takes back what was issued for it.
+    let again = redeem(Profile::Hydra, &stale, code).await.expect_err("it was used");
+    assert!(again.contains("invalid_grant"), "{again}");
+    let gone = redeem(Profile::Hydra, &["right"], refresh(&token)).await.expect_err("revoked");
+    assert!(gone.contains("invalid_grant") || gone.contains("token_inactive"), "{gone}");
 }
 
 /// What the real server adds to the same rotation at our emulator: one slot, no way to read the secret back, `+`, `/` and
@@ -216,7 +269,7 @@ impl World {
             fleet._members.spawn(member);
             let program = Program {
                 endpoint: self.server.token_endpoint(),
-                parameters: "grant_type=client_credentials&scope=read",
+                parameters: "grant_type=client_credentials&scope=read".into(),
                 ring,
                 credential: ClientSecretBasic::new(CLIENT),
                 profile: Profile::Hydra,

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use keyswap_core::Verdict::{Accepted, Inconclusive, Refused};
+use keyswap_core::Verdict::{Accepted, Inconclusive, RefusedBeforeGrant};
 use keyswap_core::{Secret, SecretList, SecretRing};
 use keyswap_real_tests::{Load, OidcProvider, Program, read};
-use keyswap_tower::{ClientSecretBasic, ClientSecretPost, Credential, Profile};
+use keyswap_tower::credential::HmacAlgorithm;
+use keyswap_tower::{ClientSecretBasic, ClientSecretJwt, ClientSecretPost, Credential, Profile};
 use reqwest::RequestBuilder;
 
 const BASIC: &str = "web:right-secret:client_secret_basic";
@@ -36,11 +37,16 @@ async fn the_profile_reads_each_answer_for_what_it_says_about_the_secret() {
             Accepted,
         ),
         ("unknown scope", right(post(format!("{GRANT}&scope=unheard-of"))), 200, Accepted),
-        ("wrong secret, Basic", wrong(grant()), 401, Refused),
-        ("wrong secret, post", secret("wrong-secret"), 401, Refused),
+        ("wrong secret, Basic", wrong(grant()), 401, RefusedBeforeGrant),
+        ("wrong secret, post", secret("wrong-secret"), 401, RefusedBeforeGrant),
         // The wire does not tell these from a wrong secret.
-        ("unknown client", grant().basic_auth("nobody", Some("right-secret")), 401, Refused),
-        ("no secret", post(format!("{GRANT}&client_id=web")), 401, Refused),
+        (
+            "unknown client",
+            grant().basic_auth("nobody", Some("right-secret")),
+            401,
+            RefusedBeforeGrant,
+        ),
+        ("no secret", post(format!("{GRANT}&client_id=web")), 401, RefusedBeforeGrant),
         (
             "wrong secret, HTML wanted",
             wrong(grant()).header("accept", "text/html"),
@@ -83,6 +89,67 @@ async fn a_refused_first_secret_falls_back_and_the_answer_is_a_token() {
     let counts = server.counts().await;
     assert_eq!(counts["success"], 4, "{counts:?}");
     assert_eq!(counts["invalid_client: invalid secret provided"], 4, "{counts:?}");
+}
+
+/// This server takes no `jti` twice.
+#[tokio::test]
+async fn an_assertion_signed_with_a_refused_secret_is_followed_by_one_signed_with_the_next() {
+    let right = "a-secret-as-long-as-the-longest-of-the-three-hashes-which-is-sixty-four";
+    let server = OidcProvider::start(&[&format!("signer:{right}:client_secret_jwt")]).await;
+    let stale = || ring(&[("wrong", "wrong-secret"), ("right", right)]);
+    let algorithms = [HmacAlgorithm::Hs256, HmacAlgorithm::Hs384, HmacAlgorithm::Hs512];
+    for algorithm in algorithms {
+        let credential = ClientSecretJwt::new("signer").algorithm(algorithm);
+        let layer = program(&server, stale(), credential.clone()).with_layer()().await;
+        let middleware = program(&server, stale(), credential).with_middleware()().await;
+        for sign_in in [layer, middleware] {
+            let sign_in = sign_in.unwrap_or_else(|reason| panic!("{algorithm:?}: {reason}"));
+            assert_eq!((sign_in.secret.as_str(), sign_in.attempts), ("right", 2), "{algorithm:?}");
+        }
+    }
+    let counts = server.counts().await;
+    assert_eq!(counts["success"], 6, "{counts:?}");
+    assert_eq!(counts.values().sum::<u64>(), 12, "{counts:?}");
+}
+
+/// A code and refresh tokens that each work once, at a server that authenticates the client before it looks at them.
+#[tokio::test]
+async fn a_code_and_a_refresh_token_that_met_a_refused_secret_work_with_the_next() {
+    const URI: &str = "https://billing.example/callback";
+    let server = OidcProvider::start(&[BASIC]).await;
+    let redeem = async |profile: Profile, secrets: &[(&str, &str)], parameters: String| {
+        let web = program(&server, ring(secrets), ClientSecretBasic::new("web"));
+        let program = Program { parameters: parameters.into(), profile, ..web };
+        program.once().await.map(|(sign_in, answer)| {
+            let refresh_token = answer["refresh_token"].as_str().expect("a refresh token");
+            ((sign_in.secret.to_string(), sign_in.attempts), refresh_token.to_owned())
+        })
+    };
+    let code = async || {
+        let code = server.code("web", URI).await;
+        format!("grant_type=authorization_code&code={code}&redirect_uri={URI}")
+    };
+    let refresh = |token: &str| format!("grant_type=refresh_token&refresh_token={token}");
+    let right = ("right", "right-secret");
+    let stale = [("wrong", "wrong-secret"), right];
+    let second = ("right".to_owned(), 2);
+
+    let (with, token) = redeem(Profile::OidcProvider, &stale, code().await).await.expect("a token");
+    assert_eq!(with, second, "the code");
+    let refreshed = redeem(Profile::OidcProvider, &stale, refresh(&token)).await;
+    assert_eq!(refreshed.expect("a token").0, second, "the refresh token");
+
+    // A reader that does not know the order gives the refusal back, and the code is as good as before.
+    let code = code().await;
+    let refused = redeem(Profile::Rfc6749, &stale, code.clone()).await.expect_err("a refusal");
+    assert!(refused.contains("401") && refused.contains("invalid_client"), "{refused}");
+    let (with, token) = redeem(Profile::Rfc6749, &[right], code.clone()).await.expect("a token");
+    assert_eq!(with, ("right".to_owned(), 1));
+    // What is at stake: used again, the code takes back what was issued for it.
+    let again = redeem(Profile::OidcProvider, &stale, code).await.expect_err("it was used");
+    assert!(again.contains("invalid_grant"), "{again}");
+    let gone = redeem(Profile::OidcProvider, &[right], refresh(&token)).await.expect_err("revoked");
+    assert!(gone.contains("invalid_grant"), "{gone}");
 }
 
 #[tokio::test]
@@ -145,7 +212,7 @@ async fn a_secret_that_changes_under_load_fails_no_request_of_programs_that_hold
 fn program<C: Credential>(server: &OidcProvider, ring: SecretRing, credential: C) -> Program<C> {
     Program {
         endpoint: server.token_endpoint().to_owned(),
-        parameters: GRANT,
+        parameters: GRANT.into(),
         ring,
         credential,
         profile: Profile::OidcProvider,
