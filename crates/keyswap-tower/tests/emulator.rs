@@ -12,9 +12,7 @@ use hyper_util::rt::TokioExecutor;
 use keyswap_core::{Secret, SecretList, SecretRing};
 use keyswap_testkit::{AuthorizationServer, Balancing, ClientAuthentication};
 use keyswap_tower::credential::HmacAlgorithm;
-use keyswap_tower::{
-    Authenticated, ClientSecretJwt, Fallback, FallbackLayer, Profile, RequestBody,
-};
+use keyswap_tower::{ClientSecretJwt, Fallback, FallbackLayer, Profile, RequestBody};
 use tower::{Layer, ServiceExt};
 
 const AUDIENCE: &str = "https://api.example/";
@@ -52,7 +50,7 @@ async fn sign_in(
         .body(Full::from(format!("grant_type=client_credentials&audience={AUDIENCE}")))
         .unwrap();
     let answer = service.clone().oneshot(request).await.unwrap();
-    let with = answer.extensions().get::<Authenticated>().cloned();
+    let with = answer.body().authenticated().cloned();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     let with = with.unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&body)));
     let body: serde_json::Value = serde_json::from_slice(&body).unwrap();

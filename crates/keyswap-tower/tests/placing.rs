@@ -11,7 +11,9 @@ use bytes::Bytes;
 use common::*;
 use http_body_util::Full;
 use keyswap_core::SecretId;
-use keyswap_tower::{ClientIds, ClientSecretBasic, ClientSecretJwt, ClientSecretPost, FallbackLayer};
+use keyswap_tower::{
+    ClientIds, ClientSecretBasic, ClientSecretJwt, ClientSecretPost, FallbackLayer,
+};
 use tower::{Layer, ServiceExt};
 
 #[tokio::test]
