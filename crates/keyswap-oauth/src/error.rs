@@ -24,38 +24,47 @@ pub enum TokenErrorKind {
 
 /// Why there is no token. The text names the endpoint's host and the OAuth error code; of the answer it
 /// holds no more.
-#[derive(Clone, Debug)]
+///
+/// A clone is another handle on the same error.
+#[derive(Clone)]
 pub struct TokenError {
+    /// One pointer, so that a caller that gets a token does not move an error's size around.
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     kind: TokenErrorKind,
     message: String,
-    source: Option<Arc<dyn Error + Send + Sync>>,
+    source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl TokenError {
     pub(crate) fn new(kind: TokenErrorKind, message: String) -> Self {
-        Self { kind, message, source: None }
+        Self { shared: Arc::new(Shared { kind, message, source: None }) }
     }
 
     pub(crate) fn unreachable(host: &str, error: reqwest_middleware::Error) -> Self {
         // An address may carry what it should not; the host says enough.
         let error = error.without_url();
         Self {
-            kind: TokenErrorKind::Unreachable,
-            message: format!("the token endpoint at {host} cannot be reached"),
-            source: Some(Arc::new(error)),
+            shared: Arc::new(Shared {
+                kind: TokenErrorKind::Unreachable,
+                message: format!("the token endpoint at {host} cannot be reached"),
+                source: Some(Box::new(error)),
+            }),
         }
     }
 
     /// What kind of failure it is.
     #[must_use]
     pub fn kind(&self) -> TokenErrorKind {
-        self.kind
+        self.shared.kind
     }
 
     /// Whether the same request may succeed later with nothing changed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        match self.kind {
+        match self.shared.kind {
             TokenErrorKind::Unreachable => true,
             TokenErrorKind::Refused { status } | TokenErrorKind::Unexpected { status } => {
                 status == 429 || status >= 500
@@ -64,14 +73,24 @@ impl TokenError {
     }
 }
 
+impl fmt::Debug for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenError")
+            .field("kind", &self.shared.kind)
+            .field("message", &self.shared.message)
+            .field("source", &self.shared.source)
+            .finish()
+    }
+}
+
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.shared.message)
     }
 }
 
 impl Error for TokenError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
+        self.shared.source.as_deref().map(|source| source as _)
     }
 }

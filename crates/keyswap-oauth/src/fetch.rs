@@ -56,6 +56,7 @@ impl TokenRequest {
 }
 
 /// Tokio's clock, so that it stands still where a test stops it. Otherwise it is that of std.
+#[inline]
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

@@ -52,5 +52,5 @@ pub use bearer::{
     Bearer, BearerBody, BearerError, BearerFuture, BearerLayer, BearerMiddleware, ClearTextError,
 };
 pub use error::{TokenError, TokenErrorKind};
-pub use source::TokenSource;
+pub use source::{TokenFuture, TokenSource};
 pub use token::Token;

@@ -1,8 +1,9 @@
 //! The token that all callers share.
 
 use std::fmt;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -113,12 +114,9 @@ impl TokenSource {
     /// # Cancel safety
     ///
     /// Dropping the future lets another caller fetch, at once if one waits.
-    pub async fn token(&self) -> Result<Token, TokenError> {
-        match self.fresh() {
-            Some(token) => Ok(token),
-            // In a box, so that the future of the usual case is small.
-            None => Box::pin(self.obtain()).await,
-        }
+    #[inline]
+    pub fn token(&self) -> TokenFuture<'_> {
+        TokenFuture { source: self, obtaining: None }
     }
 
     /// A token other than `refused`, which a server did not take: the one that is kept if it is
@@ -240,6 +238,47 @@ impl TokenSource {
         ended?;
         let kept = self.shared.kept.load();
         Ok(kept.as_ref().expect("a fetch that succeeded keeps its token").token.clone())
+    }
+}
+
+/// The future of [`TokenSource::token`].
+///
+/// It is written out so that a token that is there costs its callers no more than the look at it.
+#[must_use = "futures do nothing unless they are polled"]
+pub struct TokenFuture<'a> {
+    source: &'a TokenSource,
+    /// Only where the token that is kept is not fresh.
+    obtaining: Option<Obtaining<'a>>,
+}
+
+type Obtaining<'a> = Pin<Box<dyn Future<Output = Result<Token, TokenError>> + Send + 'a>>;
+
+impl Future for TokenFuture<'_> {
+    type Output = Result<Token, TokenError>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.obtaining.is_none()
+            && let Some(token) = self.source.fresh()
+        {
+            return Poll::Ready(Ok(token));
+        }
+        self.obtain(cx)
+    }
+}
+
+impl TokenFuture<'_> {
+    #[cold]
+    #[inline(never)]
+    fn obtain(&mut self, cx: &mut Context<'_>) -> Poll<Result<Token, TokenError>> {
+        let source = self.source;
+        self.obtaining.get_or_insert_with(|| Box::pin(source.obtain())).as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for TokenFuture<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenFuture").field("source", self.source).finish_non_exhaustive()
     }
 }
 
