@@ -128,6 +128,13 @@ impl<B: Body> BearerBody<B> {
     }
 }
 
+/// An empty body, as a redirect without a body needs one.
+impl<B> Default for BearerBody<B> {
+    fn default() -> Self {
+        Self { kind: Kind::Again { held: Held::default() } }
+    }
+}
+
 impl<B: Body> Body for BearerBody<B> {
     type Data = Bytes;
     type Error = B::Error;
