@@ -258,12 +258,11 @@ impl Future for TokenFuture<'_> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.obtaining.is_none()
-            && let Some(token) = self.source.fresh()
-        {
-            return Poll::Ready(Ok(token));
+        // Also while it waits: whoever fetches may have put one there.
+        match self.source.fresh() {
+            Some(token) => Poll::Ready(Ok(token)),
+            None => self.obtain(cx),
         }
-        self.obtain(cx)
     }
 }
 

@@ -48,7 +48,7 @@
 //! | --- | --- | --- |
 //! | `reqwest` | `keyswap::reqwest`: the middleware, the bridge for the layer, a client builder | yes |
 //! | `store` | `keyswap::store`: the file store, hot reload, reports of instances | yes |
-//! | `oauth` | `keyswap::oauth`: access tokens, cached and refreshed ahead | |
+//! | `oauth` | `keyswap::oauth`: access tokens, cached and refreshed ahead, and put on calls to APIs | |
 //! | `oauth2` | with `oauth`: `keyswap::oauth::OAuth2Client`, the HTTP client for users of the oauth2 crate | |
 //! | `admin` | `keyswap::admin`: the rotation engine and the authorization servers it can change | |
 #![forbid(unsafe_code)]

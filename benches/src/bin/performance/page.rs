@@ -92,7 +92,7 @@ fn head(page: &mut String) -> Result<(), Box<dyn Error>> {
 const HOW: &[&str] = &[
     "A **call** is one turn of a loop without a socket: make the request (POST, 2 headers, a form of 44 bytes), \
     send it through the layer to a service that answers at once, drop the answer. Client id 36 bytes, secrets 40 bytes, \
-    `Profile::Rfc6749`. All variants of a group send the same, which tests check.",
+    `Profile::Rfc6749`. All variants of a group that sign send the same, which tests check.",
     "**Instructions** of the whole turn, by callgrind: two runs of different length, subtracted. One program gives \
     the same figure each time. Each variant has an inner service of a type of its own, since a layer that two variants \
     share is not inlined as it would be in a program that has one.",
