@@ -8,7 +8,10 @@ use keyswap_core::{FallbackPolicy, Revision, Secret, SecretList, SecretRing};
 use keyswap_oauth::OAuth2Client;
 use keyswap_reqwest::{FallbackMiddleware, client_builder};
 use keyswap_testkit::{AuthorizationServer, Client};
-use keyswap_tower::{ClientSecretBasic, ClientSecretJwt, ClientSecretPost, Credential, Profile};
+use keyswap_tower::{
+    ClientFirst, ClientSecretBasic, ClientSecretJwt, ClientSecretPost, Credential, Profile,
+    ReadVerdict,
+};
 use oauth2::basic::{BasicClient, BasicErrorResponseType, BasicTokenResponse};
 use oauth2::{
     AuthType, AuthorizationCode, ClientId, ClientSecret, RequestTokenError, TokenResponse, TokenUrl,
@@ -174,11 +177,16 @@ async fn a_secret_that_was_set_at_the_crate_is_replaced_by_the_same_method_and_g
     assert!(!signed_by_the_ring(jwt(), Some(AuthType::RequestBody)).await);
 }
 
-#[tokio::test]
-async fn an_authorization_code_is_sent_with_one_secret_after_the_other_too() {
+/// How often an authorization code is sent while the server refuses every secret.
+async fn exchanges<V>(profile: V) -> usize
+where
+    V: ReadVerdict + Send + Sync + 'static,
+{
     let wire = Wire::default();
+    let fallback =
+        FallbackMiddleware::new(ring(), ClientSecretBasic::new("billing")).profile(profile);
     let client = ClientBuilder::new(client_builder().build().unwrap())
-        .with(FallbackMiddleware::new(ring(), ClientSecretBasic::new("billing")))
+        .with(fallback)
         .with(wire.clone())
         .build();
     let http = OAuth2Client::from(client);
@@ -187,8 +195,15 @@ async fn an_authorization_code_is_sent_with_one_secret_after_the_other_too() {
     let code = AuthorizationCode::new("the-code".into());
     client.exchange_code(code).request_async(&http).await.unwrap_err();
     let sent = wire.sent();
-    assert_eq!(sent.len(), 2);
     assert!(sent.iter().all(|(_, body)| body.contains("code=the-code")));
+    sent.len()
+}
+
+#[tokio::test]
+async fn an_authorization_code_is_sent_again_where_the_server_looks_at_the_client_first() {
+    assert_eq!(exchanges(Profile::Rfc6749).await, 1);
+    assert_eq!(exchanges(ClientFirst(Profile::Rfc6749)).await, 2);
+    assert_eq!(exchanges(Profile::OidcProvider).await, 2);
 }
 
 #[test]

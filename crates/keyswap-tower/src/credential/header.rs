@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
-use keyswap_core::Secret;
+use keyswap_core::{MakerId, Secret};
 
 use super::wiped::Wiped;
 use super::{Applied, Credential, Unsuitable};
@@ -24,7 +24,7 @@ use super::{Applied, Credential, Unsuitable};
 /// ```
 /// use http::HeaderName;
 /// use http::header::AUTHORIZATION;
-/// use keyswap_core::Secret;
+/// use keyswap_core::{MakerId, Secret};
 /// use keyswap_tower::credential::{Credential, HeaderSecret};
 ///
 /// let secret = Secret::new("a".parse()?, "gX1fBat3bV")?;
@@ -42,31 +42,26 @@ use super::{Applied, Credential, Unsuitable};
 pub struct HeaderSecret {
     name: HeaderName,
     prefix: Arc<str>,
+    /// Under this name the value is kept beside its secret.
+    maker: MakerId,
 }
 
 impl HeaderSecret {
     /// In the header of this name.
     #[must_use]
     pub fn new(name: HeaderName) -> Self {
-        Self { name, prefix: "".into() }
+        Self { name, prefix: "".into(), maker: MakerId::new() }
     }
 
     /// With this text before the secret, for instance `"Bearer "` or `"ApiKey "`: the space belongs to it.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<Arc<str>>) -> Self {
         self.prefix = prefix.into();
+        self.maker = MakerId::new();
         self
     }
-}
 
-impl Credential for HeaderSecret {
-    fn apply(
-        &self,
-        secret: &Secret,
-        head: &mut Parts,
-        _body: Option<&Bytes>,
-    ) -> Result<Applied, Unsuitable> {
-        let secret = secret.expose();
+    fn value(&self, secret: &str) -> Result<HeaderValue, Unsuitable> {
         let mut value = Wiped::with_capacity(self.prefix.len() + secret.len());
         value.extend_from_slice(self.prefix.as_bytes());
         value.extend_from_slice(secret.as_bytes());
@@ -77,6 +72,23 @@ impl Credential for HeaderSecret {
         let mut value = HeaderValue::from_maybe_shared(value.into_bytes())
             .map_err(|_| Unsuitable::new("a character of the secret cannot stand in a header"))?;
         value.set_sensitive(true);
+        Ok(value)
+    }
+}
+
+impl Credential for HeaderSecret {
+    fn apply(
+        &self,
+        secret: &Secret,
+        head: &mut Parts,
+        _body: Option<&Bytes>,
+    ) -> Result<Applied, Unsuitable> {
+        let make = || self.value(secret.expose());
+        let value = match secret.kept(self.maker, make) {
+            Some(kept) => kept.clone()?,
+            // Another credential with the same secret came first.
+            None => make()?,
+        };
         head.headers.insert(self.name.clone(), value);
         Ok(Applied::ToHead)
     }

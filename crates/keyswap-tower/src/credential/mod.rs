@@ -197,9 +197,11 @@ pub(crate) fn media_type(headers: &http::HeaderMap) -> Option<&str> {
 
 /// A media type without its parameters.
 pub(crate) fn essence(value: &HeaderValue) -> Option<&str> {
-    // Most answers have it so, and one look tells.
-    if value == "application/json" {
-        return Some("application/json");
+    // Most are one of these two, and one look tells.
+    for known in ["application/json", "application/x-www-form-urlencoded"] {
+        if value == known {
+            return Some(known);
+        }
     }
     let value = value.to_str().ok()?;
     Some(value.split_once(';').map_or(value, |(essence, _)| essence).trim())

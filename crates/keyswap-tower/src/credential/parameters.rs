@@ -105,6 +105,10 @@ pub(super) struct Carried {
 }
 
 impl Carried {
+    pub(super) fn nothing(self) -> bool {
+        self == Self::default()
+    }
+
     fn note(&mut self, name: &[u8]) {
         self.id |= name == CLIENT_ID.as_bytes();
         self.secret |= name == CLIENT_SECRET.as_bytes();
@@ -227,7 +231,18 @@ fn form_name(segment: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(decoded.map_or(Vec::new(), |(name, _)| name.into_owned().into_bytes()))
 }
 
-fn form(body: &[u8], ours: &[(&str, &str)]) -> Wiped {
+/// A form with parameters behind it, which it has not yet.
+pub(super) fn append(form: &[u8], parameters: &[u8]) -> Wiped {
+    let mut whole = Wiped::with_capacity(form.len() + 1 + parameters.len());
+    whole.extend_from_slice(form);
+    if !matches!(form, [] | [.., b'&']) {
+        whole.push(b'&');
+    }
+    whole.extend_from_slice(parameters);
+    whole
+}
+
+pub(super) fn form(body: &[u8], ours: &[(&str, &str)]) -> Wiped {
     // Segment by segment, so that what is kept needs no second encoding.
     let kept = segments(body).filter(|segment| {
         let name = form_name(segment);

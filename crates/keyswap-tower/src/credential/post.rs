@@ -4,10 +4,10 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::request::Parts;
-use keyswap_core::Secret;
+use keyswap_core::{MakerId, Secret};
 
 use super::parameters::{
-    ASSERTION_IN_BODY, CLIENT_ID, CLIENT_SECRET, Format, refuse_header, refuse_query,
+    ASSERTION_IN_BODY, CLIENT_ID, CLIENT_SECRET, Format, append, form, refuse_header, refuse_query,
 };
 use super::{Applied, ClientIds, Credential, NO_BODY, Unsuitable};
 
@@ -16,7 +16,8 @@ use super::{Applied, ClientIds, Credential, NO_BODY, Unsuitable};
 /// The `Content-Type` says how the body is written: `application/x-www-form-urlencoded`, as the RFC has
 /// it, or `application/json`, which Auth0 and others take too. Parameters of these two names that the
 /// caller set are replaced; all others stay byte for byte and in their order. The new body is wiped when
-/// its last handle goes.
+/// its last handle goes. What is put into a form is encoded once and kept beside the secret, unless client ids
+/// are [looked up](ClientIds::by).
 ///
 /// A request of another type, with a compressed or an oversized body, or whose JSON is not an object
 /// cannot hold the secret. One that signs in by other means (an `Authorization` header, a
@@ -24,7 +25,7 @@ use super::{Applied, ClientIds, Credential, NO_BODY, Unsuitable};
 ///
 /// ```
 /// use bytes::Bytes;
-/// use keyswap_core::Secret;
+/// use keyswap_core::{MakerId, Secret};
 /// use keyswap_tower::credential::{Applied, ClientSecretPost, Credential};
 ///
 /// let secret = Secret::new("a".parse()?, "gX1f+Bat3bV")?;
@@ -44,13 +45,15 @@ use super::{Applied, ClientIds, Credential, NO_BODY, Unsuitable};
 #[derive(Clone)]
 pub struct ClientSecretPost {
     client_ids: ClientIds,
+    /// Under this name the encoded parameters are kept beside their secret.
+    maker: MakerId,
 }
 
 impl ClientSecretPost {
     /// For the client with this id, or with these [`ClientIds`].
     #[must_use]
     pub fn new(client: impl Into<ClientIds>) -> Self {
-        Self { client_ids: client.into() }
+        Self { client_ids: client.into(), maker: MakerId::new() }
     }
 }
 
@@ -71,6 +74,12 @@ impl Credential for ClientSecretPost {
         }
         let id = self.client_ids.of(secret.id())?;
         let ours = [(CLIENT_ID, &*id), (CLIENT_SECRET, secret.expose())];
+        if format == Format::Form && carried.nothing() && self.client_ids.are_constant() {
+            let kept = secret.kept(self.maker, || form(&[], &ours));
+            if let Some(kept) = kept {
+                return Ok(Applied::ToBody(append(body, kept).into_bytes()));
+            }
+        }
         let body = format.replace(body, &ours)?;
         Ok(if carried.secret { Applied::ToBodyInstead(body) } else { Applied::ToBody(body) })
     }
