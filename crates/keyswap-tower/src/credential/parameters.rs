@@ -75,7 +75,7 @@ impl Format {
                 // Most other parameters are passed over by their first character.
                 [name.as_bytes().first(), Some(&b'%')].contains(&segment.first())
                     && *form_name(segment) == *name.as_bytes()
-                    && form_urlencoded::parse(segment).any(|(_, value)| test(&value))
+                    && test(&form_value(segment))
             }),
             Self::Json => {
                 let Ok(Members(members)) = serde_json::from_slice(body) else { return false };
@@ -229,6 +229,15 @@ fn form_name(segment: &[u8]) -> Cow<'_, [u8]> {
     }
     let decoded = form_urlencoded::parse(name).next();
     Cow::Owned(decoded.map_or(Vec::new(), |(name, _)| name.into_owned().into_bytes()))
+}
+
+/// The value in a segment, decoded.
+fn form_value(segment: &[u8]) -> Cow<'_, str> {
+    let value = segment.splitn(2, |byte| *byte == b'=').nth(1).unwrap_or_default();
+    match std::str::from_utf8(value) {
+        Ok(plain) if !plain.contains(['%', '+']) => Cow::Borrowed(plain),
+        _ => form_urlencoded::parse(segment).next().map_or(Cow::Borrowed(""), |(_, value)| value),
+    }
 }
 
 /// A form with parameters behind it, which it has not yet.
