@@ -31,7 +31,7 @@ pub(crate) const INSTRUCTIONS: &[InstructionGoal] = &[
         peer: "retry_two",
         compared: Ratio,
         at_most: 1.0,
-        recorded: 2.36,
+        recorded: 1.33,
     },
     InstructionGoal {
         path: "the same: to the layer that locks, formats and encodes",
@@ -39,7 +39,7 @@ pub(crate) const INSTRUCTIONS: &[InstructionGoal] = &[
         peer: "format_each",
         compared: Ratio,
         at_most: 0.5,
-        recorded: 1.19,
+        recorded: 0.64,
     },
     InstructionGoal {
         path: "Basic, body over the cap: to `SetRequestHeader`",
@@ -47,7 +47,7 @@ pub(crate) const INSTRUCTIONS: &[InstructionGoal] = &[
         peer: "large_set_header",
         compared: Ratio,
         at_most: 1.15,
-        recorded: 3.76,
+        recorded: 1.75,
     },
     InstructionGoal {
         path: "Basic, streaming body: to `SetRequestHeader`",
@@ -55,7 +55,7 @@ pub(crate) const INSTRUCTIONS: &[InstructionGoal] = &[
         peer: "stream_set_header",
         compared: Ratio,
         at_most: 1.15,
-        recorded: 4.24,
+        recorded: 2.51,
     },
     InstructionGoal {
         path: "post, the form rewritten: to the hand-made form layer",
@@ -63,7 +63,7 @@ pub(crate) const INSTRUCTIONS: &[InstructionGoal] = &[
         peer: "form_each",
         compared: Ratio,
         at_most: 0.6,
-        recorded: 2.17,
+        recorded: 1.02,
     },
     InstructionGoal {
         path: "one refusal, answer read, next secret accepted, order learnt: to the do-it-yourself retry",
@@ -71,7 +71,7 @@ pub(crate) const INSTRUCTIONS: &[InstructionGoal] = &[
         peer: "fallback_retry",
         compared: Ratio,
         at_most: 1.15,
-        recorded: 3.20,
+        recorded: 2.07,
     },
     InstructionGoal {
         path: "`TokenSource`, a token that is kept: more than `ArcSwap::load`",
@@ -79,7 +79,7 @@ pub(crate) const INSTRUCTIONS: &[InstructionGoal] = &[
         peer: "arc_swap_load",
         compared: Difference,
         at_most: 100.0,
-        recorded: 143.0,
+        recorded: 89.0,
     },
 ];
 
