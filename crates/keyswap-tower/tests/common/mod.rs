@@ -1,6 +1,8 @@
 //! A ring, and a server in memory that notes what it got and panics when it is called unready.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod log;
+
 use std::error::Error;
 use std::future::{Future, pending};
 use std::pin::{Pin, pin};
