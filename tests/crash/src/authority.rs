@@ -1,0 +1,43 @@
+//! An authority whose process may die around each request.
+
+use keyswap_admin::AuthorityError;
+use keyswap_admin::authority::{Authority, Capabilities, ChangeAnswer, Probe, ReadBack};
+use keyswap_core::Secret;
+
+use crate::{Act, Fate};
+
+/// The authority inside, and the moments before and after each of its requests.
+#[derive(Debug)]
+pub struct DyingAuthority<A> {
+    inner: A,
+    fate: Fate,
+}
+
+impl<A> DyingAuthority<A> {
+    /// Around this authority.
+    pub fn new(inner: A, fate: Fate) -> Self {
+        Self { inner, fate }
+    }
+}
+
+impl<A: Authority> Authority for DyingAuthority<A> {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn check(&self) -> Result<(), AuthorityError> {
+        self.inner.check().await
+    }
+
+    async fn set_secret(&self, secret: &Secret) -> ChangeAnswer {
+        self.fate.around(Act::SetSecret, self.inner.set_secret(secret)).await
+    }
+
+    async fn read_back(&self, known: &[Secret]) -> ReadBack {
+        self.fate.around(Act::ReadBack, self.inner.read_back(known)).await
+    }
+
+    async fn probe(&self, secret: &Secret) -> Probe {
+        self.fate.around(Act::Probe, self.inner.probe(secret)).await
+    }
+}

@@ -1,0 +1,48 @@
+//! Rotates as it is told, and dies where it is told: a process of its own, so that its death is a real one.
+//!
+//! Its only argument is an [`Orders`] in JSON. What it did how often is the last line of its output.
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+use std::time::Duration;
+
+use keyswap_admin::{Application, Auth0, RotationPolicy, Rotator};
+use keyswap_core::{Secret, SecretList, SecretRing};
+use keyswap_crash_tests::{
+    APPLICATION, AUDIENCE, CLIENT, DyingAuthority, DyingStore, Fate, INSTANCES, MANAGEMENT_CLIENT,
+    Orders,
+};
+use keyswap_store::FileStore;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let orders = std::env::args().nth(1).ok_or("the orders are missing")?;
+    let orders: Orders = serde_json::from_str(&orders)?;
+    let fate = Fate::new(orders.dies);
+    let window = Duration::from_millis(orders.window_ms);
+
+    let secret = Secret::new("management".parse()?, orders.management_secret)?;
+    let authority = Auth0::builder(orders.url.parse()?, CLIENT)
+        .management(MANAGEMENT_CLIENT, SecretRing::new(SecretList::new([secret])?))
+        .management_audience(orders.management_audience)
+        .audience(AUDIENCE)
+        .propagation_window(window)
+        .build()?;
+    let store = DyingStore::new(FileStore::open(orders.store, CLIENT)?, fate.clone());
+    let rotator = Rotator::new(DyingAuthority::new(authority, fate.clone()), store)
+        .patience(Duration::from_secs(30));
+
+    let ended = if orders.resume {
+        rotator.resume(None).await
+    } else {
+        let application = Application::new(APPLICATION).instances(INSTANCES);
+        let mut policy = RotationPolicy::new([application])
+            .quiet_period(window)
+            .poll_every(Duration::from_millis(30));
+        policy.probes = 4;
+        policy.in_flight_bound = 2 * window;
+        rotator.run(policy).await
+    };
+    println!("{}", serde_json::to_string(&fate.done())?);
+    ended.map(drop).map_err(|error| error.to_string().into())
+}
