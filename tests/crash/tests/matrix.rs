@@ -282,10 +282,20 @@ async fn a_rotation_that_dies_before_or_after_any_act_ends_well_whatever_the_ser
         let points = points(answer).await;
         cases.extend(points.into_iter().map(|point| (answer, point)));
     }
-    let (possible, step) = (cases.len(), if all { 1 } else { 11 });
+    let possible = cases.len();
+    // Around what the protocol rests on, and here and there in the rest.
+    let telling = |answer, point: Point| {
+        matches!(answer, Answer::Applied) && matches!(point.act, Act::Publish | Act::SetSecret)
+            || matches!(answer, Answer::AppliedAndLost) && point.act == Act::SaveJournal
+    };
+    let mut position = 0;
+    cases.retain(|(answer, point)| {
+        position += 1;
+        all || telling(*answer, *point) || position % 12 == 0
+    });
     let room = Arc::new(Semaphore::new(AT_ONCE));
     let mut running = JoinSet::new();
-    for (answer, point) in cases.into_iter().step_by(step) {
+    for (answer, point) in cases {
         let room = Arc::clone(&room);
         running.spawn(async move {
             let _room = room.acquire().await.unwrap();
