@@ -71,6 +71,12 @@
 //!   that HMAC works on, are out of reach of any library above them.
 //! - In no log, error or `Debug` of this crate.
 //!
+//! # Two layers on one request
+//!
+//! Where both put their secret in the same place, the one below replaces what it finds there and falls back;
+//! the one above passes its answer on, and counts no use of its own secrets, which never reached the server.
+//! Where the places differ (a client secret, and the key of a gateway), both work.
+//!
 //! # Providers
 //!
 //! A server that keeps to RFC 6749 needs no choice; others have a [`Profile`], and gRPC calls [`Grpc`].
