@@ -71,6 +71,8 @@ pub(crate) enum AuthorityTable {
 #[serde(deny_unknown_fields)]
 pub(crate) struct StoreTable {
     pub(crate) directory: PathBuf,
+    #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
+    pub(crate) lease: Option<Duration>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -98,6 +100,9 @@ pub(crate) struct PolicyTable {
     pub(crate) patience: Option<Duration>,
 }
 
+/// A lease that is shorter is lost to a slow disk, and one that is longer is waited for.
+const LEASES: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3600);
 /// How often an application uses the secret if it does not say.
 const USES_EVERY: Duration = Duration::from_secs(600);
 
@@ -135,6 +140,9 @@ impl Configuration {
         configuration.store.directory = directory.join(&configuration.store.directory);
         if let AuthorityTable::Auth0 { management_secret, .. } = &mut configuration.authority {
             *management_secret = management_secret.clone().relative_to(directory);
+        }
+        if configuration.store.lease.is_some_and(|lease| !LEASES.contains(&lease)) {
+            return Err(wrong(String::new(), "a `lease` is from 1s to 1h long"));
         }
         let applications = &configuration.applications;
         if applications.is_empty() {
@@ -292,6 +300,15 @@ mod tests {
         assert!(error.contains("line"), "{error}");
         let error = refused("instances = \"hunter2\"");
         assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn a_lease_that_nobody_can_keep_or_wait_for_is_refused() {
+        let with = |lease| template(None).replace("# lease = \"30s\"", &format!("lease = {lease}"));
+        assert_eq!(parse(&with("\"1s\"")).unwrap().store.lease, Some(Duration::from_secs(1)));
+        for lease in ["\"0s\"", "\"999ms\"", "\"2h\""] {
+            assert!(refused(&with(lease)).contains("`lease` is from 1s to 1h"), "{lease}");
+        }
     }
 
     #[test]

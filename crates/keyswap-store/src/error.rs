@@ -48,12 +48,13 @@ pub enum StoreErrorKind {
         /// The revision that is there.
         found: Revision,
     },
-    /// Another process holds the lease.
+    /// Another process holds the lease, and renewed it not long ago, or is in the middle of a write.
     Held {
         /// Who: what it called itself, its process id, and for how long.
         holder: String,
     },
-    /// The lease is not held any more. Nothing was written.
+    /// The lease is not held any more: another process took it, after this one had not renewed it in time,
+    /// or its file was tampered with. Nothing was written.
     LeaseLost,
     /// Others may read or change what only we should, or we may not read or change it.
     Permissions,

@@ -99,20 +99,26 @@ pub trait SecretStore: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Takes the lease that every write of a rotator needs. `holder` says who that is, for the
-    /// message that others get. Never waits.
+    /// message that others get. Waits at most a moment, for a write that is under way.
+    ///
+    /// The lease of a process that ended is free, and so is one that was not [renewed](Self::renew) in
+    /// time: its holder can write nothing any more from then on, at whatever instruction it goes on.
     ///
     /// # Errors
     ///
     /// [`Held`](crate::StoreErrorKind::Held) names the process that has it.
     fn acquire(&self, holder: &str) -> impl Future<Output = Result<Lease, StoreError>> + Send;
 
-    /// For how long the lease is certain to be held yet.
+    /// Keeps the lease: puts its end off, and says for how long it is certain from the call on, which
+    /// is more than nothing. Call it again well before that is over. A late call does as well, as long
+    /// as nobody else took the lease.
+    ///
+    /// Whether a write is allowed is never up to this time: the store looks at each one.
     ///
     /// # Errors
     ///
     /// [`LeaseLost`](crate::StoreErrorKind::LeaseLost).
-    fn remaining(&self, lease: &Lease)
-    -> impl Future<Output = Result<Duration, StoreError>> + Send;
+    fn renew(&self, lease: &Lease) -> impl Future<Output = Result<Duration, StoreError>> + Send;
 
     /// Gives the lease back. Dropping it does the same, without saying whether it worked.
     ///

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{child_store, eventually, ids, list, spawn_child, store};
 use keyswap_core::Revision;
-use keyswap_store::{InstanceReport, SecretStore};
+use keyswap_store::{FileStore, InstanceReport, Lease, SecretStore, StoreError};
 
 /// Not a test by itself: what the child of
 /// `a_lease_is_free_as_soon_as_its_process_was_killed` does.
@@ -106,6 +106,89 @@ fn temporary_files(store: &keyswap_store::FileStore) -> usize {
     entries
         .filter(|entry| entry.as_ref().unwrap().path().extension() == Some("tmp".as_ref()))
         .count()
+}
+
+const SHORT: Duration = Duration::from_millis(150);
+
+/// Not a test by itself: publishes under a short lease until it loses that, and says so.
+#[tokio::test]
+async fn child_that_publishes_under_a_short_lease() {
+    let Some(store) = child_store() else { return };
+    let store = store.lease(SHORT);
+    let lease = store.acquire("the child").await.unwrap();
+    let error = loop {
+        if let Err(error) = publish_once(&store, &lease).await {
+            break error;
+        }
+    };
+    assert!(error.is_lease_lost(), "{error}");
+    assert!(error.to_string().contains("the parent took over"), "{error}");
+}
+
+async fn publish_once(store: &FileStore, lease: &Lease) -> Result<(), StoreError> {
+    store.renew(lease).await?;
+    let revision = store.published().await.unwrap().unwrap().revision;
+    let text = journal(revision.next());
+    store.save_journal(lease, text.as_bytes()).await?;
+    store.append_history(lease, &serde_json::json!({ "revision": revision })).await?;
+    let list = list(&many_ids(revision.next()));
+    match store.publish(lease, revision, &list, None).await {
+        // What it read was of the one who took over.
+        Err(error) if error.is_conflict() => Ok(()),
+        published => published.map(drop),
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_is_stopped_at_any_instruction_past_its_lease_writes_nothing_more() {
+    let mut in_a_write = 0;
+    for round in 0..12u64 {
+        let (_directory, store) = store();
+        store.import(&list(&many_ids(Revision::new(1)))).await.unwrap();
+        let root = store.client_directory().parent().unwrap();
+        let mut child = spawn_child("child_that_publishes_under_a_short_lease", root);
+        let published = || async { store.published().await.unwrap().unwrap().revision };
+        let reached = Revision::new(3 + round % 5);
+        eventually("the child publishes", async || (published().await >= reached).then_some(()))
+            .await;
+        tokio::time::sleep(Duration::from_micros(round * 1300 % 7000)).await;
+        child.signal("STOP");
+        let lease = eventually("the lease of the stopped child is over", async || {
+            match store.acquire("the parent").await {
+                Ok(lease) => Some(lease),
+                Err(error) if error.to_string().contains("in the middle of a write") => {
+                    in_a_write += 1;
+                    child.signal("CONT");
+                    tokio::time::sleep(Duration::from_micros(500)).await;
+                    child.signal("STOP");
+                    None
+                }
+                Err(error) => {
+                    assert!(error.is_held(), "{error}");
+                    None
+                }
+            }
+        })
+        .await;
+        let revision = published().await;
+        assert_eq!(ids(&store.published().await.unwrap().unwrap().list), many_ids(revision));
+        store.save_journal(&lease, b"of the parent").await.unwrap();
+        let record = serde_json::json!({ "by": "the parent" });
+        let head = store.append_history(&lease, &record).await.unwrap();
+        let after = store.publish(&lease, revision, &list("parent"), None).await.unwrap();
+
+        child.signal("CONT");
+        assert!(child.wait().success(), "it found out that it lost its lease");
+        let document = store.published().await.unwrap().unwrap();
+        assert_eq!((document.revision, ids(&document.list).as_str()), (after, "parent"));
+        assert_eq!(store.journal().await.unwrap().unwrap().as_slice(), b"of the parent");
+        assert_eq!(store.history().await.unwrap().last().unwrap().head, head);
+        store.renew(&lease).await.unwrap();
+        drop(lease);
+        drop(store.acquire("the next").await.unwrap());
+        assert_eq!(temporary_files(&store), 0);
+    }
+    println!("{in_a_write} times it was stopped in the middle of a write");
 }
 
 /// Not a test by itself: is an instance until it is killed.

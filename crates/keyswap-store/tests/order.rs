@@ -85,8 +85,8 @@ impl SecretStore for Recording {
         self.store.acquire(holder).await
     }
 
-    async fn remaining(&self, lease: &Lease) -> Result<Duration, StoreError> {
-        self.store.remaining(lease).await
+    async fn renew(&self, lease: &Lease) -> Result<Duration, StoreError> {
+        self.store.renew(lease).await
     }
 
     async fn release(&self, lease: Lease) -> Result<(), StoreError> {

@@ -7,6 +7,7 @@ use keyswap_store::{Instance, Lease, SecretStore, StoreError};
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::keep::keeping;
 use super::{Finished, Rotator, journal, stop};
 use crate::authority::{Authority, ChangeAnswer};
 use crate::error::{RotateError, RotateErrorKind};
@@ -70,7 +71,12 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 }
                 written = Some(rotation.record().clone());
             }
-            event = match self.perform(effect, rotation.record(), lease, &mut waiting).await? {
+            let record = rotation.record();
+            let act = self.perform(effect, record, lease, &mut waiting);
+            let performed = keeping(&self.store, lease, act)
+                .await
+                .map_err(|error| self.store_error("keeping the rotation lease", error, record))?;
+            event = match performed? {
                 Performed::Happened(event) => event,
                 Performed::Over => return Ok(finished(rotation.record())),
             };
@@ -170,26 +176,11 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     }
 
     /// Checked last before the change is sent, since no server here lets a late request be told from a
-    /// timely one: the lease must outlive the request.
+    /// timely one. While the request is under way the lease is [kept](super::keep) like any other time,
+    /// and a request whose lease is lost is dropped.
     async fn check_lease(&self, record: &Record, lease: &Lease) -> Result<(), RotateError> {
-        let needed = self.authority.capabilities().request_timeout;
-        let left = self
-            .store
-            .remaining(lease)
-            .await
-            .map_err(|error| self.store_error("checking the rotation lease", error, record))?;
-        if left <= needed {
-            return Err(RotateError::new(
-                RotateErrorKind::LeaseLost,
-                format!(
-                    "client {}: the rotation lease ends in {} s, before a request could; nothing was \
-                     sent. Resume the rotation",
-                    record.client,
-                    left.as_secs()
-                ),
-            ));
-        }
-        Ok(())
+        let checked = self.store.renew(lease).await.map(drop);
+        checked.map_err(|error| self.store_error("checking the rotation lease", error, record))
     }
 
     /// The history line before the journal, and both before the act: what was done is on record even if

@@ -3,6 +3,7 @@
 
 mod begin;
 mod carry_out;
+mod keep;
 mod stop;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use keyswap_core::{Generator, Revision, SecretDocument, SecretId};
 use keyswap_store::{Instance, Lease, SecretStore};
 
+use self::keep::keeping;
 use crate::authority::Authority;
 use crate::error::{RotateError, RotateErrorKind};
 use crate::progress::Progress;
@@ -146,7 +148,11 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     pub async fn run(&self, policy: RotationPolicy) -> Result<Finished, RotateError> {
         let lease = self.lease().await?;
         (self.progress)(Progress::Checking);
-        let finished = match self.begin(policy).await {
+        let begun = keeping(&self.store, &lease, self.begin(policy)).await;
+        let begun = begun
+            .map_err(|error| RotateError::store("keeping the rotation lease", error, false))
+            .flatten();
+        let finished = match begun {
             Ok(record) => self.carry_out(Rotation::new(record), true, &lease).await,
             Err(error) => Err(error),
         };

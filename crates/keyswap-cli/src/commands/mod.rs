@@ -16,6 +16,11 @@ use crate::exit::Failure;
 /// The store that a configuration names.
 fn open_store(configuration: &Configuration) -> Result<FileStore, Failure> {
     let opened = FileStore::open(&configuration.store.directory, &configuration.client.id);
+    let lease = configuration.store.lease;
+    let opened = opened.map(|store| match lease {
+        Some(lease) => store.lease(lease),
+        None => store,
+    });
     opened.map_err(|error| {
         let way_out = match error.is_not_found() {
             true => ". `keyswap init` makes it when it is given the present secret (--secret-file)",

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::fs::{File, OpenOptions, OpenOptionsExt};
-use super::lock::Lock;
+use super::lock::Writing;
 use super::permissions::{self, io_error};
 use super::replace::{self, Durable};
 use crate::{HistoryEntry, HistoryHead, StoreError, StoreErrorKind};
@@ -38,10 +38,10 @@ pub(super) fn read(directory: &Path, doing: &str) -> Result<Vec<HistoryEntry>, S
     Ok(verified(directory, doing)?.entries)
 }
 
-/// Appends one record under the lock, durably.
+/// Appends one record under the lease, durably.
 pub(super) fn append(
     directory: &Path,
-    lock: &Lock,
+    writing: &Writing<'_>,
     record: serde_json::Value,
     doing: &str,
 ) -> Result<HistoryHead, StoreError> {
@@ -56,7 +56,8 @@ pub(super) fn append(
 
     let mut file =
         OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(failed)?;
-    lock.check(doing)?;
+    // What was verified is still so: it was read under the lease, and only its holder writes.
+    let _section = writing.section(doing)?;
     if file.metadata().map_err(failed)?.len() > before.length as u64 {
         // The end of a line whose writer was killed: nobody was told that it is there.
         file.set_len(before.length as u64).map_err(failed)?;

@@ -1,5 +1,7 @@
 //! A store in one directory, for the processes of one host. It needs no server.
 
+#[cfg(test)]
+mod fencing;
 mod fs;
 mod history;
 mod instances;
@@ -8,6 +10,7 @@ mod name;
 mod permissions;
 mod place;
 mod replace;
+mod section;
 mod watch;
 
 use std::fmt;
@@ -29,8 +32,10 @@ use crate::{
 };
 
 const POLL: Duration = Duration::from_secs(5);
-/// The kernel keeps the lock for as long as the process lives; this stands for "no end in sight".
-const HELD_FOR: Duration = Duration::from_secs(60 * 60);
+/// Long enough for a machine under load, and short enough to wait for.
+const TERM: Duration = Duration::from_secs(30);
+/// A lease that is shorter could end between two turns of a rotator.
+const SHORTEST_TERM: Duration = Duration::from_millis(100);
 
 /// One client's place in a directory.
 ///
@@ -48,6 +53,12 @@ const HELD_FOR: Duration = Duration::from_secs(60 * 60);
 ///
 /// Files have mode 0600 and are replaced as a whole; one that others can read is refused. All
 /// processes run as the same user on the same host: locks do not reach over network file systems.
+///
+/// The lease is a lock that the kernel takes back when its process ends, so a rotation whose process was
+/// killed can be resumed at once. A process that lives and does not go on loses it after its
+/// [time](Self::lease). What a process does that goes on after that is refused: each write looks whether
+/// the lease is still its own while it holds a short second lock, on `CLIENT/` itself, and whoever takes
+/// the lease over holds that too. A process that is stopped in the middle of a write keeps its lease.
 ///
 /// ```
 /// use keyswap_core::{Secret, SecretList};
@@ -110,19 +121,31 @@ impl FileStore {
     /// Default 5 s.
     #[must_use]
     pub fn poll(self, poll: Duration) -> Self {
-        let place = Place {
-            root: self.place.root.clone(),
-            client: self.place.client.clone(),
-            directory: self.place.directory.clone(),
-            poll,
-        };
-        Self { place: Arc::new(place) }
+        self.with(|place| place.poll = poll)
+    }
+
+    /// For how long a lease is certain after it was taken or renewed. Once that is over, another
+    /// process may take over from a holder that lives: one that was stopped, or hangs. A holder that
+    /// ends gives its lease back at once, whatever this says. Default 30 s; less than 100 ms counts as
+    /// 100 ms.
+    ///
+    /// It is measured on the clock that counts from the start of the machine, which nobody can set: a
+    /// wall clock that jumps changes nothing.
+    #[must_use]
+    pub fn lease(self, term: Duration) -> Self {
+        self.with(|place| place.term = term.max(SHORTEST_TERM))
     }
 
     /// The directory that holds this client's files.
     #[must_use]
     pub fn client_directory(&self) -> &Path {
         &self.place.directory
+    }
+
+    fn with(self, change: impl FnOnce(&mut Place)) -> Self {
+        let mut place = Place::clone(&self.place);
+        change(&mut place);
+        Self { place: Arc::new(place) }
     }
 
     fn unchecked(root: PathBuf, client: String) -> Result<Self, StoreError> {
@@ -134,7 +157,7 @@ impl FileStore {
         // So that it stays this place when the process goes to another directory.
         let root = std::path::absolute(&root).unwrap_or(root);
         let directory = root.join(name::escape(&client));
-        Ok(Self { place: Arc::new(Place { root, client, directory, poll: POLL }) })
+        Ok(Self { place: Arc::new(Place { root, client, directory, poll: POLL, term: TERM }) })
     }
 
     /// Runs `work` where it may wait for the disk. It runs to its end even if the caller gives up.
@@ -196,7 +219,7 @@ impl SecretStore for FileStore {
             }
             let revision = Revision::INITIAL.next();
             let document = SecretDocument { revision, attest_every: None, list };
-            place.write(&lock, &document, doing)?;
+            place.write(&lock.writing(), &document, doing)?;
             Ok(revision)
         })
         .await
@@ -211,7 +234,7 @@ impl SecretStore for FileStore {
     ) -> Result<Revision, StoreError> {
         let (lock, list) = (self.lock(lease)?, list.clone());
         self.blocking("publish the list", move |place, doing| {
-            let _writing = lock.writing();
+            let writing = lock.writing();
             let Some(present) = place.published(doing)? else {
                 return Err(StoreError::new(StoreErrorKind::NotFound, doing)
                     .at(place.ring().display().to_string())
@@ -226,7 +249,7 @@ impl SecretStore for FileStore {
                     .way_out("nothing was written; look who changed it: keyswap status"));
             }
             let revision = expected.next();
-            place.write(&lock, &SecretDocument { revision, attest_every, list }, doing)?;
+            place.write(&writing, &SecretDocument { revision, attest_every, list }, doing)?;
             Ok(revision)
         })
         .await
@@ -252,10 +275,10 @@ impl SecretStore for FileStore {
     async fn save_journal(&self, lease: &Lease, document: &[u8]) -> Result<(), StoreError> {
         let (lock, document) = (self.lock(lease)?, Zeroizing::new(document.to_vec()));
         self.blocking("save the journal", move |place, doing| {
-            let _writing = lock.writing();
+            let writing = lock.writing();
             let path = place.journal();
             let staged = replace::stage(&path, &document, Durable::Yes, doing)?;
-            lock.check(doing)?;
+            let _section = writing.section(doing)?;
             staged.commit()
         })
         .await
@@ -271,10 +294,9 @@ impl SecretStore for FileStore {
         Ok(Lease::new(self.client(), holder, lock.epoch(), Arc::new(lock)))
     }
 
-    async fn remaining(&self, lease: &Lease) -> Result<Duration, StoreError> {
+    async fn renew(&self, lease: &Lease) -> Result<Duration, StoreError> {
         let lock = self.lock(lease)?;
-        self.blocking("keep the lease", move |_, doing| lock.check(doing)).await?;
-        Ok(HELD_FOR)
+        self.blocking("keep the lease", move |_, doing| lock.writing().renew(doing)).await
     }
 
     async fn release(&self, lease: Lease) -> Result<(), StoreError> {
@@ -323,8 +345,7 @@ impl SecretStore for FileStore {
     ) -> Result<HistoryHead, StoreError> {
         let (lock, record) = (self.lock(lease)?, record.clone());
         self.blocking("append to the history", move |place, doing| {
-            let _writing = lock.writing();
-            history::append(&place.directory, &lock, record, doing)
+            history::append(&place.directory, &lock.writing(), record, doing)
         })
         .await
     }

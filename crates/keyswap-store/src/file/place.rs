@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use keyswap_core::{Revision, SecretDocument};
 
-use super::lock::Lock;
+use super::lock::{Lock, Writing};
 use super::replace::{self, Durable};
 use super::{fs, instances, permissions};
 use crate::{StoreError, StoreErrorKind};
 
+#[derive(Clone)]
 pub(super) struct Place {
     pub(super) root: PathBuf,
     pub(super) client: String,
     pub(super) directory: PathBuf,
     pub(super) poll: Duration,
+    pub(super) term: Duration,
 }
 
 impl Place {
@@ -51,7 +53,9 @@ impl Place {
 
     pub(super) fn acquire(&self, holder: &str, doing: &str) -> Result<Lock, StoreError> {
         self.make(doing)?;
-        let lock = Lock::acquire(&self.lock(), holder, doing)?;
+        // All of it in one section: nobody is in the middle of a write, or of taking the lease.
+        let section = Lock::section(&self.directory, &self.lock(), doing)?;
+        let lock = Lock::acquire(&self.lock(), &section, holder, self.term, doing)?;
         replace::remove_leftovers(&self.directory, doing)?;
         instances::forget_long_gone(&self.instances(), doing)?;
         Ok(lock)
@@ -80,13 +84,13 @@ impl Place {
 
     pub(super) fn write(
         &self,
-        lock: &Lock,
+        writing: &Writing<'_>,
         document: &SecretDocument,
         doing: &str,
     ) -> Result<(), StoreError> {
         let path = self.ring();
         let staged = replace::stage(&path, &document.to_json(), Durable::Yes, doing)?;
-        lock.check(doing)?;
+        let _section = writing.section(doing)?;
         staged.commit()
     }
 }

@@ -51,6 +51,11 @@ pub(super) fn stage<'a>(
 }
 
 impl Staged<'_> {
+    /// Where the new contents are until then.
+    pub(super) fn temporary(&self) -> &Path {
+        &self.temporary
+    }
+
     /// Puts the new contents in place. They are durable when this returns.
     pub(super) fn commit(self) -> Result<(), StoreError> {
         fs::rename(&self.temporary, self.target)

@@ -92,6 +92,18 @@ impl Process {
         self.0.wait().unwrap();
     }
 
+    /// Sends a signal by its name, for instance `STOP`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.0.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        self.0.wait().unwrap()
+    }
+
     pub fn id(&self) -> u32 {
         self.0.id()
     }
