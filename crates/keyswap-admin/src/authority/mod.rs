@@ -61,7 +61,7 @@ pub struct Capabilities {
     pub read_back: bool,
     /// How long after a change its nodes may disagree.
     pub propagation_window: Duration,
-    /// How long one management request may take: the lease must last longer than that.
+    /// How long one management request may take. The rotation lease is renewed meanwhile.
     pub request_timeout: Duration,
 }
 

@@ -38,3 +38,77 @@ pub(super) async fn keeping<S: SecretStore, T>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use keyswap_store::FileStore;
+
+    use super::*;
+
+    const TERM: Duration = Duration::from_millis(200);
+
+    fn store() -> (tempfile::TempDir, FileStore) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = FileStore::create(directory.path().join("store"), "billing").unwrap();
+        (directory, store.lease(TERM))
+    }
+
+    #[tokio::test]
+    async fn a_lease_is_renewed_for_as_long_as_what_is_done_under_it_takes() {
+        let (_directory, store) = store();
+        let lease = store.acquire("test").await.unwrap();
+        let watched = async {
+            let end = Instant::now() + 3 * TERM;
+            while Instant::now() < end {
+                assert!(store.acquire("another").await.is_err_and(|error| error.is_held()));
+                tokio::time::sleep(TERM / 20).await;
+            }
+            "done"
+        };
+        assert_eq!(keeping(&store, &lease, watched).await.unwrap(), "done");
+    }
+
+    /// What a rotator does that is stopped for this long between two of its steps, while `meanwhile`
+    /// happens: says whether it was lost, and whether the step behind the stop was made.
+    async fn stopped_between_two_steps(meanwhile: impl FnOnce(FileStore)) -> (bool, bool) {
+        let (_directory, store) = store();
+        let lease = store.acquire("test").await.unwrap();
+        let went_on = Cell::new(false);
+        let act = async {
+            // As a stopped process: no other task of this thread runs either.
+            std::thread::sleep(TERM + TERM / 2);
+            meanwhile(store.clone());
+            tokio::task::yield_now().await;
+            went_on.set(true);
+        };
+        let lost = match keeping(&store, &lease, act).await {
+            Ok(()) => false,
+            Err(error) => {
+                assert!(error.is_lease_lost(), "{error}");
+                true
+            }
+        };
+        (lost, went_on.get())
+    }
+
+    fn take_over(store: FileStore) {
+        let taker = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(store.acquire("another")).map(drop)
+        });
+        taker.join().unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn not_one_step_is_made_after_a_stop_in_which_somebody_took_over() {
+        assert_eq!(stopped_between_two_steps(take_over).await, (true, false));
+    }
+
+    #[tokio::test]
+    async fn a_stop_in_which_nobody_took_over_is_none() {
+        assert_eq!(stopped_between_two_steps(drop).await, (false, true));
+    }
+}

@@ -1,0 +1,158 @@
+//! Two rotators of one client. The second one waits its turn; a first one that was stopped past its lease
+//! is taken over from, and when it goes on it writes nothing, sends nothing, and says what happened.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use common::{Embedded, Output, Programs, Running, Site, contents, eventually};
+use keyswap_testkit::{Fault, Times};
+
+/// Where a rotation is stopped, in order.
+const STATES: [&str; 9] = [
+    "generated",
+    "staged",
+    "adopted",
+    "cutting_over",
+    "cut_over",
+    "confirmed",
+    "promoted",
+    "drained",
+    "retired",
+];
+
+fn site_with_a_short_lease() -> Embedded {
+    let embedded = Embedded::start();
+    embedded.site.configure("[store]\n", "[store]\nlease = \"1s\"\n");
+    embedded.site.import();
+    embedded
+}
+
+/// Waits until the rotation is that far, and stops its process.
+fn stop_in(site: &Site, running: &mut Running, state: &str) {
+    let position = STATES.iter().position(|other| *other == state).unwrap();
+    eventually(state, || {
+        assert!(!running.ended(), "it ended before {state}: {}", running.stderr());
+        let now = site.state()?;
+        (STATES.iter().position(|other| *other == now)? >= position).then_some(())
+    });
+    running.signal("STOP");
+}
+
+/// Resumes until the lease of the stopped process can be taken, and the rotation is over. A process that
+/// was stopped in the middle of a write has to leave that first.
+fn take_over_from(site: &Site, stopped: &Running) -> Output {
+    eventually("the rotation is taken over", || {
+        let output = site.command(&["resume"]).run();
+        if output.status.code() == Some(0) {
+            return Some(output);
+        }
+        output.says(3, &["keyswap, process", "holds the lease"]);
+        if output.paragraph().contains("in the middle of a write") {
+            stopped.signal("CONT");
+            std::thread::sleep(Duration::from_micros(500));
+            stopped.signal("STOP");
+        }
+        None
+    })
+}
+
+/// What a rotator writes to. Reports of the programs are theirs.
+fn written(site: &Site) -> BTreeMap<PathBuf, Vec<u8>> {
+    let instances = site.client_directory().join("instances");
+    let mut written = contents(&site.client_directory());
+    written.retain(|path, _| !path.starts_with(&instances));
+    written
+}
+
+#[test]
+fn of_two_rotators_the_second_waits_its_turn() {
+    let embedded = Embedded::start();
+    let site = &embedded.site;
+    site.import();
+    // Nobody is there yet, so the first waits for the programs.
+    let mut first = site.command(&["rotate"]).spawn();
+    site.until_state(&mut first, "staged");
+    for command in ["rotate", "resume"] {
+        site.command(&[command])
+            .run()
+            .says(3, &["keyswap, process", "holds the lease", "`keyswap resume`"]);
+    }
+    let old = site.first_secret();
+    let programs = Programs::start(site, "billing", 1, 20);
+    first.wait().ends_with(0);
+    site.is_rotated_from(&old);
+    assert_eq!(programs.stop().1, 0);
+}
+
+#[test]
+fn a_rotator_stopped_for_less_than_somebody_else_needs_it_goes_on() {
+    let embedded = site_with_a_short_lease();
+    let site = &embedded.site;
+    let programs = Programs::start(site, "billing", 1, 20);
+    let mut first = site.command(&["rotate"]).spawn();
+    stop_in(site, &mut first, "adopted");
+    // Longer than its lease: nobody takes it.
+    std::thread::sleep(Duration::from_millis(1200));
+    first.signal("CONT");
+    first.wait().ends_with(0);
+    site.is_rotated_from(&site.first_secret());
+    assert_eq!(programs.stop().1, 0);
+}
+
+/// One rotation that is stopped in this state and taken over, under load.
+fn stopped_and_taken_over(state: &str, fault: Option<Fault>, load_to_the_end: bool) {
+    let embedded = site_with_a_short_lease();
+    let site = &embedded.site;
+    let old = site.first_secret();
+    let mut programs = Some(Programs::start(site, "billing", 1, 40));
+    if let Some(fault) = fault {
+        embedded.server().inject(fault, Times::ONCE);
+    }
+    let mut first = site.command(&["rotate"]).spawn();
+    stop_in(site, &mut first, state);
+    let stopped_in = site.state().unwrap();
+    take_over_from(site, &first);
+    assert_eq!(site.state().as_deref(), Some("done"));
+
+    let mut requests = 0;
+    let mut stop = |programs: Programs| {
+        let (of_programs, failed, _) = programs.stop();
+        assert_eq!(failed, 0, "of {of_programs} requests, stopped in {stopped_in}");
+        requests = of_programs;
+    };
+    if !load_to_the_end {
+        stop(programs.take().unwrap());
+    }
+    let (before, counts) = (written(site), embedded.server().counts());
+    first.signal("CONT");
+    let output = first.wait();
+    output.says(6, &["took over with epoch", "nothing was written", "keyswap resume"]);
+    assert!(before == written(site), "stopped in {stopped_in}, and then it wrote: {output:#?}");
+    let after = embedded.server().counts();
+    if load_to_the_end {
+        // Sign-ins of the programs go on, and cannot be told from its probes.
+        assert_eq!(after.management_requests, counts.management_requests, "in {stopped_in}");
+        stop(programs.take().unwrap());
+    } else {
+        assert_eq!(after, counts, "stopped in {stopped_in}");
+    }
+    println!("asked for {state}, stopped in {stopped_in}: {requests} requests, none failed");
+    assert!(requests > 20, "the load was real");
+    site.is_rotated_from(&old);
+}
+
+#[test]
+fn a_rotator_that_was_stopped_past_its_lease_writes_and_sends_nothing_more() {
+    for (number, state) in STATES.into_iter().enumerate() {
+        stopped_and_taken_over(state, None, number % 2 == 0);
+    }
+}
+
+#[test]
+fn a_rotator_that_was_stopped_while_it_waits_for_the_answer_to_its_change_sends_nothing_more() {
+    let fault = Fault::LatencyAfterChange { delay: Duration::from_secs(2) };
+    stopped_and_taken_over("cutting_over", Some(fault), false);
+}
