@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Revision, SecretId};
 
 /// What one program did with its secrets since it started.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct UsageReport {
     /// The revision of the list that is in use.
@@ -27,7 +27,7 @@ impl UsageReport {
 }
 
 /// How often one secret was accepted and refused since the program started.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SecretUsage {
     /// The name of the secret.

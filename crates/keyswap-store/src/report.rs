@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{StoreError, StoreErrorKind};
 
 /// What one running program says about itself. No secret and no hash of one is in it.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct InstanceReport {
     /// The application that the instance is one of.
@@ -87,7 +87,7 @@ impl Instance {
 }
 
 /// The end of a history: with it, a history that was cut off can be told from a whole one.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct HistoryHead {
     /// The number of the last record, counted from 1.
     pub number: u64,

@@ -80,7 +80,7 @@ pub enum ChangeAnswer {
 }
 
 /// Which secret the server says it holds.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ReadBack {
     /// The one with this id.
@@ -92,7 +92,7 @@ pub enum ReadBack {
 }
 
 /// What a token request with one secret said.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Probe {
     /// The server accepted it.

@@ -4,7 +4,7 @@
 //! instance that has not said which list it holds, a report that cannot be read and an application
 //! that nobody declared each keep a gate shut, and each is named.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::policy::{Application, Timestamp};
 
 /// What was seen of the instances at one moment.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Fleet {
     /// The reports of the instances that live.
     pub live: Vec<InstanceReport>,
@@ -153,13 +153,13 @@ fn denominator(applications: &[Application], fleet: &Fleet) -> Vec<Missing> {
 /// "Unused for a time" means two reports of the same instance at least that far apart with the same
 /// count, so neither a skewed clock nor a reporter that hangs can pass for it. It is not journaled:
 /// after a resume the evidence is gathered anew.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Quiet {
-    seen: HashMap<(String, String), Use>,
+    seen: BTreeMap<(String, String), Use>,
     looked: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct Use {
     used: u64,
     /// When a report with this count was seen first.

@@ -49,7 +49,7 @@ impl Timestamp {
 
 /// An application that uses the client, and how many instances of it must have the new secret before
 /// the server's is changed.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Application {
     /// The name under which its instances report.
@@ -84,7 +84,7 @@ impl Application {
 ///     .quiet_period(Duration::from_secs(3600));
 /// assert_eq!(policy.applications[0].instances, 3);
 /// ```
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[non_exhaustive]
 #[must_use]
 pub struct RotationPolicy {

@@ -1,6 +1,7 @@
 //! What the journal says of a rotation: enough for another process to go on from any instant.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use keyswap_core::{Revision, Secret};
 use keyswap_store::HistoryHead;
@@ -80,7 +81,7 @@ impl fmt::Display for State {
 }
 
 /// Why a rotation stopped for a person.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum StuckReason {
@@ -126,7 +127,7 @@ impl fmt::Display for StuckReason {
 }
 
 /// What is known of the change at the server.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct Change {
     /// How often it was sent, or was about to be.
     pub sends: u32,
@@ -137,7 +138,7 @@ pub struct Change {
 }
 
 /// When a state was entered.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct Entered {
     /// The state.
     pub state: State,
@@ -249,5 +250,20 @@ impl Record {
     pub fn in_flight_until(&self) -> Option<Timestamp> {
         let bound = self.policy.in_flight_bound;
         self.change.unresolved.then(|| self.change.last_sent.after(bound))
+    }
+}
+
+/// By the ids of the secrets, which name their values: a hash may end up where a secret must not.
+impl Hash for Record {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { client, policy, state: stands, entered, old, new, revision, .. } = self;
+        (client, policy, stands, entered, old.id(), new.id(), revision).hash(state);
+        (&self.change, &self.stuck, &self.retired, &self.history).hash(state);
+    }
+}
+
+impl Hash for RetiredSecret {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.secret.id(), self.until).hash(state);
     }
 }

@@ -10,7 +10,7 @@ use super::record::{Entered, Record, State, StuckReason};
 use crate::authority::{AuthorityError, ChangeAnswer, Probe, ReadBack};
 
 /// One of the two secrets of a rotation.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Which {
     /// The one that the server held when the rotation began.
     Old,
@@ -95,14 +95,14 @@ pub enum Ending {
 ///
 /// The second part may be lost at any time; everything that a later process needs is in the
 /// [`Record`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[must_use]
 pub struct Rotation {
     record: Record,
     seen: Seen,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 struct Seen {
     quiet: Quiet,
     /// The unbroken run of probes that accepted the new secret.
