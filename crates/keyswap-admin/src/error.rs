@@ -6,7 +6,7 @@ use std::fmt;
 use keyswap_store::StoreError;
 
 use crate::authority::AuthorityError;
-use crate::rotation::{JournalError, Missing, StuckReason};
+use crate::rotation::{JournalError, Missing, StuckReason, WayBack};
 
 /// What kind of stop it is.
 #[derive(Clone, Debug)]
@@ -16,12 +16,24 @@ pub enum RotateErrorKind {
     NotBegun,
     /// There is no rotation to resume.
     NothingToResume,
+    /// Programs may hold the new secret alone, or another reason why the rotation cannot go back;
+    /// nothing was changed.
+    NoWayBack(WayBack),
+    /// Nothing says yet that the old secret is unused, so it is not retired; nothing was changed.
+    NotDrained,
+    /// No gate waits for a person's word for that application; nothing was written.
+    NothingToConfirm,
     /// An earlier rotation has not come to its end: resume it.
     Unfinished,
     /// The authority refused, definitely. The server holds the old secret.
     Authority(AuthorityError),
     /// A gate is shut, for these reasons; resume later.
     Waiting(Vec<Missing>),
+    /// A gate waits for a person's [word](crate::confirm); resume after that.
+    AwaitsConfirmation(Vec<Missing>),
+    /// The old secret is unused and the rotation holds: a person
+    /// [retires](crate::Rotator::retire) it.
+    AwaitsRetirement,
     /// The server asks to come back later, or another rotator is at work; resume later.
     Busy,
     /// Whether the server took the change is not known, or what came after it could not be written
@@ -91,6 +103,7 @@ impl RotateError {
         matches!(
             self.kind,
             RotateErrorKind::Waiting(_)
+                | RotateErrorKind::AwaitsConfirmation(_)
                 | RotateErrorKind::Busy
                 | RotateErrorKind::OutcomeUnknown
                 | RotateErrorKind::Unfinished

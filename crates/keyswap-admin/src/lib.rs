@@ -22,4 +22,4 @@ pub use authority::{
 pub use error::{RotateError, RotateErrorKind};
 pub use progress::Progress;
 pub use rotation::{Application, RotationPolicy, State};
-pub use rotator::{Finished, Rotator, Status};
+pub use rotator::{Finished, Rotator, Status, confirm};

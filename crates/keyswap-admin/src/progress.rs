@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::rotation::{Missing, State};
+use crate::rotation::{Direction, Missing, State};
 
 /// News of a rotation in progress, for a person or a log. Nothing in it is secret.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub enum Progress {
     Entered {
         /// The state.
         state: State,
+        /// On which way.
+        direction: Direction,
         /// How long the state before it lasted; `None` for the first.
         after: Option<Duration>,
     },
@@ -22,6 +24,8 @@ pub enum Progress {
     TakenUp {
         /// The state.
         state: State,
+        /// On which way.
+        direction: Direction,
     },
     /// A gate is shut, for these reasons. Told when the reasons change.
     Waiting {
@@ -39,11 +43,16 @@ impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Checking => f.write_str("checking the server, the store and the present secret"),
-            Self::Entered { state, after } => {
+            Self::Entered { state, direction, after } => {
                 let after = after.unwrap_or_default().as_secs_f64();
-                write!(f, "{:<13} {} ({after:.1} s)", state.name(), reached(*state))
+                write!(f, "{:<13} {} ({after:.1} s)", state.name(), reached(*state, *direction))
             }
-            Self::TakenUp { state } => write!(f, "taken up again in state {state}"),
+            Self::TakenUp { state, direction: Direction::Forward } => {
+                write!(f, "taken up again in state {state}")
+            }
+            Self::TakenUp { state, direction: Direction::Back } => {
+                write!(f, "taken up again in state {state}, on the way back")
+            }
             Self::Waiting { missing, .. } => {
                 f.write_str("  waiting: ")?;
                 for (position, one) in missing.iter().take(MOST_NAMED).enumerate() {
@@ -63,18 +72,32 @@ impl fmt::Display for Progress {
 /// How many of those that a gate waits for one line names.
 const MOST_NAMED: usize = 3;
 
-fn reached(state: State) -> &'static str {
-    match state {
-        State::Generated => "a new secret is in the journal",
-        State::Staged => "both secrets are published, the old one first",
-        State::Adopted => "every instance holds both",
-        State::CuttingOver => "the server is asked to take the new secret",
-        State::CutOver => "the server has the new secret",
-        State::Confirmed => "it was accepted throughout the propagation window",
-        State::Promoted => "both secrets are published, the new one first",
-        State::Drained => "every instance attests that the old secret is unused",
-        State::Retired => "the new secret is published alone; the server refuses the old one",
-        State::Done => "every instance holds the new secret alone",
-        State::Stuck => "a person has to look",
+fn reached(state: State, direction: Direction) -> &'static str {
+    match (state, direction) {
+        (State::Generated, _) => "a new secret is in the journal",
+        (State::Staged, _) => "both secrets are published, the old one first",
+        (State::Adopted, Direction::Forward) => "every instance holds both",
+        (State::Adopted, Direction::Back) => "going back: the server gets the old secret again",
+        (State::CuttingOver, Direction::Forward) => "the server is asked to take the new secret",
+        (State::CuttingOver, Direction::Back) => "the server is asked to take the old secret",
+        (State::CutOver, Direction::Forward) => "the server has the new secret",
+        (State::CutOver, Direction::Back) => "the server has the old secret",
+        (State::Confirmed, _) => "it was accepted throughout the propagation window",
+        (State::Promoted, Direction::Forward) => "both secrets are published, the new one first",
+        (State::Promoted, Direction::Back) => "both secrets are published, the old one first",
+        (State::Drained, Direction::Forward) => {
+            "every instance attests that the old secret is unused"
+        }
+        (State::Drained, Direction::Back) => "every instance attests that the new secret is unused",
+        (State::Retiring, Direction::Forward) => {
+            "the server refuses the old secret; there is no way back from here"
+        }
+        (State::Retiring, Direction::Back) => "the server refuses the new secret",
+        (State::Retired, Direction::Forward) => "the new secret is published alone",
+        (State::Retired, Direction::Back) => "the old secret is published alone",
+        (State::Done, _) => "every instance holds the new secret alone",
+        (State::Withdrawing, _) => "going back: the new secret is taken out of the list",
+        (State::RolledBack, _) => "the old secret is in force as before",
+        (State::Stuck, _) => "a person has to look",
     }
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use keyswap_admin::authority::{ChangeAnswer, Probe, ReadBack};
 use keyswap_admin::rotation::{
-    Effect, Ending, Event, Fleet, Record, Rotation, State, StuckReason, Timestamp, Which,
+    Effect, Ending, Event, Fleet, Gate, Missing, NothingToConfirm, Record, Rotation, State,
+    StuckReason, Timestamp, WayBack, Which,
 };
 use keyswap_admin::{Application, AuthorityError, AuthorityErrorKind, RotationPolicy};
 use keyswap_core::{
@@ -18,6 +19,8 @@ use keyswap_store::InstanceReport;
 use proptest::prelude::*;
 
 const WINDOW: u64 = 1_000;
+/// How long a change that was given up may be on its way.
+const IN_FLIGHT: u64 = 5_000;
 
 fn secret(id: &str) -> Secret {
     Secret::new(id.parse().unwrap(), format!("value-of-{id}")).unwrap()
@@ -29,6 +32,7 @@ fn policy() -> RotationPolicy {
         .quiet_period(Duration::from_millis(WINDOW))
         .poll_every(Duration::from_millis(100));
     policy.probes = 4;
+    policy.in_flight_bound = Duration::from_millis(IN_FLIGHT);
     policy
 }
 
@@ -41,15 +45,27 @@ struct Trouble {
     /// The state in which somebody else changes the secret.
     foreign_change: Option<State>,
     instance_restarts: u32,
+    /// After how many steps a person wants the rotation to go back.
+    rollback_after: Option<u32>,
+}
+
+impl Trouble {
+    const NONE: Self = Self {
+        crashes: 0,
+        lost_answers: 0,
+        read_back: true,
+        foreign_change: None,
+        instance_restarts: 0,
+        rollback_after: None,
+    };
 }
 
 struct Instance {
     ring: SecretRing,
     report: InstanceReport,
     slow: u64,
-    /// How often it used the old secret, and when last.
-    old_used: u64,
-    old_used_at: u64,
+    /// How often it used the old and the new secret, and when last.
+    used: [(u64, u64); 2],
 }
 
 /// A change on its way to one node, which holds the one that was applied last of those that arrived.
@@ -110,7 +126,7 @@ impl World {
         let report = InstanceReport::new("app", format!("i{}", self.started)).next(ring.usage());
         let slow = 50 + self.roll(400);
         let now = self.now;
-        self.instances.push(Instance { ring, report, slow, old_used: 0, old_used_at: now });
+        self.instances.push(Instance { ring, report, slow, used: [(0, now); 2] });
     }
 
     fn holds(&self, node: usize) -> &SecretId {
@@ -162,10 +178,11 @@ impl World {
         }
         let ring = self.instances[index].ring.clone();
         self.sign_in(&ring);
-        let old_used = ring.usage().of(&"old".parse().unwrap()).map_or(0, |usage| usage.used());
-        if old_used != self.instances[index].old_used {
-            self.instances[index].old_used = old_used;
-            self.instances[index].old_used_at = self.now;
+        for (number, id) in ["old", "new"].into_iter().enumerate() {
+            let used = ring.usage().of(&id.parse().unwrap()).map_or(0, |usage| usage.used());
+            if used != self.instances[index].used[number].0 {
+                self.instances[index].used[number] = (used, self.now);
+            }
         }
         if self.roll(4) == 0 {
             let instance = &mut self.instances[index];
@@ -218,27 +235,34 @@ impl World {
     }
 
     /// What must hold when the journal says so.
-    fn check_entered(&mut self, state: State) {
+    fn check_entered(&mut self, record: &Record) {
+        let state = record.state;
         if self.trouble.foreign_change == Some(state) {
             self.trouble.foreign_change = None;
             // Some time later, so that the state's own act comes before it or after it.
             let later = self.now + self.roll(100);
             self.change("foreign", later);
         }
+        // On the way back, the change of the way forward may come in between at any moment, until the
+        // rotation is past the state in which it waits for that.
+        let may_be_crossed = record.rollback.is_some_and(|back| back.forward.unresolved);
         match state {
+            State::Confirmed | State::Drained if may_be_crossed => {}
             State::Confirmed => {
                 for node in 0..self.nodes.len() {
                     assert_eq!(
-                        self.holds(node).as_str(),
-                        "new",
+                        self.holds(node),
+                        record.target().id(),
                         "confirmed, and node {node} is late"
                     );
                 }
             }
-            // I3: the old secret was used by nobody for the quiet period.
-            State::Drained => {
-                for instance in &self.instances {
-                    let quiet = self.now - instance.old_used_at;
+            // I3: the secret that goes was used by nobody for the quiet period.
+            State::Drained | State::Retiring => {
+                let source = usize::from(record.source().id().as_str() == "new");
+                let used = self.instances.iter().map(|instance| instance.used[source]);
+                for (_, last) in used.filter(|(count, _)| *count > 0) {
+                    let quiet = self.now - last;
                     assert!(quiet >= WINDOW, "drained, and an instance used it {quiet} ms ago");
                 }
             }
@@ -246,14 +270,14 @@ impl World {
         }
     }
 
-    fn send(&mut self) -> ChangeAnswer {
-        let now = self.now;
+    fn send(&mut self, target: &SecretId) -> ChangeAnswer {
+        let (now, target) = (self.now, target.as_str());
         let lost = || ChangeAnswer::Unknown("the answer was lost".into());
         if self.trouble.lost_answers > 0 {
             match self.roll(7) {
                 0 => {
                     self.trouble.lost_answers -= 1;
-                    self.change("new", now);
+                    self.change(target, now);
                     return lost();
                 }
                 1 => {
@@ -263,7 +287,7 @@ impl World {
                 2 => {
                     self.trouble.lost_answers -= 1;
                     let late = now + self.roll(3 * WINDOW);
-                    self.change("new", late);
+                    self.change(target, late);
                     return lost();
                 }
                 3 => {
@@ -273,7 +297,7 @@ impl World {
                 _ => {}
             }
         }
-        self.change("new", now);
+        self.change(target, now);
         ChangeAnswer::Applied
     }
 
@@ -282,11 +306,13 @@ impl World {
         self.pass(latency);
         Ok(match effect {
             Effect::Write => Event::Written,
-            Effect::Publish { list, replaces, .. } => {
-                if self.published.0 == replaces {
-                    self.published = (replaces.next(), list);
-                    Event::Published(self.published.0)
-                } else if self.published.1 == list {
+            Effect::Publish { list, replaces, instead_of, .. } => {
+                let (revision, published) = &self.published;
+                let later = *revision > replaces;
+                if later && *published == list {
+                    Event::Published(*revision)
+                } else if *revision == replaces || later && instead_of.contains(published) {
+                    self.published = (revision.next(), list);
                     Event::Published(self.published.0)
                 } else {
                     Event::ForeignList
@@ -296,7 +322,7 @@ impl World {
                 live: self.instances.iter().map(|instance| instance.report.clone()).collect(),
                 unreadable: Vec::new(),
             }),
-            Effect::Send => Event::Answered(self.send()),
+            Effect::Send => Event::Answered(self.send(record.target().id())),
             Effect::ReadBack if !self.trouble.read_back => {
                 Event::ReadBack(ReadBack::Unavailable("it cannot".into()))
             }
@@ -335,7 +361,12 @@ impl World {
         let mut journal = record.to_json();
         let mut rotation = Rotation::new(record);
         let mut event = Event::TakenUp;
-        for _ in 0..20_000 {
+        for step in 0..40_000 {
+            if self.trouble.rollback_after == Some(step) {
+                // A person interrupts the process, and wants to go back.
+                rotation = Rotation::new(Record::parse(&journal).unwrap());
+                event = Event::RollbackWanted;
+            }
             let effect = rotation.step(event, Timestamp::from_milliseconds(self.now));
             if self.crash() {
                 // Killed before the journal was written.
@@ -344,12 +375,14 @@ impl World {
                 continue;
             }
             if Record::parse(&journal).unwrap().state != rotation.record().state {
-                self.check_entered(rotation.record().state);
+                self.check_entered(rotation.record());
             }
             journal = rotation.record().to_json();
             let happened = match self.perform(effect, rotation.record()) {
                 Ok(happened) => happened,
-                Err(Ending::Unknown(_) | Ending::Throttled) => Event::TakenUp,
+                Err(Ending::Unknown(_) | Ending::Throttled | Ending::NoWayBack(_)) => {
+                    Event::TakenUp
+                }
                 Err(ending) => return (ending, rotation.record().clone()),
             };
             event = happened;
@@ -381,7 +414,7 @@ proptest! {
         read_back in any::<bool>(),
     ) {
         let trouble =
-            Trouble { crashes, lost_answers, read_back, instance_restarts, foreign_change: None };
+            Trouble { crashes, lost_answers, read_back, instance_restarts, ..Trouble::NONE };
         let mut world = World::new(seed, trouble);
         let (ending, record) = world.rotate();
         prop_assert!(matches!(ending, Ending::Done), "{ending:?}");
@@ -397,15 +430,54 @@ proptest! {
     }
 
     #[test]
+    fn a_rotation_that_goes_back_at_any_moment_ends_as_it_began_and_no_request_fails(
+        seed in any::<u64>(),
+        crashes in 0u32..8,
+        lost_answers in 0u32..6,
+        instance_restarts in 0u32..3,
+        read_back in any::<bool>(),
+        rollback_after in 0u32..90,
+    ) {
+        let trouble = Trouble {
+            crashes,
+            lost_answers,
+            read_back,
+            instance_restarts,
+            rollback_after: Some(rollback_after),
+            ..Trouble::NONE
+        };
+        let mut world = World::new(seed, trouble);
+        let (ending, record) = world.rotate();
+        // Whatever is on its way arrives, and still nobody notices.
+        world.pass(IN_FLIGHT + 2 * WINDOW);
+        let (gone, stays) = match ending {
+            Ending::RolledBack => ("new", "old"),
+            Ending::Done => ("old", "new"),
+            other => panic!("{other:?}: {record:?}"),
+        };
+        prop_assert!(record.is_over());
+        for node in 0..3 {
+            prop_assert_eq!(world.holds(node).as_str(), stays);
+        }
+        let alone = SecretList::new([secret(stays)]).unwrap();
+        prop_assert_eq!(&world.published.1, &alone);
+        if record.rollback.is_none() {
+            prop_assert_eq!(gone, "old");
+        } else if record.rollback.unwrap().forward.sends > 0 {
+            // It was sent, so it is recognised if it turns up.
+            prop_assert!(record.retired.iter().any(|kept| kept.secret.id().as_str() == gone));
+        }
+    }
+
+    #[test]
     fn a_foreign_change_stops_the_rotation_with_both_secrets_kept(
         seed in any::<u64>(),
         crashes in 0u32..4,
         read_back in any::<bool>(),
         state in prop::sample::select(vec![State::CuttingOver, State::CutOver, State::Promoted]),
     ) {
-        let trouble = Trouble {
-            crashes, lost_answers: 0, read_back, instance_restarts: 0, foreign_change: Some(state),
-        };
+        let trouble =
+            Trouble { crashes, read_back, foreign_change: Some(state), ..Trouble::NONE };
         let mut world = World::new(seed, trouble);
         let (ending, record) = world.rotate();
         if world.target().as_str() == "foreign" {
@@ -498,6 +570,234 @@ fn a_definite_refusal_leaves_the_old_secret_in_force_and_can_be_resumed() {
     assert_eq!(rotation.record().state, State::Adopted);
     assert!(!rotation.record().change.unresolved);
     assert!(matches!(step_to(&mut rotation, [Event::TakenUp]), Effect::Send));
+}
+
+fn refusal() -> Event {
+    let refused = AuthorityError::new(AuthorityErrorKind::Permissions, "a scope is missing");
+    Event::Answered(ChangeAnswer::Refused(refused))
+}
+
+#[test]
+fn a_value_that_was_refused_is_withdrawn_and_kept_to_be_recognised_and_one_never_sent_is_not() {
+    for (sent, mut rotation) in [(true, sending()), (false, begun())] {
+        if sent {
+            assert!(matches!(step_to(&mut rotation, [refusal()]), Effect::Stop(_)));
+        }
+        let effect = step_to(&mut rotation, [Event::RollbackWanted]);
+        assert!(matches!(effect, Effect::Write), "the intent is written first: {effect:?}");
+        assert_eq!(rotation.record().state, State::Withdrawing);
+        let Effect::Publish { list, instead_of, .. } = step_to(&mut rotation, [Event::Written])
+        else {
+            panic!("nothing is published");
+        };
+        assert_eq!(list, SecretList::new([secret("old")]).unwrap());
+        assert_eq!(instead_of, [SecretList::new([secret("old"), secret("new")]).unwrap()]);
+        let ended = step_to(&mut rotation, [Event::Published(Revision::new(3)), Event::Written]);
+        assert!(matches!(ended, Effect::Stop(Ending::RolledBack)), "{ended:?}");
+        assert_eq!(rotation.record().retired.len(), usize::from(sent));
+    }
+}
+
+#[test]
+fn a_withdrawn_secret_leaves_the_list_of_somebody_else_alone() {
+    let mut rotation = begun();
+    let events = [Event::TakenUp, Event::ForeignList, Event::RollbackWanted, Event::Written];
+    assert!(matches!(step_to(&mut rotation, events), Effect::Publish { .. }));
+    let ended = step_to(&mut rotation, [Event::ForeignList, Event::Written]);
+    assert!(matches!(ended, Effect::Stop(Ending::RolledBack)), "{ended:?}");
+    assert_eq!(rotation.record().revision, Revision::new(1));
+}
+
+/// A rotation that is stuck since the server holds a foreign secret.
+fn stuck_on_a_foreign_secret() -> Rotation {
+    let mut rotation = sending();
+    let events = [
+        Event::Answered(ChangeAnswer::Unknown("lost".into())),
+        Event::ReadBack(ReadBack::Other),
+        Event::Written,
+    ];
+    let effect = step_to(&mut rotation, events);
+    assert!(matches!(effect, Effect::Stop(Ending::Stuck(StuckReason::ForeignSecret))));
+    rotation
+}
+
+#[test]
+fn going_back_from_a_foreign_secret_sets_the_old_one_since_a_person_saw_it() {
+    let mut rotation = stuck_on_a_foreign_secret();
+    let events = [Event::RollbackWanted, Event::Written, Event::ReadBack(ReadBack::Other)];
+    assert!(matches!(step_to(&mut rotation, events), Effect::Send));
+    let record = rotation.record();
+    assert_eq!((record.state, record.target().id().as_str()), (State::CuttingOver, "old"));
+    assert!(record.rollback.unwrap().forward.unresolved, "the new one may arrive yet");
+}
+
+#[test]
+fn going_back_meets_a_foreign_secret_that_nobody_saw_and_stops_until_a_person_says_it_again() {
+    let mut rotation = sending();
+    let cut_over = [Event::Answered(ChangeAnswer::Applied), Event::RollbackWanted, Event::Written];
+    assert!(matches!(step_to(&mut rotation, cut_over), Effect::ReadBack));
+    let foreign = [Event::ReadBack(ReadBack::Other), Event::Written];
+    let effect = step_to(&mut rotation, foreign);
+    assert!(matches!(effect, Effect::Stop(Ending::Stuck(StuckReason::ForeignSecret))));
+    // To resume is no word to replace it.
+    let resumed =
+        [Event::TakenUp, Event::Written, Event::ReadBack(ReadBack::Other), Event::Written];
+    assert!(matches!(step_to(&mut rotation, resumed), Effect::Stop(Ending::Stuck(_))));
+    let again = [Event::RollbackWanted, Event::Written, Event::ReadBack(ReadBack::Other)];
+    assert!(matches!(step_to(&mut rotation, again), Effect::Send));
+}
+
+#[test]
+fn there_is_no_way_back_while_it_is_not_known_which_secrets_programs_hold() {
+    let mut rotation = sending();
+    let probed = || Event::Probed(Which::New, Probe::Accepted);
+    let events = [
+        Event::Answered(ChangeAnswer::Applied),
+        Event::Written,
+        probed(),
+        probed(),
+        probed(),
+        probed(),
+        Event::ForeignList,
+    ];
+    let _ = step_to(&mut rotation, events);
+    assert_eq!(rotation.record().stuck, Some((State::Confirmed, StuckReason::ForeignList)));
+    let before = rotation.record().clone();
+    let effect = step_to(&mut rotation, [Event::RollbackWanted]);
+    assert!(matches!(effect, Effect::Stop(Ending::NoWayBack(WayBack::ForeignList))), "{effect:?}");
+    assert_eq!(*rotation.record(), before);
+}
+
+#[test]
+fn the_way_back_of_a_change_that_never_arrived_sends_nothing() {
+    let mut rotation = sending();
+    let events = [
+        Event::RollbackWanted,
+        Event::Written,
+        Event::ReadBack(ReadBack::Holds("old".parse().unwrap())),
+    ];
+    assert!(matches!(step_to(&mut rotation, events), Effect::Write));
+    assert_eq!((rotation.record().state, rotation.record().change.sends), (State::CutOver, 0));
+}
+
+/// A policy in which one application cannot report.
+fn with_printer(rotation: Rotation) -> Rotation {
+    let mut applications = rotation.record().policy.applications.clone();
+    applications.push(Application::new("printer").manual());
+    rotation.with_applications(applications)
+}
+
+fn confirmed(rotation: &Rotation, application: &str) -> Result<Rotation, NothingToConfirm> {
+    let mut record = rotation.record().clone();
+    record.confirm(application, "ada", "looked", Timestamp::from_milliseconds(1))?;
+    Ok(Rotation::new(Record::parse(&record.to_json()).unwrap()))
+}
+
+#[test]
+fn an_application_that_cannot_report_keeps_each_gate_shut_until_a_person_speaks_for_it() {
+    let mut rotation = with_printer(begun());
+    let not_yet = confirmed(&rotation, "printer").unwrap_err();
+    assert_eq!(not_yet, NothingToConfirm::NoGate(State::Generated));
+    let staged = [Event::TakenUp, Event::Published(Revision::new(2)), Event::Written];
+    assert!(matches!(step_to(&mut rotation, staged), Effect::Observe));
+    let Effect::Stop(Ending::AwaitsConfirmation(missing)) =
+        step_to(&mut rotation, [ready_fleet(2)])
+    else {
+        panic!("the gate opens without a word");
+    };
+    let application = "printer".to_owned();
+    assert_eq!(missing, [Missing::Confirmation { application, gate: Gate::Adopted }]);
+
+    let unknown = confirmed(&rotation, "plotter").unwrap_err();
+    assert_eq!(unknown, NothingToConfirm::Undeclared("plotter".to_owned()));
+    let reports = confirmed(&rotation, "app").unwrap_err();
+    assert_eq!(reports, NothingToConfirm::Reports("app".to_owned()));
+    let mut rotation = confirmed(&rotation, "printer").unwrap();
+    let again = confirmed(&rotation, "printer").unwrap_err();
+    assert_eq!(again, NothingToConfirm::Already(Gate::Adopted));
+    let events = [Event::TakenUp, ready_fleet(2), Event::Written];
+    assert!(matches!(step_to(&mut rotation, events), Effect::Send));
+
+    // What was said at one gate says nothing at the next.
+    let mut record = rotation.record().clone();
+    record.state = State::Promoted;
+    let mut rotation = Rotation::new(record);
+    let effect = step_to(&mut rotation, [Event::TakenUp, ready_fleet(2)]);
+    assert!(matches!(effect, Effect::Stop(Ending::AwaitsConfirmation(_))), "{effect:?}");
+    let mut rotation = confirmed(&rotation, "printer").unwrap();
+    let effect = step_to(&mut rotation, [Event::TakenUp, ready_fleet(2)]);
+    assert!(matches!(&effect, Effect::Wait(_, missing) if missing.len() == 2), "{effect:?}");
+
+    // Nor on the way back, where it is the other secret that has to be unused.
+    let events = [
+        Event::RollbackWanted,
+        Event::Written,
+        Event::ReadBack(ReadBack::Unavailable("it cannot".into())),
+        Event::Answered(ChangeAnswer::Applied),
+    ];
+    let _ = step_to(&mut rotation, events);
+    let mut record = rotation.record().clone();
+    record.state = State::Promoted;
+    let mut rotation = Rotation::new(record);
+    let effect = step_to(&mut rotation, [Event::TakenUp, ready_fleet(2)]);
+    assert!(matches!(effect, Effect::Stop(Ending::AwaitsConfirmation(_))), "{effect:?}");
+}
+
+/// A rotation whose old secret is unused, with this policy.
+fn drained(hold: bool) -> Rotation {
+    let mut record = sending().record().clone();
+    record.policy.hold_at_drained = hold;
+    record.state = State::Drained;
+    record.change.unresolved = false;
+    Rotation::new(record)
+}
+
+#[test]
+fn a_rotation_that_holds_goes_on_when_a_person_retires_the_old_secret_and_not_before() {
+    let mut rotation = drained(true);
+    for _ in 0..2 {
+        let effect = step_to(&mut rotation, [Event::TakenUp]);
+        assert!(matches!(effect, Effect::Stop(Ending::AwaitsRetirement)), "{effect:?}");
+    }
+    // It proves again what may have changed while it held.
+    assert!(matches!(step_to(&mut rotation, [Event::RetireWanted]), Effect::Probe(Which::New)));
+    assert!(!rotation.record().policy.hold_at_drained, "the word is in the journal");
+    let proved =
+        [Event::Probed(Which::New, Probe::Accepted), Event::Probed(Which::Old, Probe::Refused)];
+    assert!(matches!(step_to(&mut rotation, proved), Effect::Write));
+    assert_eq!(rotation.record().state, State::Retiring);
+    assert!(matches!(step_to(&mut rotation, [Event::Written]), Effect::Publish { .. }));
+
+    // The next process does not know whether the server is as it was.
+    let mut rotation = Rotation::new(rotation.record().clone());
+    assert!(matches!(step_to(&mut rotation, [Event::TakenUp]), Effect::Probe(Which::New)));
+}
+
+#[test]
+fn an_old_secret_that_may_be_in_use_is_not_retired() {
+    for mut rotation in [begun(), sending()] {
+        let before = rotation.record().clone();
+        let effect = step_to(&mut rotation, [Event::RetireWanted]);
+        assert!(matches!(effect, Effect::Stop(Ending::NotDrained)), "{effect:?}");
+        assert_eq!(*rotation.record(), before);
+    }
+}
+
+#[test]
+fn a_server_that_goes_on_to_accept_the_source_keeps_both_secrets_in_the_list() {
+    let mut rotation = drained(false);
+    let mut effect = step_to(&mut rotation, [Event::TakenUp]);
+    for second in 200..203 {
+        assert!(matches!(effect, Effect::Probe(Which::New) | Effect::Wait(..)), "{effect:?}");
+        let now = Timestamp::from_milliseconds(second * 1_000);
+        let _ = rotation.step(Event::Probed(Which::New, Probe::Accepted), now);
+        effect = rotation.step(Event::Probed(Which::Old, Probe::Accepted), now);
+    }
+    assert!(matches!(effect, Effect::Write), "{effect:?}");
+    assert_eq!(
+        rotation.record().stuck,
+        Some((State::Drained, StuckReason::OldSecretStillAccepted))
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use keyswap_admin::authority::{Authority, Probe};
+use keyswap_admin::rotation::Gate;
 use keyswap_admin::{
     Application, Auth0, AuthorityErrorKind, Finished, Progress, RotateError, RotateErrorKind,
     RotationPolicy, Rotator, State,
@@ -71,6 +72,21 @@ impl World {
 
     async fn program(&self) -> Program {
         Program::start(self).await
+    }
+
+    /// The rotation was taken back, and everybody agrees on that.
+    async fn assert_rolled_back(&self, finished: &Finished) {
+        assert!(finished.rolled_back);
+        let document = self.store.published().await.unwrap().unwrap();
+        let old = Secret::new("old".parse().unwrap(), OLD).unwrap();
+        assert_eq!(document.list, SecretList::new([old]).unwrap());
+        assert_eq!((finished.new.as_str(), finished.revision), ("old", document.revision));
+        assert!(self.server.accepts("billing", OLD));
+        assert_eq!(self.server.accepted_secrets("billing"), 1);
+        let status = self.rotator().status().await.unwrap();
+        assert_eq!(status.record.unwrap().state, State::RolledBack);
+        let history = self.store.history().await.unwrap();
+        assert_eq!(history.last().unwrap().record["state"], "rolled_back");
     }
 
     /// The rotation is over, and everybody agrees on it.
@@ -168,6 +184,7 @@ async fn a_rotation_passes_through_every_state_in_order() {
     let (world, finished) = survives([]).await;
     let states: Vec<_> = finished.states.iter().map(|(state, _)| *state).collect();
     assert_eq!(states, State::PATH[..State::PATH.len() - 1]);
+    assert!(!finished.rolled_back);
     assert_eq!(world.server.counts().changes, 1);
 }
 
@@ -237,33 +254,67 @@ async fn five_rotations_follow_each_other_with_no_failed_request() {
     assert_eq!(world.server.counts().changes, 5);
 }
 
+/// What a person asks of a rotator.
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    Run,
+    Resume,
+    Rollback,
+}
+
+impl Wanted {
+    async fn of(self, rotator: &Rotator<Auth0, FileStore>) -> Result<Finished, RotateError> {
+        match self {
+            Self::Run => rotator.run(policy()).await,
+            Self::Resume => rotator.resume(None).await,
+            Self::Rollback => rotator.rollback(None).await,
+        }
+    }
+
+    /// To its end. A rotator that was dropped may be in the middle of a write, which keeps the lease
+    /// until it is done.
+    async fn after_a_drop(self, world: &World) -> Result<Finished, RotateError> {
+        loop {
+            match self.of(&world.rotator()).await {
+                Err(error) if matches!(error.kind(), RotateErrorKind::Busy) => {
+                    tokio::task::yield_now().await;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Drops it when it enters this state, as a crash would.
+    async fn dropped_at(self, world: &World, wanted: State) {
+        let (reached, mut at) = tokio::sync::mpsc::unbounded_channel();
+        let rotator = world.rotator().on_progress(move |progress| {
+            if let Progress::Entered { state, .. } = progress
+                && state == wanted
+            {
+                let _ = reached.send(());
+            }
+        });
+        let acting = async {
+            loop {
+                match self.of(&rotator).await {
+                    Err(error) if matches!(error.kind(), RotateErrorKind::Busy) => {}
+                    ended => return ended,
+                }
+            }
+        };
+        tokio::select! {
+            ended = acting => panic!("{self:?} did not reach {wanted}: {ended:?}"),
+            _ = at.recv() => {}
+        }
+    }
+}
+
 /// Drops a rotation when it enters this state, as a crash would, and goes on with a new rotator.
 async fn dropped_at(state: State) {
     let world = World::new().await;
     let program = world.program().await;
-    let (reached, mut at) = tokio::sync::mpsc::unbounded_channel();
-    let rotator = world.rotator().on_progress(move |progress| {
-        if let Progress::Entered { state: entered, .. } = progress
-            && entered == state
-        {
-            let _ = reached.send(());
-        }
-    });
-    tokio::select! {
-        _ = rotator.run(policy()) => panic!("the rotation did not reach {state}"),
-        _ = at.recv() => {}
-    }
-    drop(rotator);
-    let finished = loop {
-        match world.rotator().resume(None).await {
-            Ok(finished) => break finished,
-            // The dropped one may be in the middle of a write, which keeps the lease until it is done.
-            Err(error) if matches!(error.kind(), RotateErrorKind::Busy) => {
-                tokio::task::yield_now().await;
-            }
-            Err(error) => panic!("{error}"),
-        }
-    };
+    Wanted::Run.dropped_at(&world, state).await;
+    let finished = Wanted::Resume.after_a_drop(&world).await.unwrap();
     program.stop().await;
     world.assert_rotated(&finished).await;
 }
@@ -273,6 +324,204 @@ async fn a_rotation_that_was_dropped_in_any_state_is_resumed_to_its_end() {
     for state in &State::PATH[..State::PATH.len() - 1] {
         dropped_at(*state).await;
     }
+}
+
+/// The states from which there is a way back.
+const BEFORE_RETIRING: usize = 8;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_that_was_dropped_in_any_state_before_retiring_goes_back_with_no_failed_request()
+{
+    for state in &State::PATH[..BEFORE_RETIRING] {
+        let world = World::new().await;
+        let program = world.program().await;
+        Wanted::Run.dropped_at(&world, *state).await;
+        let finished = Wanted::Rollback.after_a_drop(&world).await.unwrap();
+        program.stop().await;
+        world.assert_rolled_back(&finished).await;
+        // And a later rotation takes its course.
+        let program = world.program().await;
+        let finished = run_when_nothing_is_in_flight(&world).await;
+        program.stop().await;
+        world.assert_rotated(&finished).await;
+    }
+}
+
+async fn run_when_nothing_is_in_flight(world: &World) -> Finished {
+    loop {
+        match world.rotator().run(policy()).await {
+            Ok(finished) => return finished,
+            Err(error) => assert!(matches!(error.kind(), RotateErrorKind::Waiting(_)), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_that_was_dropped_in_any_state_is_resumed_as_a_rollback() {
+    let (first, last) = (State::Adopted, State::Retired);
+    let way = State::PATH.into_iter().skip_while(|state| *state != first);
+    let way = way.take_while(|state| *state <= last).filter(|state| *state != State::CuttingOver);
+    for state in way.chain([State::CuttingOver]) {
+        let world = World::new().await;
+        let program = world.program().await;
+        Wanted::Run.dropped_at(&world, State::Promoted).await;
+        Wanted::Rollback.dropped_at(&world, state).await;
+        let finished = Wanted::Resume.after_a_drop(&world).await.unwrap();
+        program.stop().await;
+        world.assert_rolled_back(&finished).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn there_is_no_way_back_once_programs_may_hold_the_new_secret_alone() {
+    for state in [State::Retiring, State::Retired] {
+        let world = World::new().await;
+        let program = world.program().await;
+        Wanted::Run.dropped_at(&world, state).await;
+        let error = Wanted::Rollback.after_a_drop(&world).await.unwrap_err();
+        assert!(matches!(error.kind(), RotateErrorKind::NoWayBack(_)), "{error:?}");
+        assert!(error.to_string().contains("rotate again"), "{error}");
+        let finished = Wanted::Resume.after_a_drop(&world).await.unwrap();
+        let error = world.rotator().rollback(None).await.unwrap_err();
+        assert!(matches!(error.kind(), RotateErrorKind::NoWayBack(_)), "{error:?}");
+        program.stop().await;
+        world.assert_rotated(&finished).await;
+    }
+    let error = World::new().await.rotator().rollback(None).await.unwrap_err();
+    assert!(matches!(error.kind(), RotateErrorKind::NothingToResume), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_change_of_the_way_back_survives_what_that_of_the_way_forward_does() {
+    let limited = Fault::RateLimited {
+        endpoint: Endpoint::UpdateClient,
+        retry_after: Some(Duration::from_secs(1)),
+        reset_after: None,
+    };
+    for fault in [
+        Fault::AnswerLostAfterChange,
+        Fault::AnswerLostBeforeChange,
+        Fault::LateChange { after: Duration::from_millis(500) },
+        Fault::ServerErrorAfterChange { status: 500 },
+        Fault::Html { endpoint: Endpoint::UpdateClient, status: 200 },
+        limited,
+    ] {
+        let world = World::new().await;
+        let program = world.program().await;
+        Wanted::Run.dropped_at(&world, State::Promoted).await;
+        world.server.inject(fault, Times::ONCE);
+        let finished = Wanted::Rollback.after_a_drop(&world).await.unwrap();
+        program.stop().await;
+        world.assert_rolled_back(&finished).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_the_way_forward_that_comes_late_finds_programs_that_hold_both_and_is_undone() {
+    let world = World::new().await;
+    let program = world.program().await;
+    // Applied when the rollback is about to be over, were it not for the in-flight bound.
+    let late = Fault::LateChange { after: Duration::from_millis(1500) };
+    world.server.inject(late, Times::ONCE);
+    let mut policy = policy();
+    policy.in_flight_bound = Duration::from_secs(4);
+    let rotator = world.rotator();
+    tokio::select! {
+        ended = rotator.run(policy) => panic!("{ended:?}"),
+        () = async { while world.server.counts().faults == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        } } => {}
+    }
+    drop(rotator);
+    let finished = Wanted::Rollback.after_a_drop(&world).await.unwrap();
+    program.stop().await;
+    world.assert_rolled_back(&finished).await;
+    assert!(world.server.counts().changes >= 2, "it came, and was undone");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_that_holds_is_retired_by_a_person_or_rolled_back() {
+    for retired in [true, false] {
+        let world = World::new().await;
+        let program = world.program().await;
+        let held = world.rotator().run(policy().hold_at_drained(true)).await.unwrap_err();
+        assert!(matches!(held.kind(), RotateErrorKind::AwaitsRetirement), "{held}");
+        assert_eq!(world.store.published().await.unwrap().unwrap().list.len(), 2);
+        let held = world.rotator().resume(None).await.unwrap_err();
+        assert!(matches!(held.kind(), RotateErrorKind::AwaitsRetirement), "{held}");
+        if retired {
+            let finished = world.rotator().retire(None).await.unwrap();
+            world.assert_rotated(&finished).await;
+        } else {
+            let finished = world.rotator().rollback(None).await.unwrap();
+            world.assert_rolled_back(&finished).await;
+        }
+        program.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_asks_a_person_for_an_application_that_cannot_report() {
+    let world = World::new().await;
+    let program = world.program().await;
+    let mut policy = policy();
+    policy.applications.push(Application::new("printer").manual());
+    let say = async || {
+        keyswap_admin::confirm(&world.store, None, "printer", "ada", "saw it sign in").await
+    };
+    let mut stopped = world.rotator().run(policy).await.unwrap_err();
+    for (gate, state) in [(Gate::Adopted, "staged"), (Gate::Drained, "promoted")] {
+        assert!(matches!(stopped.kind(), RotateErrorKind::AwaitsConfirmation(_)), "{stopped}");
+        let text = stopped.to_string();
+        assert!(text.contains("printer: it cannot report") && text.contains(state), "{text}");
+        assert_eq!(say().await.unwrap(), gate);
+        assert!(matches!(say().await.unwrap_err().kind(), RotateErrorKind::NothingToConfirm));
+        match world.rotator().resume(None).await {
+            Err(error) if gate == Gate::Adopted => stopped = error,
+            ended => {
+                let finished = ended.unwrap();
+                program.stop().await;
+                world.assert_rotated(&finished).await;
+                break;
+            }
+        }
+    }
+    let history = world.store.history().await.unwrap();
+    let words = history.iter().filter(|entry| entry.record["confirmed"]["by"] == "ada");
+    assert_eq!(words.count(), 2, "who said so is on record");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_was_set_back_an_hour_makes_nobody_wait_an_hour() {
+    let world = World::new().await;
+    let program = world.program().await;
+    Wanted::Run.dropped_at(&world, State::CutOver).await;
+    // To this clock, the journal was written in an hour.
+    let lease = loop {
+        match world.store.acquire("test").await {
+            Ok(lease) => break lease,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    let text = world.store.journal().await.unwrap().unwrap();
+    let mut journal: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let later = |time: &mut serde_json::Value| *time = (time.as_u64().unwrap() + 3_600_000).into();
+    later(&mut journal["change"]["last_sent"]);
+    journal["entered"].as_array_mut().unwrap().iter_mut().for_each(|one| later(&mut one["at"]));
+    world.store.save_journal(&lease, journal.to_string().as_bytes()).await.unwrap();
+    world.store.release(lease).await.unwrap();
+
+    let told = Arc::<std::sync::Mutex<Vec<String>>>::default();
+    let heard = told.clone();
+    let rotator = world.rotator().patience(Duration::from_secs(20)).on_progress(move |progress| {
+        heard.lock().unwrap().push(progress.to_string());
+    });
+    let finished = rotator.resume(None).await.unwrap();
+    program.stop().await;
+    world.assert_rotated(&finished).await;
+    let told = told.lock().unwrap();
+    assert!(told.iter().any(|line| line.contains("it was set back")), "{told:?}");
 }
 
 async fn stopped(world: &World) -> RotateError {

@@ -41,10 +41,16 @@ pub(crate) enum Command {
     Generate(Generate),
     /// Write a commented keyswap.toml, and put the present secret into the store
     Init(Init),
+    /// Say for an application that cannot report what a rotation waits to know
+    Confirm(Confirm),
     /// Go on with a rotation that was interrupted, waited or lost its answer
     Resume(Rotate),
+    /// Retire the old secret of a rotation that was begun with --hold-at drained
+    Retire(Rotate),
+    /// Take a rotation back to where it began, as long as programs hold both secrets
+    Rollback(Rollback),
     /// Rotate the secret of the client that keyswap.toml names
-    Rotate(Rotate),
+    Rotate(Begin),
     /// Show where the rotation stands, and what each instance holds
     Status(Status),
 }
@@ -180,6 +186,45 @@ pub(crate) struct Rotate {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct Begin {
+    #[command(flatten)]
+    pub(crate) rotate: Rotate,
+    /// Stop with exit code 3 in this state, for a person to go on with `keyswap retire`
+    #[arg(long, value_enum, value_name = "STATE")]
+    pub(crate) hold_at: Option<HoldAt>,
+}
+
+/// Where a rotation can stop for a person.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum HoldAt {
+    /// The old secret is unused; until it is retired, there is a way back
+    Drained,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Rollback {
+    #[command(flatten)]
+    pub(crate) rotate: Rotate,
+    /// Do not ask; without a terminal nobody is asked
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Confirm {
+    #[command(flatten)]
+    pub(crate) configured: Configured,
+    /// The application, which the configuration declares with `manual = true`
+    pub(crate) application: String,
+    /// How you know; it is kept in the journal and the history
+    #[arg(long, value_name = "TEXT", value_parser = said)]
+    pub(crate) reason: String,
+    /// Who says so
+    #[arg(long, env = "USER", value_name = "NAME", value_parser = said)]
+    pub(crate) by: String,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct Status {
     #[command(flatten)]
     pub(crate) configured: Configured,
@@ -195,6 +240,15 @@ fn duration(text: &str) -> Result<Duration, String> {
         Ok(duration) if duration.is_zero() => Err("it must be more than zero".to_owned()),
         Ok(duration) => Ok(duration),
         Err(_) => Err("a duration is a number and a unit: 300ms, 3s, 5m, 1h".to_owned()),
+    }
+}
+
+/// What a person says: something, and not a whole file.
+fn said(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("it must not be empty".to_owned()),
+        text if text.len() > 1000 => Err("it must not be longer than 1000 bytes".to_owned()),
+        text => Ok(text.to_owned()),
     }
 }
 

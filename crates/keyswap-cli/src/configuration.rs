@@ -81,6 +81,8 @@ struct ApplicationTable {
     name: String,
     #[serde(default = "one")]
     instances: u32,
+    #[serde(default)]
+    manual: bool,
     #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
     uses_every: Option<Duration>,
 }
@@ -181,7 +183,10 @@ impl Configuration {
     pub(crate) fn applications(&self) -> Vec<Application> {
         self.applications
             .iter()
-            .map(|table| Application::new(&table.name).instances(table.instances))
+            .map(|table| {
+                let application = Application::new(&table.name).instances(table.instances);
+                if table.manual { application.manual() } else { application }
+            })
             .collect()
     }
 

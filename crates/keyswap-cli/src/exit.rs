@@ -91,7 +91,10 @@ impl From<RotateError> for Failure {
     fn from(error: RotateError) -> Self {
         let code = match error.kind() {
             RotateErrorKind::Authority(error) => code_of(error),
-            RotateErrorKind::Waiting(_) | RotateErrorKind::Busy => Code::Waiting,
+            RotateErrorKind::Waiting(_)
+            | RotateErrorKind::AwaitsConfirmation(_)
+            | RotateErrorKind::AwaitsRetirement
+            | RotateErrorKind::Busy => Code::Waiting,
             RotateErrorKind::OutcomeUnknown => Code::OutcomeUnknown,
             RotateErrorKind::Stuck(_)
             | RotateErrorKind::LeaseLost

@@ -38,12 +38,15 @@ fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
+        Command::Confirm(options) => commands::confirm::run(options).await,
         Command::Demo(options) => interruptible(demo::run(options)).await,
         Command::DemoInstance(options) => demo::instance::run(options).await,
         Command::DevServer(options) => commands::dev_server::run(options).await,
         Command::Generate(options) => commands::generate::run(options),
         Command::Init(options) => interruptible(commands::init::run(options)).await,
         Command::Resume(options) => interruptible(commands::rotate::resume(options)).await,
+        Command::Retire(options) => interruptible(commands::rotate::retire(options)).await,
+        Command::Rollback(options) => interruptible(commands::rotate::rollback(options)).await,
         Command::Rotate(options) => interruptible(commands::rotate::rotate(options)).await,
         Command::Status(options) => commands::status::run(options).await,
     }

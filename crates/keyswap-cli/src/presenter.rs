@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use keyswap_admin::rotation::State;
+use keyswap_admin::rotation::{Direction, State};
 use keyswap_admin::{Finished, Progress};
 use serde_json::json;
 
@@ -67,10 +67,22 @@ impl Presenter {
                     "client": client,
                     "old": finished.old,
                     "new": finished.new,
+                    "rolled_back": finished.rolled_back,
                     "revision": finished.revision,
                     "total_ms": milliseconds(total),
                     "states_ms": states_as_json(&finished.states),
                 })
+            );
+            return;
+        }
+        if finished.rolled_back {
+            println!(
+                "client {client}: rolled back. {} is in force as before, published alone (revision \
+                 {}), {} is out of use; {:.1} s",
+                finished.new,
+                finished.revision,
+                finished.old,
+                total.as_secs_f64()
             );
             return;
         }
@@ -92,11 +104,13 @@ impl Presenter {
 }
 
 pub(crate) fn states_as_json(states: &[(State, Duration)]) -> serde_json::Value {
-    states
-        .iter()
-        .map(|(state, duration)| (state.name().to_owned(), json!(milliseconds(*duration))))
-        .collect::<serde_json::Map<_, _>>()
-        .into()
+    // A rotation that goes back, or was stuck, is in some states more than once.
+    let mut lasted = serde_json::Map::new();
+    for (state, duration) in states {
+        let before = lasted.get(state.name()).and_then(serde_json::Value::as_u64).unwrap_or(0);
+        lasted.insert(state.name().to_owned(), json!(before + milliseconds(*duration)));
+    }
+    lasted.into()
 }
 
 pub(crate) fn milliseconds(duration: Duration) -> u64 {
@@ -106,10 +120,15 @@ pub(crate) fn milliseconds(duration: Duration) -> u64 {
 fn as_json(progress: &Progress) -> serde_json::Value {
     match progress {
         Progress::Checking => json!({ "event": "checking" }),
-        Progress::Entered { state, after } => {
-            json!({ "event": "entered", "state": state, "after_ms": after.map(milliseconds) })
+        Progress::Entered { state, direction, after } => json!({
+            "event": "entered",
+            "state": state,
+            "direction": direction,
+            "after_ms": after.map(milliseconds),
+        }),
+        Progress::TakenUp { state, direction } => {
+            json!({ "event": "taken_up", "state": state, "direction": direction })
         }
-        Progress::TakenUp { state } => json!({ "event": "taken_up", "state": state }),
         Progress::Waiting { state, missing } => {
             json!({ "event": "waiting", "state": state, "missing": missing })
         }
@@ -120,13 +139,17 @@ fn as_json(progress: &Progress) -> serde_json::Value {
 
 /// What is done now that the state is entered.
 fn now(progress: &Progress) -> Option<String> {
-    let Progress::Entered { state, .. } = progress else { return None };
+    let Progress::Entered { state, direction, .. } = progress else { return None };
+    let (target, source) = match direction {
+        Direction::Forward => ("new", "old"),
+        Direction::Back => ("old", "new"),
+    };
     Some(match state {
         State::Staged => "waiting until every instance holds both secrets".to_owned(),
         State::CuttingOver => "changing the secret at the server".to_owned(),
-        State::CutOver => "proving the new secret throughout the propagation window".to_owned(),
-        State::Promoted => "waiting until nobody uses the old secret".to_owned(),
-        State::Retired => "waiting until every instance holds the new secret alone".to_owned(),
+        State::CutOver => format!("proving the {target} secret throughout the propagation window"),
+        State::Promoted => format!("waiting until nobody uses the {source} secret"),
+        State::Retired => format!("waiting until every instance holds the {target} secret alone"),
         _ => String::new(),
     })
 }

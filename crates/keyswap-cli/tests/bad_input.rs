@@ -171,13 +171,17 @@ fn a_damaged_journal_needs_a_person_and_is_kept() {
     let shown = site.store().display().to_string();
     for (damaged, reason) in [
         (text[..text.len() / 2].to_owned(), "is damaged at line"),
-        (text.replace("\"keyswap_journal\": 1", "\"keyswap_journal\": 9"), "version 9"),
+        (text.replace("\"keyswap_journal\": 2", "\"keyswap_journal\": 9"), "use a newer keyswap"),
     ] {
         std::fs::write(&journal, &damaged).unwrap();
-        for command in ["rotate", "resume", "status"] {
+        let published = site.published();
+        for command in ["rotate", "resume", "rollback", "retire", "status"] {
             site.command(&[command]).run().says(6, &[CLIENT, &shown, "journal", reason]);
         }
+        let confirm = ["confirm", CLIENT, "--by", "ada", "--reason", "saw it"];
+        site.command(&confirm).run().says(6, &[CLIENT, &shown, "journal", reason]);
         assert_eq!(std::fs::read_to_string(&journal).unwrap(), damaged);
+        assert_eq!(site.published(), published, "both secrets are kept");
     }
     std::fs::write(&journal, text).unwrap();
     set_mode(&journal, 0o640);

@@ -240,7 +240,19 @@ fn every_command_has_help_and_the_exit_codes_stand_in_it() {
         assert!(help.lines().any(|line| line.trim_start().starts_with(code)), "{code:?}: {help}");
     }
     assert!(!help.contains("demo-instance"), "{help}");
-    for command in ["demo", "dev-server", "generate", "init", "resume", "rotate", "status"] {
+    let commands = [
+        "confirm",
+        "demo",
+        "dev-server",
+        "generate",
+        "init",
+        "resume",
+        "retire",
+        "rollback",
+        "rotate",
+        "status",
+    ];
+    for command in commands {
         assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{help}");
         let own = Command::new(&vault, &[command, "--help"]).run().ends_with(0).stdout.clone();
         assert!(own.contains("Usage: keyswap "), "{own}");

@@ -91,6 +91,7 @@ fn with_json_each_line_is_an_object() {
         "confirmed",
         "promoted",
         "drained",
+        "retiring",
         "retired",
         "done",
     ];

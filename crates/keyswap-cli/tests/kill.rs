@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use common::{DevServer, Programs, Running, Site, eventually};
 
 /// In the order in which a rotation goes through them.
-const STATES: [&str; 9] = [
+const STATES: [&str; 10] = [
     "generated",
     "staged",
     "adopted",
@@ -17,6 +17,7 @@ const STATES: [&str; 9] = [
     "confirmed",
     "promoted",
     "drained",
+    "retiring",
     "retired",
 ];
 /// How often processes are killed: once in each state, then once more in the one that follows, some

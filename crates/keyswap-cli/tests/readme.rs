@@ -7,6 +7,9 @@ use common::{Command, DevServer, Programs};
 const README: &str = include_str!("../../../README.md");
 const CI: &str = include_str!("../../../.ci/run");
 
+const CONFIRM: &str =
+    "keyswap confirm printer --by ada --reason \"saw it sign in with the new list\"";
+
 /// The lines of the README's shell blocks.
 fn shown() -> Vec<&'static str> {
     let mut lines = Vec::new();
@@ -31,6 +34,10 @@ fn every_command_of_the_readme_is_run_by_a_test_or_by_continuous_integration() {
         "keyswap rotate",
         "keyswap resume",
         "keyswap dev-server --directory keyswap-dev",
+        "keyswap rollback",
+        "keyswap rotate --hold-at drained",
+        "keyswap retire",
+        CONFIRM,
     ];
     for line in shown() {
         let in_ci = line.starts_with("cargo ")
@@ -49,7 +56,9 @@ fn a_reader_who_types_the_commands_of_the_readme_gets_what_it_says() {
     let site = &server.site;
     let here = tempfile::tempdir().unwrap();
     let run = |line: &str| {
-        let arguments: Vec<_> = line.split(' ').skip(1).collect();
+        let (plain, quoted) = line.split_once('"').unwrap_or((line, ""));
+        let mut arguments: Vec<_> = plain.split_whitespace().skip(1).collect();
+        arguments.extend(quoted.strip_suffix('"'));
         Command::new(&site.vault, &arguments).directory(here.path()).run()
     };
 
@@ -69,8 +78,27 @@ fn a_reader_who_types_the_commands_of_the_readme_gets_what_it_says() {
     assert!(run("keyswap status").ends_with(0).stdout.contains("billing/"));
     run("keyswap rotate").ends_with(0);
     run("keyswap resume").says(1, &["nothing to resume"]);
+    site.is_rotated_from(&site.first_secret());
+
+    run("keyswap rollback").says(1, &["is done", "`keyswap rotate`"]);
+    let second = site.published();
+    run("keyswap rotate --hold-at drained").says(3, &["`keyswap retire`", "`keyswap rollback`"]);
+    run("keyswap rollback").ends_with(0);
+    assert_eq!(site.published(), second);
+    run("keyswap rotate --hold-at drained").ends_with(3);
+    run("keyswap retire").ends_with(0);
+    site.is_rotated_from(&second[0]);
+
+    let file = here.path().join("keyswap.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let printer = "[[application]]\nname = \"printer\"\nmanual = true\n";
+    std::fs::write(file, format!("{text}\n{printer}")).unwrap();
+    run("keyswap rotate").says(3, &["keyswap confirm printer"]);
+    run(CONFIRM).ends_with(0);
+    run("keyswap resume").says(3, &["keyswap confirm printer"]);
+    run(CONFIRM).ends_with(0);
+    run("keyswap resume").ends_with(0);
     let (requests, failed, _) = programs.stop();
     assert!(requests > 0);
     assert_eq!(failed, 0);
-    site.is_rotated_from(&site.first_secret());
 }

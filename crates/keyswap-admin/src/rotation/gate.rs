@@ -12,6 +12,7 @@ use keyswap_core::{Revision, SecretId};
 use keyswap_store::InstanceReport;
 use serde::Serialize;
 
+use super::confirmation::Gate;
 use super::policy::{Application, Timestamp};
 
 /// What was seen of the instances at one moment.
@@ -48,7 +49,7 @@ pub enum Missing {
         /// The revision that it should hold.
         wanted: Revision,
     },
-    /// An instance used the old secret within the quiet period, or has not attested otherwise.
+    /// An instance used the outgoing secret within the quiet period, or has not attested otherwise.
     InUse {
         /// The application.
         application: String,
@@ -66,6 +67,18 @@ pub enum Missing {
         /// The instance.
         instance: String,
     },
+    /// An application that cannot report, and for which no person has spoken.
+    Confirmation {
+        /// The application.
+        application: String,
+        /// What is to be confirmed.
+        gate: Gate,
+    },
+    /// A change that had no answer may still arrive and bring the outgoing secret back into force.
+    InFlight {
+        /// For how long, in milliseconds.
+        left_ms: u64,
+    },
     /// A report that cannot be read.
     Unreadable {
         /// Which, and why.
@@ -76,6 +89,11 @@ pub enum Missing {
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Instances { application, expected, live: 0 } => write!(
+                f,
+                "{application}: 0 of {expected} expected instances report (start it; if there is no \
+                 such application any more, take it out of the configuration)"
+            ),
             Self::Instances { application, expected, live } => {
                 write!(f, "{application}: {live} of {expected} expected instances report")
             }
@@ -88,7 +106,7 @@ impl fmt::Display for Missing {
             }
             Self::InUse { application, instance, quiet_ms, wanted_ms } => write!(
                 f,
-                "{application}/{instance}: the old secret is unused for {}, {} is wanted",
+                "{application}/{instance}: the outgoing secret is unused for {}, {} is wanted",
                 seconds(*quiet_ms),
                 seconds(*wanted_ms)
             ),
@@ -96,6 +114,14 @@ impl fmt::Display for Missing {
                 f,
                 "{application}/{instance} uses this client and is not declared: add the application \
                  to the configuration, or stop it"
+            ),
+            Self::Confirmation { application, gate } => {
+                write!(f, "{application}: it cannot report, and nobody has confirmed that {gate}")
+            }
+            Self::InFlight { left_ms } => write!(
+                f,
+                "the change of the way forward had no answer and may still arrive for {}",
+                seconds(*left_ms)
             ),
             Self::Unreadable { what } => write!(f, "{what}"),
         }
@@ -107,7 +133,7 @@ fn seconds(milliseconds: u64) -> String {
 }
 
 /// Who does not hold `wanted` or a later revision yet. Empty: every instance that lives has adopted it,
-/// and every application has as many as declared.
+/// and every application that can report has as many as declared.
 #[must_use]
 pub fn not_adopted(applications: &[Application], fleet: &Fleet, wanted: Revision) -> Vec<Missing> {
     let mut missing = denominator(applications, fleet);
@@ -125,7 +151,7 @@ pub fn not_adopted(applications: &[Application], fleet: &Fleet, wanted: Revision
 /// What keeps both gates shut: a denominator that is not known.
 fn denominator(applications: &[Application], fleet: &Fleet) -> Vec<Missing> {
     let mut missing = Vec::new();
-    for application in applications {
+    for application in applications.iter().filter(|application| !application.manual) {
         let live =
             fleet.live.iter().filter(|report| report.application == application.name).count();
         let live = u32::try_from(live).unwrap_or(u32::MAX);
@@ -148,7 +174,7 @@ fn denominator(applications: &[Application], fleet: &Fleet) -> Vec<Missing> {
     missing
 }
 
-/// What the rotator has seen of each instance's use of the old secret, on its own clock.
+/// What the rotator has seen of each instance's use of the outgoing secret, on its own clock.
 ///
 /// "Unused for a time" means two reports of the same instance at least that far apart with the same
 /// count, so neither a skewed clock nor a reporter that hangs can pass for it. It is not journaled:
@@ -170,21 +196,21 @@ struct Use {
 }
 
 impl Quiet {
-    /// Takes in what the instances report, and says who may still use `old`. Empty: nobody has used it
+    /// Takes in what the instances report, and says who may still use `source`. Empty: nobody has used it
     /// for `quiet`, and everybody holds `wanted` or a later revision.
     #[must_use]
     pub fn not_drained(
         &mut self,
         applications: &[Application],
         fleet: &Fleet,
-        (wanted, old, quiet): (Revision, &SecretId, Duration),
+        (wanted, source, quiet): (Revision, &SecretId, Duration),
         now: Timestamp,
     ) -> Vec<Missing> {
         let mut missing = not_adopted(applications, fleet, wanted);
         // A report that is new now was written after the last look, not necessarily just now.
         let earliest = self.looked.unwrap_or(now);
         for report in &fleet.live {
-            let quiet_for = self.observe(report, old, earliest, now);
+            let quiet_for = self.observe(report, source, earliest, now);
             if report.revision >= Some(wanted) && quiet_for < quiet {
                 missing.push(Missing::InUse {
                     application: report.application.clone(),
@@ -201,11 +227,11 @@ impl Quiet {
     fn observe(
         &mut self,
         report: &InstanceReport,
-        old: &SecretId,
+        source: &SecretId,
         earliest: Timestamp,
         now: Timestamp,
     ) -> Duration {
-        let usage = report.usage.as_ref().and_then(|usage| usage.of(old));
+        let usage = report.usage.as_ref().and_then(|usage| usage.of(source));
         let used = usage.map_or(0, |usage| usage.used());
         let key = (report.application.clone(), report.instance.clone());
         let fresh = Use { used, since: now, sequence: report.sequence, attested: now };

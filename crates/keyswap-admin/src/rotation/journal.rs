@@ -7,10 +7,14 @@ use keyswap_store::HistoryHead;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::back::Rollback;
+use super::confirmation::Confirmation;
 use super::policy::{RotationPolicy, Timestamp};
-use super::record::{Change, Entered, Record, RetiredSecret, State, StuckReason};
+use super::record::{Change, Entered, Record, RetiredSecret};
+use super::state::{State, StuckReason};
 
-const VERSION: u64 = 1;
+/// The version that is written. Each earlier one is read: `tests/journals` holds some of each.
+const VERSION: u64 = 2;
 
 impl Record {
     /// Reads a journal.
@@ -21,11 +25,14 @@ impl Record {
     pub fn parse(text: &[u8]) -> Result<Self, JournalError> {
         let header: Header =
             serde_json::from_slice(text).map_err(|error| JournalError::damaged(&error))?;
-        if header.keyswap_journal != VERSION {
+        if !(1..=VERSION).contains(&header.keyswap_journal) {
             return Err(JournalError(Fault::Version(header.keyswap_journal)));
         }
-        let wire: Wire =
+        let mut wire: Wire =
             serde_json::from_slice(text).map_err(|error| JournalError::damaged(&error))?;
+        if wire.keyswap_journal == 1 {
+            wire.take_over_from_version_1();
+        }
         let secret = |wire: WireSecret| {
             Secret::new(wire.id, wire.value.as_str()).map_err(|_| JournalError(Fault::Secret))
         };
@@ -39,6 +46,8 @@ impl Record {
             revision: wire.revision,
             change: wire.change,
             stuck: wire.stuck,
+            rollback: wire.rollback,
+            confirmations: wire.confirmations,
             retired: wire
                 .retired
                 .into_iter()
@@ -64,6 +73,8 @@ impl Record {
             revision: self.revision,
             change: self.change,
             stuck: self.stuck,
+            rollback: self.rollback,
+            confirmations: self.confirmations.clone(),
             retired: self
                 .retired
                 .iter()
@@ -80,9 +91,14 @@ impl Record {
             .map(|secret| secret.expose().len() + secret.id().as_str().len() + 64)
             .sum();
         let names: usize = self.policy.applications.iter().map(|one| one.name.len() + 64).sum();
+        let said: usize = self
+            .confirmations
+            .iter()
+            .map(|one| one.application.len() + one.by.len() + one.reason.len() + 64)
+            .sum();
         let entered = 96 * (self.entered.len() + 1);
         let mut text = Zeroizing::new(Vec::with_capacity(
-            2048 + 6 * (values + names + self.client.len()) + entered,
+            3072 + 6 * (values + names + said + self.client.len()) + entered,
         ));
         // Neither the writer nor these types can fail.
         if serde_json::to_writer_pretty(&mut *text, &wire).is_ok() {
@@ -109,12 +125,30 @@ struct Wire {
     change: Change,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stuck: Option<(State, StuckReason)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rollback: Option<Rollback>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    confirmations: Vec<Confirmation>,
     #[serde(default)]
     retired: Vec<WireRetired>,
     #[serde(default)]
     history: Option<HistoryHead>,
     entered: Vec<Entered>,
     policy: RotationPolicy,
+}
+
+impl Wire {
+    /// In version 1 a rotation in state `drained` may have published the new secret alone, which a
+    /// later one says in the journal before it does.
+    fn take_over_from_version_1(&mut self) {
+        let state = match &mut self.stuck {
+            Some((state, _)) if self.state == State::Stuck => state,
+            _ => &mut self.state,
+        };
+        if *state == State::Drained {
+            *state = State::Retiring;
+        }
+    }
 }
 
 #[derive(Deserialize, Serialize)]
@@ -154,8 +188,9 @@ impl fmt::Display for JournalError {
         match &self.0 {
             Fault::Version(found) => write!(
                 f,
-                "the rotation journal is of version {found}; this program knows version {VERSION}: \
-                 use a newer keyswap"
+                "the rotation journal is of version {found}; this program knows the versions up to \
+                 {VERSION}: use a newer keyswap. The journal and the list stay as they are, with every \
+                 secret in them"
             ),
             Fault::Damaged { line, column } => write!(
                 f,
@@ -194,9 +229,19 @@ mod tests {
     fn a_journal_reads_back_as_it_was_written() {
         let mut record = record();
         record.stuck = Some((State::CuttingOver, StuckReason::ForeignSecret));
-        record.retire_old(Timestamp::from_milliseconds(9));
+        record.retire_source(Timestamp::from_milliseconds(9));
         record.change =
             Change { sends: 2, last_sent: Timestamp::from_milliseconds(8), unresolved: true };
+        record.rollback = Some(Rollback {
+            from: State::CutOver,
+            at: Timestamp::from_milliseconds(10),
+            forward: record.change,
+            stuck: Some(StuckReason::ForeignSecret),
+        });
+        record.policy.applications.push(Application::new("printer").manual());
+        record.state = State::Promoted;
+        let now = Timestamp::from_milliseconds(11);
+        record.confirm("printer", "ada", "saw \"it\" sign in\n", now).unwrap();
         let read = Record::parse(&record.to_json()).unwrap();
         assert_eq!((read.old.id(), read.new.id()), (record.old.id(), record.new.id()));
         assert_eq!(read, record);
@@ -217,7 +262,7 @@ mod tests {
             assert!(error.to_string().contains("damaged at line"), "{error}");
             assert!(!format!("{error} {error:?}").contains("hunter"), "{error}");
         }
-        let later = text.replace("\"keyswap_journal\": 1", "\"keyswap_journal\": 9");
+        let later = text.replace("\"keyswap_journal\": 2", "\"keyswap_journal\": 9");
         assert!(Record::parse(later.as_bytes()).unwrap_err().to_string().contains("version 9"));
     }
 }

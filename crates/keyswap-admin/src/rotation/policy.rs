@@ -56,19 +56,30 @@ pub struct Application {
     pub name: String,
     /// The least number of live instances that is expected: 1 or more.
     pub instances: u32,
+    /// Whether it cannot report, so that a person has to [confirm](super::Record::confirm) at each gate
+    /// what its instances hold and use.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub manual: bool,
 }
 
 impl Application {
     /// An application with at least one live instance.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), instances: 1 }
+        Self { name: name.into(), instances: 1, manual: false }
     }
 
     /// With at least so many live instances.
     #[must_use]
     pub fn instances(mut self, instances: u32) -> Self {
         self.instances = instances.max(1);
+        self
+    }
+
+    /// One that cannot report: a person confirms for it.
+    #[must_use]
+    pub fn manual(mut self) -> Self {
+        self.manual = true;
         self
     }
 }
@@ -111,6 +122,10 @@ pub struct RotationPolicy {
     /// How long a retired value stays in the journal, so that it is recognised if it comes back.
     #[serde(with = "milliseconds")]
     pub late_write_bound: Duration,
+    /// Whether to stop when the old secret is unused, and to retire it only when a person
+    /// [says so](super::Event::RetireWanted).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hold_at_drained: bool,
 }
 
 impl RotationPolicy {
@@ -126,6 +141,7 @@ impl RotationPolicy {
             sends: 10,
             in_flight_bound: Duration::from_secs(600),
             late_write_bound: Duration::from_secs(24 * 3600),
+            hold_at_drained: false,
         }
     }
 
@@ -145,6 +161,12 @@ impl RotationPolicy {
     /// Sets [`poll_every`](Self::poll_every).
     pub fn poll_every(mut self, every: Duration) -> Self {
         self.poll_every = every;
+        self
+    }
+
+    /// Sets [`hold_at_drained`](Self::hold_at_drained).
+    pub fn hold_at_drained(mut self, hold: bool) -> Self {
+        self.hold_at_drained = hold;
         self
     }
 

@@ -1,132 +1,17 @@
 //! What the journal says of a rotation: enough for another process to go on from any instant.
 
-use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use keyswap_core::{Revision, Secret};
 use keyswap_store::HistoryHead;
 use serde::{Deserialize, Serialize};
 
+use super::back::Rollback;
+use super::confirmation::Confirmation;
 use super::policy::{RotationPolicy, Timestamp};
+use super::state::{State, StuckReason};
 
-/// Where a rotation at a server that holds one secret stands.
-///
-/// The journal names a state durably before the act that the state announces.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum State {
-    /// The new secret is in the journal and known to nobody else.
-    Generated,
-    /// The list with the new secret behind the old one is published.
-    Staged,
-    /// Every expected instance holds both.
-    Adopted,
-    /// The change may have been made.
-    CuttingOver,
-    /// The new secret was seen to be accepted.
-    CutOver,
-    /// The new secret was accepted throughout the propagation window.
-    Confirmed,
-    /// The list with the new secret in front is published.
-    Promoted,
-    /// The old secret is unused, on evidence.
-    Drained,
-    /// The list with the new secret alone is published.
-    Retired,
-    /// Everybody holds the new secret alone.
-    Done,
-    /// A person has to look; both values are kept.
-    Stuck,
-}
-
-impl State {
-    /// The states of a rotation that comes to its end, in order.
-    pub const PATH: [Self; 10] = [
-        Self::Generated,
-        Self::Staged,
-        Self::Adopted,
-        Self::CuttingOver,
-        Self::CutOver,
-        Self::Confirmed,
-        Self::Promoted,
-        Self::Drained,
-        Self::Retired,
-        Self::Done,
-    ];
-
-    /// The name in the journal, in reports and on the screen, for instance `cutting_over`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Generated => "generated",
-            Self::Staged => "staged",
-            Self::Adopted => "adopted",
-            Self::CuttingOver => "cutting_over",
-            Self::CutOver => "cut_over",
-            Self::Confirmed => "confirmed",
-            Self::Promoted => "promoted",
-            Self::Drained => "drained",
-            Self::Retired => "retired",
-            Self::Done => "done",
-            Self::Stuck => "stuck",
-        }
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// Why a rotation stopped for a person.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum StuckReason {
-    /// The server holds neither the old secret nor the new one: somebody else changed it.
-    ForeignSecret,
-    /// The server holds the old secret again after it had the new one.
-    OldSecretReturned,
-    /// The server still accepts the old secret, although it should hold one only.
-    OldSecretStillAccepted,
-    /// The server holds a secret that an earlier rotation retired.
-    RetiredSecretReturned,
-    /// Somebody else published another list.
-    ForeignList,
-}
-
-impl fmt::Display for StuckReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ForeignSecret => {
-                "the server accepts neither the old secret nor the new one: somebody else changed it. \
-                 Set the client's secret at the server to the one that the programs hold, or find out \
-                 who changed it; then resume"
-            }
-            Self::OldSecretReturned => {
-                "the server accepts the old secret again after it had taken the new one: somebody put \
-                 it back, or a delayed request did. The programs hold both; find out who, then resume"
-            }
-            Self::OldSecretStillAccepted => {
-                "the server still accepts the old secret, although it should hold one only. The \
-                 programs keep both; check the client at the server, then resume"
-            }
-            Self::RetiredSecretReturned => {
-                "the server holds a secret that an earlier rotation retired: somebody put it back, or a \
-                 delayed request did. Set the client's secret at the server to the one that the \
-                 programs hold; then resume"
-            }
-            Self::ForeignList => {
-                "the published list is not the one that this rotation published: somebody else wrote \
-                 it. Put the list of the journal back, then resume"
-            }
-        })
-    }
-}
-
-/// What is known of the change at the server.
+/// What is known of the change at the server, in the direction in which the rotation goes.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct Change {
     /// How often it was sent, or was about to be.
@@ -171,6 +56,10 @@ pub struct Record {
     pub change: Change,
     /// The state that it was stuck in, and why.
     pub stuck: Option<(State, StuckReason)>,
+    /// Since when it goes back, and what is left of the way forward; `None` on the way forward.
+    pub rollback: Option<Rollback>,
+    /// What persons confirmed for applications that cannot report.
+    pub confirmations: Vec<Confirmation>,
     /// Secrets of this and earlier rotations that no list holds any more. A request that sets one of
     /// them may still be on its way, so they are kept for the late-write bound.
     pub retired: Vec<RetiredSecret>,
@@ -209,6 +98,8 @@ impl Record {
             revision,
             change: Change::default(),
             stuck: None,
+            rollback: None,
+            confirmations: Vec::new(),
             retired: Vec::new(),
             history: None,
         }
@@ -228,15 +119,22 @@ impl Record {
         [self.new.clone(), self.old.clone()].into_iter().chain(retired).collect()
     }
 
-    pub(super) fn retire_old(&mut self, now: Timestamp) {
+    pub(super) fn enter(&mut self, state: State, now: Timestamp) {
+        self.state = state;
+        self.entered.push(Entered { state, at: now });
+    }
+
+    /// Keeps the secret that the list has lost, or is about to lose, for the late-write bound.
+    pub(super) fn retire_source(&mut self, now: Timestamp) {
         let until = now.after(self.policy.late_write_bound);
-        self.retired.push(RetiredSecret { secret: self.old.clone(), until });
+        let secret = self.source().clone();
+        self.retired.push(RetiredSecret { secret, until });
     }
 
     /// Whether nothing is left to do.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.state == State::Done
+        matches!(self.state, State::Done | State::RolledBack)
     }
 
     /// When the present state was entered.
@@ -245,11 +143,25 @@ impl Record {
         self.entered.last().map_or(Timestamp::default(), |entered| entered.at)
     }
 
-    /// Until when a change of unknown outcome may still be applied; `None` if each one has an outcome.
+    /// The latest moment that the journal knows of. A clock that says less was set back.
+    #[must_use]
+    pub fn latest(&self) -> Timestamp {
+        let entered = self.entered.iter().map(|entered| entered.at);
+        entered.chain([self.change.last_sent]).max().unwrap_or_default()
+    }
+
+    /// Until when a change of unknown outcome, of either direction, may still be applied; `None` if
+    /// each one has an outcome.
     #[must_use]
     pub fn in_flight_until(&self) -> Option<Timestamp> {
-        let bound = self.policy.in_flight_bound;
-        self.change.unresolved.then(|| self.change.last_sent.after(bound))
+        let forward = self.rollback.map(|rollback| rollback.forward);
+        let changes = [Some(self.change), forward].into_iter().flatten();
+        changes.filter_map(|change| self.may_arrive_until(change)).max()
+    }
+
+    /// Until when this change may still be applied; `None` if it has an outcome.
+    pub(super) fn may_arrive_until(&self, change: Change) -> Option<Timestamp> {
+        change.unresolved.then(|| change.last_sent.after(self.policy.in_flight_bound))
     }
 }
 
@@ -258,7 +170,8 @@ impl Hash for Record {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Self { client, policy, state: stands, entered, old, new, revision, .. } = self;
         (client, policy, stands, entered, old.id(), new.id(), revision).hash(state);
-        (&self.change, &self.stuck, &self.retired, &self.history).hash(state);
+        (&self.change, &self.stuck, &self.rollback, &self.confirmations).hash(state);
+        (&self.retired, &self.history).hash(state);
     }
 }
 

@@ -1,95 +1,20 @@
 //! One step of a rotation: from what happened to what is written down and done next.
+//!
+//! The way back is the same machine: the [target](Record::target) and the [source](Record::source) have
+//! exchanged their values. What the server says of the change is in `change`.
 
 use std::time::Duration;
 
-use keyswap_core::{Revision, SecretList};
+use keyswap_core::{Secret, SecretList};
 
-use super::gate::{Fleet, Missing, Quiet, not_adopted};
+use super::back::Direction;
+use super::confirmation::Gate;
+use super::event::{Effect, Ending, Event, Which};
+use super::gate::{Missing, Quiet, not_adopted};
 use super::policy::Timestamp;
-use super::record::{Entered, Record, State, StuckReason};
-use crate::authority::{AuthorityError, ChangeAnswer, Probe, ReadBack};
-
-/// One of the two secrets of a rotation.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Which {
-    /// The one that the server held when the rotation began.
-    Old,
-    /// The one that it brings.
-    New,
-}
-
-/// What happened since the last step.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Event {
-    /// A process took the journal up: for the first time, or after another one ended anywhere.
-    TakenUp,
-    /// There was nothing to do but to write the journal.
-    Written,
-    /// The list is published, now or by an earlier process, under this revision.
-    Published(Revision),
-    /// Another list is published, which this rotation did not write.
-    ForeignList,
-    /// The instances report.
-    Fleet(Fleet),
-    /// The server answered the change, or did not.
-    Answered(ChangeAnswer),
-    /// Which of the known secrets the server says it holds.
-    ReadBack(ReadBack),
-    /// What a token request with one of the secrets said.
-    Probed(Which, Probe),
-    /// The time is over.
-    Waited,
-}
-
-/// What to do next, once the record is in the journal.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Effect {
-    /// Nothing but to write the journal.
-    Write,
-    /// Publish this list in place of the given revision.
-    Publish {
-        /// The list.
-        list: SecretList,
-        /// The revision that it replaces.
-        replaces: Revision,
-        /// How often instances should attest their counts from now on.
-        attest_every: Option<Duration>,
-    },
-    /// Look at the instances.
-    Observe,
-    /// Send the change to the server, once, with the new secret.
-    Send,
-    /// Ask the server which secret it holds.
-    ReadBack,
-    /// Make a token request with one of the secrets, without a fallback.
-    Probe(Which),
-    /// Wait that long, and a little more so that many do not come back together: the server asked for
-    /// it.
-    BackOff(Duration),
-    /// Wait that long; the gate that is shut, if it is one, says for whom.
-    Wait(Duration, Vec<Missing>),
-    /// Stop here.
-    Stop(Ending),
-}
-
-/// Why a rotation stops.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Ending {
-    /// Everybody holds the new secret alone.
-    Done,
-    /// The server refused the change, definitely: it still holds the old secret, and programs hold
-    /// both.
-    Refused(AuthorityError),
-    /// The server asked to wait, again and again.
-    Throttled,
-    /// Whether the server took the change could not be found out.
-    Unknown(String),
-    /// A person has to look.
-    Stuck(StuckReason),
-}
+use super::record::Record;
+use super::state::{State, StuckReason};
+use crate::authority::Probe;
 
 /// A rotation in progress: its journal, and what this process has seen since it took it up.
 ///
@@ -98,30 +23,29 @@ pub enum Ending {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[must_use]
 pub struct Rotation {
-    record: Record,
-    seen: Seen,
+    pub(super) record: Record,
+    pub(super) seen: Seen,
 }
 
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
-struct Seen {
+pub(super) struct Seen {
     quiet: Quiet,
-    /// The unbroken run of probes that accepted the new secret.
-    accepted: u32,
-    accepted_since: Option<Timestamp>,
-    /// Since when neither secret was accepted.
-    neither_since: Option<Timestamp>,
-    /// When the new secret was accepted last while instances are waited for, and for whom.
+    /// The unbroken run of probes that accepted the target.
+    pub(super) accepted: u32,
+    pub(super) accepted_since: Option<Timestamp>,
+    /// Since when the target was not accepted, or neither secret was.
+    pub(super) neither_since: Option<Timestamp>,
+    /// Since when the source was accepted, although it should not be.
+    both_since: Option<Timestamp>,
+    /// When the target was accepted last while instances are waited for, and for whom.
     proved: Option<Timestamp>,
     missing: Vec<Missing>,
+    /// Whether this process has seen that the source may be taken out of the list.
+    may_retire: bool,
     /// The server asked to wait before the change.
-    throttled: u32,
-    asked: u32,
+    pub(super) throttled: u32,
+    pub(super) asked: u32,
 }
-
-/// How often in a row the server may ask to wait before this process gives up for now.
-const MOST_THROTTLED: u32 = 10;
-/// How many inquiries in a row may say nothing before this process gives up for now.
-const MOST_DOUBTS: u32 = 30;
 
 impl Rotation {
     /// Takes up a journal.
@@ -147,16 +71,25 @@ impl Rotation {
     }
 
     /// Decides what follows `event`. The record must be in the journal before the effect is begun.
+    ///
+    /// A process begins with [`Event::TakenUp`], or with what a person wants:
+    /// [`Event::RollbackWanted`], [`Event::RetireWanted`].
     #[must_use]
     pub fn step(&mut self, event: Event, now: Timestamp) -> Effect {
         use State::*;
-        if matches!(event, Event::TakenUp) {
-            self.seen = Seen::default();
-            if let (Stuck, Some((state, _))) = (self.record.state, self.record.stuck.take()) {
-                // A person has looked: go on from where it stopped, and look at the server first.
-                self.record.change.unresolved |= state == CuttingOver;
-                return self.enter(state, now);
+        match event {
+            Event::RollbackWanted => return self.rollback_wanted(now),
+            Event::RetireWanted => return self.retire_wanted(now),
+            Event::TakenUp => {
+                self.seen = Seen::default();
+                if let (Stuck, Some((state, _))) = (self.record.state, self.record.stuck.take()) {
+                    // A person has looked: go on from where it stopped, and look at the server first.
+                    let sent = state == CuttingOver && self.record.change.sends > 0;
+                    self.record.change.unresolved |= sent;
+                    return self.enter(state, now);
+                }
             }
+            _ => {}
         }
         match self.record.state {
             Generated => self.generated(event, now),
@@ -166,211 +99,91 @@ impl Rotation {
             CutOver => self.cut_over(event, now),
             Confirmed => self.confirmed(event, now),
             Promoted => self.promoted(event, now),
-            Drained => self.drained(event, now),
+            Drained | Retiring => self.drained(event, now),
             Retired => self.retired(event, now),
             Done => Effect::Stop(Ending::Done),
+            Withdrawing => self.withdrawing(event, now),
+            RolledBack => Effect::Stop(Ending::RolledBack),
             Stuck => self.stuck_again(),
         }
     }
 
+    fn rollback_wanted(&mut self, now: Timestamp) -> Effect {
+        let entered = self.record.entered.len();
+        if !self.record.turn_back(now) {
+            return Effect::Stop(Ending::NoWayBack(self.record.way_back()));
+        }
+        self.seen = Seen::default();
+        if self.record.entered.len() > entered {
+            return Effect::Write;
+        }
+        self.step(Event::TakenUp, now)
+    }
+
+    fn retire_wanted(&mut self, now: Timestamp) -> Effect {
+        let state = match self.record.stuck {
+            Some((state, _)) if self.record.state == State::Stuck => state,
+            _ => self.record.state,
+        };
+        let held = matches!(state, State::Drained | State::Retiring | State::Retired);
+        if !held || self.record.direction() == Direction::Back {
+            return Effect::Stop(Ending::NotDrained);
+        }
+        // The person's word is written down with the first step that it leads to.
+        self.record.policy.hold_at_drained = false;
+        self.step(Event::TakenUp, now)
+    }
+
     fn generated(&mut self, event: Event, now: Timestamp) -> Effect {
         let behind = [self.record.old.clone(), self.record.new.clone()];
-        self.publishing(event, behind.into(), None, State::Staged, now)
+        self.publishing(event, (behind.into(), Vec::new(), None), State::Staged, now)
     }
 
     fn staged(&mut self, event: Event, now: Timestamp) -> Effect {
         let Event::Fleet(fleet) = event else { return Effect::Observe };
         let policy = &self.record.policy;
         let missing = not_adopted(&policy.applications, &fleet, self.record.revision);
-        self.gate(missing, State::Adopted, now)
-    }
-
-    /// The intent is written before the change is sent, so that no process can send one of which the
-    /// journal does not know.
-    fn adopted(&mut self, _: Event, now: Timestamp) -> Effect {
-        self.record.change.sends = 0;
-        self.send(now)
-    }
-
-    fn send(&mut self, now: Timestamp) -> Effect {
-        if self.record.change.sends >= self.record.policy.sends {
-            let sends = self.record.change.sends;
-            return Effect::Stop(Ending::Unknown(format!("the change was sent {sends} times")));
-        }
-        self.record.change.sends += 1;
-        self.record.change.last_sent = now;
-        self.seen.asked = 0;
-        if self.record.state != State::CuttingOver {
-            let _ = self.enter(State::CuttingOver, now);
-        }
-        Effect::Send
-    }
-
-    fn cutting_over(&mut self, event: Event, now: Timestamp) -> Effect {
-        match event {
-            Event::Answered(answer) => self.answered(answer, now),
-            Event::ReadBack(ReadBack::Holds(id)) if id == *self.record.new.id() => {
-                self.enter(State::CutOver, now)
-            }
-            Event::ReadBack(ReadBack::Holds(id)) if id == *self.record.old.id() => {
-                self.not_applied_yet(now)
-            }
-            Event::ReadBack(ReadBack::Unavailable(_)) => Effect::Probe(Which::New),
-            Event::ReadBack(found) => self.foreign(&found, now),
-            Event::Probed(Which::New, Probe::Accepted) => self.enter(State::CutOver, now),
-            Event::Probed(Which::Old, Probe::Accepted) => {
-                self.seen.neither_since = None;
-                self.not_applied_yet(now)
-            }
-            Event::Probed(Which::New, Probe::Refused) => Effect::Probe(Which::Old),
-            Event::Probed(Which::Old, Probe::Refused) => self.neither(now),
-            Event::Probed(_, Probe::Inconclusive(reason)) => self.doubt(reason),
-            Event::Waited if self.seen.throttled > 0 && !self.record.change.unresolved => {
-                self.send(now)
-            }
-            Event::TakenUp => {
-                // An earlier process may have sent the change and not lived to see the answer.
-                self.record.change.unresolved = true;
-                Effect::ReadBack
-            }
-            _ => Effect::ReadBack,
-        }
-    }
-
-    fn answered(&mut self, answer: ChangeAnswer, now: Timestamp) -> Effect {
-        match answer {
-            ChangeAnswer::Applied => {
-                // This send has its outcome; an earlier one that has none writes the same value.
-                self.enter(State::CutOver, now)
-            }
-            ChangeAnswer::Refused(_) if self.record.change.unresolved => {
-                // This send was refused, and an earlier one may have been applied.
-                Effect::ReadBack
-            }
-            ChangeAnswer::Refused(error) => {
-                let _ = self.enter(State::Adopted, now);
-                Effect::Stop(Ending::Refused(error))
-            }
-            ChangeAnswer::RetryAfter(time) => {
-                self.seen.throttled += 1;
-                // A request that was turned away was not applied, so it is not one of the sends that
-                // are bounded because their outcome is not known.
-                self.record.change.sends -= 1;
-                if self.seen.throttled >= MOST_THROTTLED {
-                    return Effect::Stop(Ending::Throttled);
-                }
-                Effect::BackOff(time)
-            }
-            ChangeAnswer::Unknown(_) => {
-                self.record.change.unresolved = true;
-                Effect::ReadBack
-            }
-        }
-    }
-
-    /// The server holds the old secret. The change may still be on its way to it, or to the node that
-    /// was asked, so the same value is sent again only after the propagation window.
-    fn not_applied_yet(&mut self, now: Timestamp) -> Effect {
-        if now.since(self.record.change.last_sent) >= self.record.policy.window() {
-            return self.send(now);
-        }
-        Effect::Wait(self.record.policy.poll_every, Vec::new())
-    }
-
-    /// Neither secret was accepted: by two nodes of which each holds the other one, or because
-    /// somebody else changed it. Only the first passes with the propagation window.
-    fn neither(&mut self, now: Timestamp) -> Effect {
-        let since = *self.seen.neither_since.get_or_insert(now);
-        if now.since(since) > self.record.policy.window() {
-            return self.stuck(StuckReason::ForeignSecret, now);
-        }
-        Effect::Wait(self.record.policy.poll_every, Vec::new())
-    }
-
-    fn doubt(&mut self, reason: String) -> Effect {
-        self.seen.asked += 1;
-        if self.seen.asked >= MOST_DOUBTS {
-            return Effect::Stop(Ending::Unknown(reason));
-        }
-        Effect::Wait(self.record.policy.poll_every, Vec::new())
-    }
-
-    fn cut_over(&mut self, event: Event, now: Timestamp) -> Effect {
-        let policy = &self.record.policy;
-        let (window, every, probes) = (policy.window(), policy.probe_every(), policy.probes);
-        match event {
-            Event::Probed(Which::New, Probe::Accepted) => {
-                self.seen.accepted += 1;
-                self.seen.asked = 0;
-                self.seen.neither_since = None;
-                let since = *self.seen.accepted_since.get_or_insert(now);
-                if self.seen.accepted >= probes && now.since(since) >= window {
-                    return self.enter(State::Confirmed, now);
-                }
-                Effect::Wait(every, Vec::new())
-            }
-            Event::Probed(..) | Event::ReadBack(_) => self.doubted(event, now),
-            _ => Effect::Probe(Which::New),
-        }
-    }
-
-    /// The new secret, which was accepted before, was not accepted by this probe: in the propagation
-    /// window that is to be expected, after it the server is asked what it holds.
-    fn doubted(&mut self, event: Event, now: Timestamp) -> Effect {
-        let every = self.record.policy.probe_every();
-        match event {
-            Event::Probed(Which::New, Probe::Refused) => {
-                self.seen.accepted = 0;
-                self.seen.accepted_since = None;
-                let since = *self.seen.neither_since.get_or_insert(now);
-                if now.since(since.max(self.record.change.last_sent)) <= self.record.policy.window()
-                {
-                    return Effect::Wait(every, Vec::new());
-                }
-                Effect::ReadBack
-            }
-            Event::Probed(Which::Old, Probe::Accepted) => {
-                self.stuck(StuckReason::OldSecretReturned, now)
-            }
-            Event::Probed(Which::Old, Probe::Refused) => {
-                self.stuck(StuckReason::ForeignSecret, now)
-            }
-            Event::ReadBack(ReadBack::Unavailable(_)) => Effect::Probe(Which::Old),
-            // Held, and not accepted yet: some nodes are late.
-            Event::ReadBack(ReadBack::Holds(id)) if id == *self.record.new.id() => {
-                Effect::Wait(every, Vec::new())
-            }
-            Event::ReadBack(found) => self.foreign(&found, now),
-            Event::Probed(_, Probe::Inconclusive(reason)) => self.doubt(reason),
-            _ => Effect::Wait(every, Vec::new()),
+        match self.unconfirmed(Gate::Adopted, &missing) {
+            Some(stop) => stop,
+            None => self.gate(missing, State::Adopted, now),
         }
     }
 
     fn confirmed(&mut self, event: Event, now: Timestamp) -> Effect {
-        let in_front = [self.record.new.clone(), self.record.old.clone()];
+        let (target, source) = (self.record.target().clone(), self.record.source().clone());
         let attest = Some(self.record.policy.attest_every());
-        self.publishing(event, in_front.into(), attest, State::Promoted, now)
+        // On the way back, an earlier process may have published what the way forward comes to here, or
+        // have been further on the way back already.
+        let instead_of = match self.record.direction() {
+            Direction::Forward => Vec::new(),
+            Direction::Back => vec![vec![source.clone(), target.clone()], vec![target.clone()]],
+        };
+        let in_front = vec![target, source];
+        self.publishing(event, (in_front, instead_of, attest), State::Promoted, now)
     }
 
-    /// While instances stop using the old secret, the server is asked from time to time whether it still
-    /// takes the new one. If somebody else changed it, programs try both again and again, so the gate
+    /// While instances stop using the source, the server is asked from time to time whether it still
+    /// takes the target. If somebody else changed it, programs try both again and again, so the gate
     /// would stay shut and nobody would say why.
     fn promoted(&mut self, event: Event, now: Timestamp) -> Effect {
-        let policy = &self.record.policy;
+        let (policy, target) = (&self.record.policy, self.target());
         match event {
             Event::Fleet(fleet) => {
-                let wanted = (self.record.revision, self.record.old.id(), policy.quiet());
+                let wanted = (self.record.revision, self.record.source().id(), policy.quiet());
                 let missing =
                     self.seen.quiet.not_drained(&policy.applications, &fleet, wanted, now);
+                if let Some(stop) = self.unconfirmed(Gate::Drained, &missing) {
+                    return stop;
+                }
                 let due = self.seen.neither_since.is_some()
                     || now.since(*self.seen.proved.get_or_insert(now)) >= policy.window();
                 if due && !missing.is_empty() {
                     self.seen.missing = missing;
-                    return Effect::Probe(Which::New);
+                    return Effect::Probe(target);
                 }
                 self.gate(missing, State::Drained, now)
             }
-            Event::Probed(Which::New, Probe::Accepted) => {
+            Event::Probed(which, Probe::Accepted) if which == target => {
                 self.seen.neither_since = None;
                 self.seen.asked = 0;
                 self.seen.proved = Some(now);
@@ -381,23 +194,30 @@ impl Rotation {
         }
     }
 
-    /// Before the old secret is taken away from anybody, the server shows that it takes the new one
-    /// and not the old one. So nothing has to be given back if it does not.
+    /// Before the source is taken away from anybody, the server shows that it takes the target and not
+    /// the source. So nothing has to be given back if it does not.
     fn drained(&mut self, event: Event, now: Timestamp) -> Effect {
-        let window = self.record.policy.window();
+        let (policy, target) = (&self.record.policy, self.target());
+        let forward = self.record.direction() == Direction::Forward;
+        if forward && policy.hold_at_drained && self.record.state == State::Drained {
+            return Effect::Stop(Ending::AwaitsRetirement);
+        }
         match event {
-            Event::Probed(Which::New, Probe::Accepted) => {
+            Event::Probed(which, Probe::Accepted) if which == target => {
                 self.seen.neither_since = None;
-                Effect::Probe(Which::Old)
+                self.seen.asked = 0;
+                Effect::Probe(self.source())
             }
-            Event::Probed(Which::Old, Probe::Refused) if self.seen.neither_since.is_none() => {
-                self.publish_new_alone()
+            Event::Probed(_, Probe::Refused) if self.proving_the_source(&event) => {
+                self.seen.both_since = None;
+                self.retire(now)
             }
-            Event::Probed(Which::Old, Probe::Accepted) if self.seen.neither_since.is_none() => {
-                if now.since(self.record.since()) > window {
+            Event::Probed(_, Probe::Accepted) if self.proving_the_source(&event) => {
+                let since = *self.seen.both_since.get_or_insert(now);
+                if now.since(since) > policy.window() {
                     return self.stuck(StuckReason::OldSecretStillAccepted, now);
                 }
-                Effect::Wait(self.record.policy.poll_every, Vec::new())
+                Effect::Wait(policy.poll_every, Vec::new())
             }
             Event::Probed(..) | Event::ReadBack(_) => self.doubted(event, now),
             Event::Published(revision) => {
@@ -405,12 +225,39 @@ impl Rotation {
                 self.enter(State::Retired, now)
             }
             Event::ForeignList => self.stuck(StuckReason::ForeignList, now),
-            _ => Effect::Probe(Which::New),
+            Event::Written if self.seen.may_retire => self.publish_target_alone(),
+            _ => Effect::Probe(target),
         }
     }
 
-    fn publish_new_alone(&self) -> Effect {
-        self.publish(vec![self.record.new.clone()], None)
+    /// Whether this is the answer to the probe of the source that follows one of the target.
+    fn proving_the_source(&self, event: &Event) -> bool {
+        matches!(event, Event::Probed(which, _) if *which == self.source())
+            && self.seen.neither_since.is_none()
+    }
+
+    /// The server takes the target and refuses the source, and nobody uses that any more.
+    fn retire(&mut self, now: Timestamp) -> Effect {
+        // On the way back the change of the way forward may be on its way yet: as long as it may arrive,
+        // programs hold both, and the server is looked at again after that.
+        if let Some(until) = self.record.counter_change_until()
+            && until > now
+        {
+            let left = until.since(now);
+            let policy = &self.record.policy;
+            let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            let pause = left.min(policy.window().max(policy.poll_every));
+            return Effect::Wait(pause, vec![Missing::InFlight { left_ms }]);
+        }
+        if self.record.state == State::Drained {
+            self.seen.may_retire = true;
+            return self.enter(State::Retiring, now);
+        }
+        self.publish_target_alone()
+    }
+
+    fn publish_target_alone(&self) -> Effect {
+        self.publish(vec![self.record.target().clone()], Vec::new(), None)
     }
 
     fn retired(&mut self, event: Event, now: Timestamp) -> Effect {
@@ -418,16 +265,44 @@ impl Rotation {
         let policy = &self.record.policy;
         let missing = not_adopted(&policy.applications, &fleet, self.record.revision);
         if missing.is_empty() {
-            self.record.retire_old(now);
+            self.record.retire_source(now);
         }
-        self.gate(missing, State::Done, now)
+        let end = match self.record.direction() {
+            Direction::Forward => State::Done,
+            Direction::Back => State::RolledBack,
+        };
+        self.gate(missing, end, now)
+    }
+
+    /// The change was never sent, or refused for certain, so the server holds the old secret and nobody
+    /// has to be waited for: a program that holds both goes on with the old one.
+    fn withdrawing(&mut self, event: Event, now: Timestamp) -> Effect {
+        match event {
+            Event::Published(revision) => {
+                self.record.revision = revision;
+                self.withdrawn(now)
+            }
+            // Somebody else's list is left alone: what this rotation had to take back is not in force.
+            Event::ForeignList => self.withdrawn(now),
+            _ => {
+                let (old, new) = (self.record.old.clone(), self.record.new.clone());
+                self.publish(vec![old.clone()], vec![vec![old, new]], None)
+            }
+        }
+    }
+
+    fn withdrawn(&mut self, now: Timestamp) -> Effect {
+        // A value that was ever sent is kept, so that it is recognised should it turn up.
+        if self.record.rollback.is_some_and(|rollback| rollback.forward.sends > 0) {
+            self.record.retire_source(now);
+        }
+        self.enter(State::RolledBack, now)
     }
 
     fn publishing(
         &mut self,
         event: Event,
-        secrets: Vec<keyswap_core::Secret>,
-        attest_every: Option<Duration>,
+        (secrets, instead_of, attest_every): (Vec<Secret>, Vec<Vec<Secret>>, Option<Duration>),
         then: State,
         now: Timestamp,
     ) -> Effect {
@@ -437,19 +312,24 @@ impl Rotation {
                 self.enter(then, now)
             }
             Event::ForeignList => self.stuck(StuckReason::ForeignList, now),
-            _ => self.publish(secrets, attest_every),
+            _ => self.publish(secrets, instead_of, attest_every),
         }
     }
 
     fn publish(
         &self,
-        secrets: Vec<keyswap_core::Secret>,
+        secrets: Vec<Secret>,
+        instead_of: Vec<Vec<Secret>>,
         attest_every: Option<Duration>,
     ) -> Effect {
-        match SecretList::new(secrets) {
-            Ok(list) => Effect::Publish { list, replaces: self.record.revision, attest_every },
+        let instead_of: Result<_, _> = instead_of.into_iter().map(SecretList::new).collect();
+        match (SecretList::new(secrets), instead_of) {
+            (Ok(list), Ok(instead_of)) => {
+                let replaces = self.record.revision;
+                Effect::Publish { list, replaces, instead_of, attest_every }
+            }
             // The old and the new secret are different ones, or the rotation would not have begun.
-            Err(_) => Effect::Stop(Ending::Stuck(StuckReason::ForeignList)),
+            _ => Effect::Stop(Ending::Stuck(StuckReason::ForeignList)),
         }
     }
 
@@ -460,25 +340,45 @@ impl Rotation {
         Effect::Wait(self.record.policy.poll_every, missing)
     }
 
-    fn enter(&mut self, state: State, now: Timestamp) -> Effect {
-        self.record.state = state;
-        self.record.entered.push(Entered { state, at: now });
+    /// A person is asked first, and with the lease given back: the journal has to be free for the
+    /// answer, and instances take up a list without a rotator as well.
+    fn unconfirmed(&self, gate: Gate, missing: &[Missing]) -> Option<Effect> {
+        let unconfirmed = self.record.unconfirmed(gate);
+        if unconfirmed.is_empty() {
+            return None;
+        }
+        let named = unconfirmed
+            .into_iter()
+            .map(|application| Missing::Confirmation { application, gate })
+            .chain(missing.iter().cloned());
+        Some(Effect::Stop(Ending::AwaitsConfirmation(named.collect())))
+    }
+
+    /// The name of the secret that is brought into force, for a probe.
+    pub(super) fn target(&self) -> Which {
+        match self.record.direction() {
+            Direction::Forward => Which::New,
+            Direction::Back => Which::Old,
+        }
+    }
+
+    /// The name of the secret that is taken out of use, for a probe.
+    pub(super) fn source(&self) -> Which {
+        match self.record.direction() {
+            Direction::Forward => Which::Old,
+            Direction::Back => Which::New,
+        }
+    }
+
+    pub(super) fn enter(&mut self, state: State, now: Timestamp) -> Effect {
+        self.record.enter(state, now);
         self.seen.asked = 0;
         self.seen.neither_since = None;
+        self.seen.both_since = None;
         Effect::Write
     }
 
-    /// The server says that it holds something else than it should.
-    fn foreign(&mut self, found: &ReadBack, now: Timestamp) -> Effect {
-        let reason = match found {
-            ReadBack::Holds(id) if id == self.record.old.id() => StuckReason::OldSecretReturned,
-            ReadBack::Holds(_) => StuckReason::RetiredSecretReturned,
-            _ => StuckReason::ForeignSecret,
-        };
-        self.stuck(reason, now)
-    }
-
-    fn stuck(&mut self, reason: StuckReason, now: Timestamp) -> Effect {
+    pub(super) fn stuck(&mut self, reason: StuckReason, now: Timestamp) -> Effect {
         self.record.stuck = Some((self.record.state, reason));
         self.enter(State::Stuck, now)
     }

@@ -2,26 +2,28 @@
 
 use std::time::Duration;
 
-use keyswap_core::{Revision, SecretList};
-use keyswap_store::{Instance, Lease, SecretStore, StoreError};
-use serde_json::json;
-use tokio::time::Instant;
-
+use super::clock::Clock;
 use super::keep::keeping;
+use super::waiting::Waiting;
 use super::{Finished, Rotator, journal, stop};
 use crate::authority::{Authority, ChangeAnswer};
 use crate::error::{RotateError, RotateErrorKind};
 use crate::progress::Progress;
 use crate::rotation::{
-    Application, Effect, Ending, Event, Fleet, Missing, Record, Rotation, State, Timestamp, Which,
+    Application, Direction, Effect, Ending, Event, Fleet, Record, Rotation, Timestamp, Which,
 };
+use keyswap_core::{Revision, SecretList};
+use keyswap_store::{Instance, Lease, SecretStore, StoreError};
+use serde_json::json;
 
 /// Longest pause that a server may ask for before the process gives up for now.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
 
 impl<A: Authority, S: SecretStore> Rotator<A, S> {
+    /// Takes the journal up with an event: [`Event::TakenUp`], or what a person wants.
     pub(super) async fn take_up(
         &self,
+        event: Event,
         applications: Option<Vec<Application>>,
         lease: &Lease,
     ) -> Result<Finished, RotateError> {
@@ -32,44 +34,65 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             )
         };
         let Some(record) = journal(&self.store).await? else {
-            return Err(nothing("there is no rotation to resume; begin one"));
+            return Err(match event {
+                Event::TakenUp => nothing("there is no rotation to resume; begin one"),
+                _ => nothing("there is no rotation; nothing was changed"),
+            });
         };
-        if record.is_over() {
-            return Err(nothing("the last rotation is done; there is nothing to resume"));
+        if record.is_over() && matches!(event, Event::TakenUp) {
+            return Err(nothing(match record.direction() {
+                Direction::Forward => "the last rotation is done; there is nothing to resume",
+                Direction::Back => "the last rotation was rolled back; there is nothing to resume",
+            }));
         }
-        (self.progress)(Progress::TakenUp { state: record.state });
-        let mut rotation = Rotation::new(record);
+        let (state, direction) = (record.state, record.direction());
+        (self.progress)(Progress::TakenUp { state, direction });
+        let mut rotation = Rotation::new(record.clone());
         if let Some(applications) = applications {
             rotation = rotation.with_applications(applications);
         }
-        self.carry_out(rotation, false, lease).await
+        self.carry_out(rotation, record, event, lease).await
+    }
+
+    /// A rotation that begins: nothing of it is in the journal yet.
+    pub(super) async fn begin_with(
+        &self,
+        record: Record,
+        lease: &Lease,
+    ) -> Result<Finished, RotateError> {
+        let mut rotation = Rotation::new(record);
+        self.write(&mut rotation, true, lease).await?;
+        self.tell_entered(rotation.record());
+        let written = rotation.record().clone();
+        self.carry_out(rotation, written, Event::TakenUp, lease).await
     }
 
     /// The loop around [`Rotation::step`]: the record first, then the act that it announces.
-    pub(super) async fn carry_out(
+    async fn carry_out(
         &self,
         mut rotation: Rotation,
-        begun_now: bool,
+        mut written: Record,
+        mut event: Event,
         lease: &Lease,
     ) -> Result<Finished, RotateError> {
-        let mut written = None;
-        if begun_now {
-            self.write(&mut rotation, true, lease).await?;
-            self.tell_entered(rotation.record());
-            written = Some(rotation.record().clone());
+        let clock = Clock::starting(written.latest());
+        if let Some(behind) = clock.behind() {
+            self.note(format!(
+                "the clock of this machine is {} s behind the journal: it was set back. The rotation \
+                 goes on from the time of the journal",
+                behind.as_secs().max(1)
+            ));
         }
-        let mut event = Event::TakenUp;
         let mut waiting = Waiting::default();
         loop {
-            let effect = rotation.step(event, Timestamp::now());
-            if written.as_ref() != Some(rotation.record()) {
-                let before = written.as_ref().map(|before: &Record| before.entered.len());
-                let entered = before != Some(rotation.record().entered.len());
+            let effect = rotation.step(event, clock.now());
+            if written != *rotation.record() {
+                let entered = written.entered.len() != rotation.record().entered.len();
                 self.write(&mut rotation, entered, lease).await?;
-                if entered && before.is_some() {
+                if entered {
                     self.tell_entered(rotation.record());
                 }
-                written = Some(rotation.record().clone());
+                written = rotation.record().clone();
             }
             let record = rotation.record();
             let act = self.perform(effect, record, lease, &mut waiting);
@@ -92,13 +115,14 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     ) -> Result<Performed, RotateError> {
         Ok(Performed::Happened(match effect {
             Effect::Write => Event::Written,
-            Effect::Publish { list, replaces, attest_every } => {
-                self.publish(&list, replaces, attest_every, record, lease).await?
+            Effect::Publish { list, replaces, instead_of, attest_every } => {
+                let replaced = (replaces, instead_of.as_slice());
+                self.publish(&list, replaced, attest_every, record, lease).await?
             }
             Effect::Observe => Event::Fleet(self.fleet(record).await?),
             Effect::Send => {
                 self.check_lease(record, lease).await?;
-                let answer = self.authority.set_secret(&record.new).await;
+                let answer = self.authority.set_secret(record.target()).await;
                 if let ChangeAnswer::Unknown(reason) = &answer {
                     self.note(format!(
                         "no certain answer to the change ({reason}); asking the server"
@@ -134,7 +158,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 tokio::time::sleep(time).await;
                 Event::Waited
             }
-            Effect::Stop(Ending::Done) => return Ok(Performed::Over),
+            Effect::Stop(Ending::Done | Ending::RolledBack) => return Ok(Performed::Over),
             Effect::Stop(ending) => return Err(stop::stopped(ending, record)),
         }))
     }
@@ -144,7 +168,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     async fn publish(
         &self,
         list: &SecretList,
-        replaces: Revision,
+        (replaces, instead_of): (Revision, &[SecretList]),
         attest_every: Option<Duration>,
         record: &Record,
         lease: &Lease,
@@ -155,8 +179,11 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             Some(document) if document.list == *list && document.revision > replaces => {
                 Ok(Event::Published(document.revision))
             }
-            Some(document) if document.revision == replaces => {
-                match self.store.publish(lease, replaces, list, attest_every).await {
+            Some(document)
+                if document.revision == replaces
+                    || (document.revision > replaces && instead_of.contains(&document.list)) =>
+            {
+                match self.store.publish(lease, document.revision, list, attest_every).await {
                     Ok(revision) => Ok(Event::Published(revision)),
                     Err(error) if error.is_conflict() => Ok(Event::ForeignList),
                     Err(error) => Err(failed(error)),
@@ -208,7 +235,8 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     }
 
     fn store_error(&self, doing: &str, error: StoreError, record: &Record) -> RotateError {
-        RotateError::store(doing, error, record.change.sends > 0)
+        let sent = record.change.sends > 0 || record.rollback.is_some();
+        RotateError::store(doing, error, sent)
     }
 
     fn tell_entered(&self, record: &Record) {
@@ -216,7 +244,8 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             [.., before, last] => Some(last.at.since(before.at)),
             _ => None,
         };
-        (self.progress)(Progress::Entered { state: record.state, after });
+        let (state, direction) = (record.state, record.direction());
+        (self.progress)(Progress::Entered { state, direction, after });
     }
 
     fn note(&self, text: String) {
@@ -239,7 +268,7 @@ fn fleet(instances: Vec<Instance>) -> Fleet {
 }
 
 fn history_line(record: &Record) -> serde_json::Value {
-    json!({
+    let mut line = json!({
         "at": record.since(),
         "client": record.client,
         "state": record.state,
@@ -247,7 +276,11 @@ fn history_line(record: &Record) -> serde_json::Value {
         "new": record.new.id(),
         "revision": record.revision,
         "stuck": record.stuck.map(|(_, reason)| reason),
-    })
+    });
+    if let Some(rollback) = record.rollback {
+        line["rolled_back_from"] = json!(rollback.from);
+    }
+    line
 }
 
 fn finished(record: &Record) -> Finished {
@@ -257,8 +290,9 @@ fn finished(record: &Record) -> Finished {
         .map(|pair| (pair[0].state, pair[1].at.since(pair[0].at)))
         .collect();
     Finished {
-        old: record.old.id().clone(),
-        new: record.new.id().clone(),
+        old: record.source().id().clone(),
+        new: record.target().id().clone(),
+        rolled_back: record.direction() == Direction::Back,
         revision: record.revision,
         states,
     }
@@ -267,43 +301,4 @@ fn finished(record: &Record) -> Finished {
 enum Performed {
     Happened(Event),
     Over,
-}
-
-/// How this process waits: since when it is in a state, and what it told last, so that news is told
-/// once.
-#[derive(Default)]
-struct Waiting {
-    since: Option<(State, Instant)>,
-    told: Option<(State, Vec<String>)>,
-}
-
-impl Waiting {
-    /// How long this process has seen the rotation in this state, which an earlier one may have
-    /// entered long ago.
-    fn lasts(&mut self, state: State) -> Duration {
-        match self.since {
-            Some((since_state, since)) if since_state == state => since.elapsed(),
-            _ => {
-                self.since = Some((state, Instant::now()));
-                Duration::ZERO
-            }
-        }
-    }
-
-    fn news(&mut self, state: State, missing: &[Missing]) -> bool {
-        if missing.is_empty() {
-            return false;
-        }
-        // How long an instance has been quiet changes with each look and is no news.
-        let who = |one: &Missing| match one {
-            Missing::InUse { application, instance, .. } => {
-                format!("{application}/{instance} in use")
-            }
-            other => other.to_string(),
-        };
-        let told = Some((state, missing.iter().map(who).collect()));
-        let news = self.told != told;
-        self.told = told;
-        news
-    }
 }

@@ -3,8 +3,11 @@
 
 mod begin;
 mod carry_out;
+mod clock;
+mod confirm;
 mod keep;
 mod stop;
+mod waiting;
 
 use std::fmt;
 use std::time::Duration;
@@ -16,7 +19,9 @@ use self::keep::keeping;
 use crate::authority::Authority;
 use crate::error::{RotateError, RotateErrorKind};
 use crate::progress::Progress;
-use crate::rotation::{Application, Record, Rotation, RotationPolicy, State};
+use crate::rotation::{Application, Event, Record, RotationPolicy, State};
+
+pub use confirm::confirm;
 
 /// Rotates the secret of one client at one authorization server, over one store.
 ///
@@ -48,10 +53,12 @@ pub struct Rotator<A, S> {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Finished {
-    /// The id of the secret that is gone.
+    /// The id of the secret that is gone: after a rollback, of the one that the rotation had brought.
     pub old: SecretId,
     /// The id of the secret in use.
     pub new: SecretId,
+    /// Whether the rotation went back, so that the secret in use is the one of before.
+    pub rolled_back: bool,
     /// The revision of the list that holds it alone.
     pub revision: Revision,
     /// How long each state lasted, in order.
@@ -86,6 +93,21 @@ impl Status {
     }
 }
 
+async fn lease<S: SecretStore>(store: &S, holder: &str) -> Result<Lease, RotateError> {
+    store.acquire(holder).await.map_err(|error| {
+        if error.is_held() {
+            RotateError::new(RotateErrorKind::Busy, error.to_string())
+        } else {
+            RotateError::store("taking the rotation lease", error, false)
+        }
+    })
+}
+
+/// Who takes a lease, for the message that others get.
+fn holder() -> String {
+    format!("keyswap, process {}", std::process::id())
+}
+
 async fn journal<S: SecretStore>(store: &S) -> Result<Option<Record>, RotateError> {
     let journal = store
         .journal()
@@ -112,7 +134,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             generator: Generator::default(),
             // Three times what the slowest usual source of a list needs: a mounted volume, 5 minutes.
             patience: Duration::from_secs(900),
-            holder: format!("keyswap, process {}", std::process::id()),
+            holder: holder(),
             progress: Box::new(|_| {}),
         }
     }
@@ -153,7 +175,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             .map_err(|error| RotateError::store("keeping the rotation lease", error, false))
             .flatten();
         let finished = match begun {
-            Ok(record) => self.carry_out(Rotation::new(record), true, &lease).await,
+            Ok(record) => self.begin_with(record, &lease).await,
             Err(error) => Err(error),
         };
         self.release(lease).await;
@@ -170,8 +192,48 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         &self,
         applications: Option<Vec<Application>>,
     ) -> Result<Finished, RotateError> {
+        self.take(Event::TakenUp, applications).await
+    }
+
+    /// Takes the rotation that the journal tells of back to where it began. Nothing fails meanwhile:
+    /// while the server may hold the new secret, everybody holds both, and the old one is set at the
+    /// server again with the same care as the new one was.
+    ///
+    /// A rollback that is interrupted is taken up by [`resume`](Self::resume) or by this.
+    /// [`Record::way_back`] says beforehand what it would do.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run), [`RotateErrorKind::NothingToResume`] without a journal, and
+    /// [`RotateErrorKind::NoWayBack`] once programs may hold the new secret alone.
+    pub async fn rollback(
+        &self,
+        applications: Option<Vec<Application>>,
+    ) -> Result<Finished, RotateError> {
+        self.take(Event::RollbackWanted, applications).await
+    }
+
+    /// Retires the old secret of a rotation that
+    /// [holds](RotationPolicy::hold_at_drained) when it is unused, and goes on to the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run), [`RotateErrorKind::NothingToResume`] without a journal, and
+    /// [`RotateErrorKind::NotDrained`] as long as nothing says that the old secret is unused.
+    pub async fn retire(
+        &self,
+        applications: Option<Vec<Application>>,
+    ) -> Result<Finished, RotateError> {
+        self.take(Event::RetireWanted, applications).await
+    }
+
+    async fn take(
+        &self,
+        event: Event,
+        applications: Option<Vec<Application>>,
+    ) -> Result<Finished, RotateError> {
         let lease = self.lease().await?;
-        let finished = self.take_up(applications, &lease).await;
+        let finished = self.take_up(event, applications, &lease).await;
         self.release(lease).await;
         finished
     }
@@ -186,13 +248,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     }
 
     async fn lease(&self) -> Result<Lease, RotateError> {
-        self.store.acquire(&self.holder).await.map_err(|error| {
-            if error.is_held() {
-                RotateError::new(RotateErrorKind::Busy, error.to_string())
-            } else {
-                RotateError::store("taking the rotation lease", error, false)
-            }
-        })
+        lease(&self.store, &self.holder).await
     }
 
     async fn release(&self, lease: Lease) {

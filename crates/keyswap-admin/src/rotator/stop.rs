@@ -5,24 +5,32 @@ use crate::rotation::{Ending, Missing, Record};
 
 pub(super) fn still_waiting(record: &Record, missing: Vec<Missing>) -> RotateError {
     let mut message = format!("client {}: still waiting in state {}", record.client, record.state);
-    for (position, one) in missing.iter().enumerate().take(5) {
-        message.push_str(if position == 0 { ": " } else { "; " });
-        message.push_str(&one.to_string());
-    }
-    if missing.len() > 5 {
-        message.push_str(&format!("; and {} more", missing.len() - 5));
-    }
+    name(&mut message, &missing);
     message.push_str(". Nothing is lost: resume the rotation");
     RotateError::new(RotateErrorKind::Waiting(missing), message)
 }
 
+/// How many of those that a gate waits for a message names.
+const MOST_NAMED: usize = 5;
+
+fn name(message: &mut String, missing: &[Missing]) {
+    for (position, one) in missing.iter().enumerate().take(MOST_NAMED) {
+        message.push_str(if position == 0 { ": " } else { "; " });
+        message.push_str(&one.to_string());
+    }
+    if missing.len() > MOST_NAMED {
+        message.push_str(&format!("; and {} more", missing.len() - MOST_NAMED));
+    }
+}
+
 pub(super) fn stopped(ending: Ending, record: &Record) -> RotateError {
     let client = &record.client;
+    let held = record.source().id();
     match ending {
         Ending::Refused(error) => RotateError::authority(
             &format!(
-                "changing the secret of client {client} (the server holds the old one still, and \
-                 programs hold both: mend what it says, then resume)"
+                "changing the secret of client {client} (the server holds {held} still, and programs \
+                 hold both: mend what it says, then resume)"
             ),
             error,
         ),
@@ -40,6 +48,33 @@ pub(super) fn stopped(ending: Ending, record: &Record) -> RotateError {
         Ending::Stuck(reason) => {
             RotateError::new(RotateErrorKind::Stuck(reason), format!("client {client}: {reason}"))
         }
-        Ending::Done => RotateError::new(RotateErrorKind::NothingToResume, "the rotation is done"),
+        Ending::NoWayBack(way) => RotateError::new(
+            RotateErrorKind::NoWayBack(way),
+            format!("client {client}, state {}: {way}", record.state),
+        ),
+        Ending::AwaitsRetirement => RotateError::new(
+            RotateErrorKind::AwaitsRetirement,
+            format!(
+                "client {client}: every instance attests that {held} is unused, and the rotation holds \
+                 here. Nothing is lost: retire it, or roll back"
+            ),
+        ),
+        Ending::NotDrained => RotateError::new(
+            RotateErrorKind::NotDrained,
+            format!(
+                "client {client}: the rotation is in state {}, so nothing says yet that the old secret \
+                 may be retired; nothing was changed",
+                record.state
+            ),
+        ),
+        Ending::AwaitsConfirmation(missing) => {
+            let mut message = format!("client {client}: waiting in state {}", record.state);
+            name(&mut message, &missing);
+            message.push_str(". Nothing is lost: confirm, then resume the rotation");
+            RotateError::new(RotateErrorKind::AwaitsConfirmation(missing), message)
+        }
+        Ending::Done | Ending::RolledBack => {
+            RotateError::new(RotateErrorKind::NothingToResume, "the rotation is over")
+        }
     }
 }

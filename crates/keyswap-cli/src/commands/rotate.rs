@@ -1,20 +1,24 @@
-//! `keyswap rotate` and `keyswap resume`.
+//! `keyswap rotate`, and what takes its journal up: `resume`, `retire`, `rollback`.
 
+use std::io::{IsTerminal, Write};
 use std::sync::{Arc, PoisonError};
 
-use keyswap_admin::{Authority, Finished, RotateError, RotateErrorKind, Rotator};
+use keyswap_admin::rotation::{Missing, Record, StuckReason, WayBack};
+use keyswap_admin::{Authority, Finished, RotateError, RotateErrorKind, Rotator, Status};
 use keyswap_store::{FileStore, SecretStore};
 
 use super::open_store;
-use crate::arguments::Rotate;
+use crate::arguments::{Begin, Rollback, Rotate};
 use crate::authority::ConfiguredAuthority;
 use crate::configuration::Configuration;
 use crate::exit::Failure;
 use crate::presenter;
 
-pub(crate) async fn rotate(options: Rotate) -> Result<(), Failure> {
-    with_rotator(options, async |rotator, configuration, window| {
-        rotator.run(configuration.rotation_policy(window)).await
+pub(crate) async fn rotate(options: Begin) -> Result<(), Failure> {
+    let hold = options.hold_at.is_some();
+    with_rotator(options.rotate, async |rotator, configuration, window| {
+        let policy = configuration.rotation_policy(window).hold_at_drained(hold);
+        rotator.run(policy).await
     })
     .await
 }
@@ -24,6 +28,46 @@ pub(crate) async fn resume(options: Rotate) -> Result<(), Failure> {
         rotator.resume(Some(configuration.applications())).await
     })
     .await
+}
+
+pub(crate) async fn retire(options: Rotate) -> Result<(), Failure> {
+    with_rotator(options, async |rotator, configuration, _| {
+        rotator.retire(Some(configuration.applications())).await
+    })
+    .await
+}
+
+/// Says what it will do before anything is done, and asks where there is somebody to ask.
+pub(crate) async fn rollback(options: Rollback) -> Result<(), Failure> {
+    let configuration = Configuration::load(&options.rotate.configured.config)?;
+    let store = open_store(&configuration)?;
+    if let Some(record) = Status::read(&store).await?.record
+        && matches!(record.way_back(), WayBack::Withdraw | WayBack::SetBack | WayBack::UnderWay)
+    {
+        if !options.rotate.json {
+            let way = record.way_back();
+            eprintln!("client {}, state {}: {way}", record.client, record.state);
+        }
+        let somebody = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        if somebody && !options.yes && !agreed(&record).await {
+            return Err(Failure::failed("nothing was changed; the rotation is as it was"));
+        }
+    }
+    with_rotator(options.rotate, async |rotator, configuration, _| {
+        rotator.rollback(Some(configuration.applications())).await
+    })
+    .await
+}
+
+/// Whether the person at the terminal wants that.
+async fn agreed(record: &Record) -> bool {
+    eprint!("roll back the rotation of client {}? [y/N] ", record.client);
+    let _ = std::io::stderr().flush();
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).map(|_| answer)
+    });
+    matches!(answer.await, Ok(Ok(answer)) if ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }
 
 async fn with_rotator(
@@ -57,16 +101,42 @@ async fn with_rotator(
         }
         Err(error) => {
             presenter.clear();
-            let way_out = match error.kind() {
-                RotateErrorKind::Unfinished => " with `keyswap resume`",
-                RotateErrorKind::Waiting(missing) if !missing.is_empty() => ": `keyswap resume`",
-                RotateErrorKind::OutcomeUnknown | RotateErrorKind::Stuck(_) => {
-                    ". The command is `keyswap resume`"
-                }
-                _ => "",
-            };
+            let way_out = way_out(error.kind());
             let failure = Failure::from(error);
-            Err(failure.followed_by(way_out))
+            Err(failure.followed_by(&way_out))
         }
     }
+}
+
+/// The command that leads on.
+fn way_out(kind: &RotateErrorKind) -> String {
+    match kind {
+        RotateErrorKind::Unfinished => " with `keyswap resume`",
+        RotateErrorKind::Waiting(missing) if !missing.is_empty() => ": `keyswap resume`",
+        RotateErrorKind::AwaitsConfirmation(missing) => {
+            let first = missing.iter().find_map(|one| match one {
+                Missing::Confirmation { application, .. } => Some(application.as_str()),
+                _ => None,
+            });
+            let application = first.unwrap_or("APPLICATION");
+            return format!(
+                ": `keyswap confirm {application} --reason TEXT`, and then `keyswap resume`"
+            );
+        }
+        RotateErrorKind::AwaitsRetirement => ": `keyswap retire` or `keyswap rollback`",
+        RotateErrorKind::NotDrained => ". Go on with `keyswap resume`",
+        RotateErrorKind::NoWayBack(WayBack::TooLate) => {
+            ". The commands are `keyswap resume` and `keyswap rotate`"
+        }
+        RotateErrorKind::NoWayBack(WayBack::Done) => ". The command is `keyswap rotate`",
+        RotateErrorKind::OutcomeUnknown
+        | RotateErrorKind::Stuck(StuckReason::ForeignList)
+        | RotateErrorKind::NoWayBack(WayBack::ForeignList) => ". The command is `keyswap resume`",
+        RotateErrorKind::Stuck(_) => {
+            ". The commands are `keyswap resume` and, as long as programs hold both secrets, \
+             `keyswap rollback`"
+        }
+        _ => "",
+    }
+    .to_owned()
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use comfy_table::Table;
 use keyswap_admin::Status;
-use keyswap_admin::rotation::{Record, Timestamp};
+use keyswap_admin::rotation::{Direction, Record, State, Timestamp};
 use keyswap_store::{Instance, SecretStore};
 use serde_json::{Value, json};
 
@@ -45,17 +45,21 @@ fn as_text(client: &str, place: &str, status: &Status, now: Timestamp) -> String
         None => text.push_str("rotation  none yet\n"),
         Some(record) => {
             let takes = if record.is_over() { "took" } else { "takes" };
+            let back = match record.direction() {
+                Direction::Forward => "",
+                Direction::Back => " on the way back",
+            };
             text.push_str(&format!(
-                "rotation  {} for {}: {} {takes} the place of {}\n",
+                "rotation  {}{back} for {}: {} {takes} the place of {}\n",
                 record.state,
                 since(record, now),
-                record.new.id(),
-                record.old.id()
+                record.target().id(),
+                record.source().id()
             ));
             if let Some((_, reason)) = record.stuck {
                 text.push_str(&format!("          {reason}\n"));
-            } else if !record.is_over() {
-                text.push_str("          go on with `keyswap resume`, if nobody is at it\n");
+            } else if let Some(leads_on) = leads_on(record) {
+                text.push_str(&format!("          {leads_on}\n"));
             }
         }
     }
@@ -71,6 +75,28 @@ fn as_text(client: &str, place: &str, status: &Status, now: Timestamp) -> String
     }
     text.push_str(&format!("{table}\n"));
     text
+}
+
+/// What a person can do now.
+fn leads_on(record: &Record) -> Option<String> {
+    if record.is_over() {
+        return None;
+    }
+    let unconfirmed = record.gate().map(|gate| (gate, record.unconfirmed(gate)));
+    Some(match unconfirmed {
+        Some((gate, applications)) if !applications.is_empty() => format!(
+            "say with `keyswap confirm APPLICATION --reason TEXT` that {gate}, for: {}; then go on with \
+             `keyswap resume`",
+            applications.join(", ")
+        ),
+        _ if record.state == State::Drained
+            && record.policy.hold_at_drained
+            && record.direction() == Direction::Forward =>
+        {
+            "it holds: go on with `keyswap retire`, or back with `keyswap rollback`".to_owned()
+        }
+        _ => "go on with `keyswap resume`, if nobody is at it".to_owned(),
+    })
 }
 
 fn since(record: &Record, now: Timestamp) -> String {
@@ -105,6 +131,8 @@ fn as_json(client: &str, status: &Status, now: Timestamp) -> Value {
             "old": record.old.id(),
             "new": record.new.id(),
             "over": record.is_over(),
+            "direction": record.direction(),
+            "confirmations": record.confirmations,
             "stuck": record.stuck.map(|(_, reason)| reason),
             "entered": record.entered,
         })

@@ -206,6 +206,17 @@ impl Site {
     }
 }
 
+impl Site {
+    /// A rotation was taken back through these states: the old secret is published alone.
+    #[track_caller]
+    pub fn is_rolled_back_to(&self, old: &str, states: &str) {
+        assert_eq!(self.state().as_deref(), Some("rolled_back"));
+        assert_eq!(self.published(), [old]);
+        assert_eq!(self.history().join(" "), states);
+        self.vault.search_files();
+    }
+}
+
 /// The configuration that the tests use: fast, and without a wait that nobody needs here.
 fn configuration(url: &str) -> String {
     format!(

@@ -1,0 +1,216 @@
+//! The way back: a rotation with the roles of its two secrets exchanged.
+
+use std::fmt;
+
+use keyswap_core::Secret;
+use serde::{Deserialize, Serialize};
+
+use super::policy::Timestamp;
+use super::record::{Change, Record};
+use super::state::{State, StuckReason};
+
+/// Which of its two secrets a rotation brings into force.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// The new one.
+    #[default]
+    Forward,
+    /// The old one again.
+    Back,
+}
+
+/// How a rotation came to go back, and what is left of its way forward.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rollback {
+    /// The state in which it turned.
+    pub from: State,
+    /// When.
+    pub at: Timestamp,
+    /// What is known of the change on the way forward. While it has no outcome it may still arrive, so
+    /// the new secret stays in the list until it cannot any more.
+    pub forward: Change,
+    /// What the rotation was stuck for when a person said that it should go back, and so that whatever
+    /// the server holds may be replaced by the old secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stuck: Option<StuckReason>,
+}
+
+/// What going back would do.
+///
+/// ```
+/// use keyswap_admin::rotation::{Record, WayBack};
+///
+/// fn tell(record: &Record) -> String {
+///     let way = record.way_back();
+///     if way == WayBack::TooLate { "rotate again".to_owned() } else { way.to_string() }
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum WayBack {
+    /// The change was never sent, or refused for certain: the list holds the old secret alone again.
+    Withdraw,
+    /// The server may hold the new secret: the old one is set there again, with the same care.
+    SetBack,
+    /// It goes back already.
+    UnderWay,
+    /// Programs may hold the new secret alone: only another rotation replaces it.
+    TooLate,
+    /// The rotation is done: only another one replaces the new secret.
+    Done,
+    /// Somebody else published another list, so it is not known which secrets the programs hold.
+    ForeignList,
+    /// It has gone back to its end.
+    RolledBack,
+}
+
+/// What will be done, in words for a person; no full stop.
+impl fmt::Display for WayBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Withdraw => {
+                "the server holds the old secret. The list will hold it alone again, and the new one is \
+                 forgotten"
+            }
+            Self::SetBack => {
+                "the server may hold the new secret, and the programs hold both. The old one will be set \
+                 at the server again and proved, and the new one taken out of the list when nobody uses \
+                 it any more"
+            }
+            Self::Done => {
+                "the rotation is done, and every program holds the new secret alone: rotate again to \
+                 replace it"
+            }
+            Self::UnderWay => "the rotation goes back already; it will be taken up",
+            Self::TooLate => {
+                "programs may hold the new secret alone, so there is no way back any more: bring this \
+                 rotation to its end, and rotate again to replace the new secret"
+            }
+            Self::ForeignList => {
+                "somebody else published another list, so it is not known which secrets the programs \
+                 hold: put the list of the journal back first"
+            }
+            Self::RolledBack => "the rotation was rolled back; nothing is left to do",
+        })
+    }
+}
+
+impl Record {
+    /// Which of the two secrets the rotation brings into force.
+    #[must_use]
+    pub fn direction(&self) -> Direction {
+        if self.rollback.is_some() { Direction::Back } else { Direction::Forward }
+    }
+
+    /// The secret that the rotation brings into force: the new one, and on the way back the old one.
+    #[must_use]
+    pub fn target(&self) -> &Secret {
+        match self.direction() {
+            Direction::Forward => &self.new,
+            Direction::Back => &self.old,
+        }
+    }
+
+    /// The secret that the rotation takes out of use: the old one, and on the way back the new one.
+    #[must_use]
+    pub fn source(&self) -> &Secret {
+        match self.direction() {
+            Direction::Forward => &self.old,
+            Direction::Back => &self.new,
+        }
+    }
+
+    /// What going back would do now.
+    #[must_use]
+    pub fn way_back(&self) -> WayBack {
+        use State::*;
+        let (state, reason) = match self.stuck {
+            Some((state, reason)) if self.state == Stuck => (state, Some(reason)),
+            _ => (self.state, None),
+        };
+        match state {
+            RolledBack => return WayBack::RolledBack,
+            Done => return WayBack::Done,
+            _ => {}
+        }
+        if self.rollback.is_some() {
+            return WayBack::UnderWay;
+        }
+        match state {
+            Generated | Staged | Adopted => WayBack::Withdraw,
+            // Nothing was sent, or the server turned each request away without looking at it.
+            CuttingOver
+                if self.change
+                    == Change { last_sent: self.change.last_sent, ..Change::default() } =>
+            {
+                WayBack::Withdraw
+            }
+            CuttingOver | CutOver | Confirmed | Promoted | Drained => match reason {
+                Some(StuckReason::ForeignList) => WayBack::ForeignList,
+                _ => WayBack::SetBack,
+            },
+            _ => WayBack::TooLate,
+        }
+    }
+
+    /// Turns the record round. Gives `false`, and leaves it as it is, where there is no way back.
+    pub(super) fn turn_back(&mut self, now: Timestamp) -> bool {
+        let way = self.way_back();
+        let (from, stuck) = match self.stuck {
+            Some((state, reason)) if self.state == State::Stuck => (state, Some(reason)),
+            _ => (self.state, None),
+        };
+        let state = match way {
+            WayBack::Withdraw => State::Withdrawing,
+            WayBack::SetBack => State::Adopted,
+            WayBack::UnderWay => {
+                self.turn_back_again(from, stuck, now);
+                return true;
+            }
+            WayBack::TooLate | WayBack::Done | WayBack::ForeignList | WayBack::RolledBack => {
+                return false;
+            }
+        };
+        let mut forward = std::mem::take(&mut self.change);
+        // A process that was paused or killed may have sent the change of which it wrote.
+        forward.unresolved |= from == State::CuttingOver && forward.sends > 0;
+        self.rollback = Some(Rollback { from, at: now, forward, stuck });
+        self.stuck = None;
+        self.enter(state, now);
+        true
+    }
+
+    /// A person says once more that it should go back. What it is stuck for is overruled then, as long
+    /// as everybody holds both secrets.
+    fn turn_back_again(&mut self, from: State, stuck: Option<StuckReason>, now: Timestamp) {
+        let Some(rollback) = &mut self.rollback else { return };
+        let all_hold_both = !matches!(from, State::Retiring | State::Retired);
+        if stuck.is_some_and(|reason| reason != StuckReason::ForeignList) && all_hold_both {
+            rollback.stuck = stuck;
+            self.stuck = None;
+            self.enter(State::Adopted, now);
+        }
+    }
+
+    /// Whether a person knew that the server holds a foreign secret, and wants the old one there.
+    pub(super) fn foreign_may_be_replaced(&self) -> bool {
+        self.rollback.is_some_and(|rollback| rollback.stuck.is_some())
+    }
+
+    /// Until when the change of the way forward may still arrive and take the old secret out of force
+    /// again, on the way back.
+    pub(super) fn counter_change_until(&self) -> Option<Timestamp> {
+        // When it arrives last, the nodes of the server need their time to show it.
+        let until = self.may_arrive_until(self.rollback?.forward)?;
+        Some(until.after(self.policy.window()))
+    }
+
+    /// Whether it is this rotation's own doing if the server holds the secret that goes: its change of
+    /// the way forward came late, or that of the way back did not come at all.
+    pub(super) fn source_may_be_held(&self) -> bool {
+        let forward = self.rollback.is_some_and(|rollback| rollback.forward.unresolved);
+        self.direction() == Direction::Back && (forward || self.change.unresolved)
+    }
+}

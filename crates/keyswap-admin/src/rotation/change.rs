@@ -1,0 +1,224 @@
+//! The change at the server: sending it, finding out what came of it, and proving it.
+
+use super::back::Direction;
+use super::event::{Effect, Ending, Event};
+use super::policy::Timestamp;
+use super::state::{State, StuckReason};
+use super::step::Rotation;
+use crate::authority::{ChangeAnswer, Probe, ReadBack};
+
+/// How often in a row the server may ask to wait before this process gives up for now.
+const MOST_THROTTLED: u32 = 10;
+/// How many inquiries in a row may say nothing before this process gives up for now.
+const MOST_DOUBTS: u32 = 30;
+
+impl Rotation {
+    /// The intent is written before the change is sent, so that no process can send one of which the
+    /// journal does not know.
+    pub(super) fn adopted(&mut self, event: Event, now: Timestamp) -> Effect {
+        if self.record.direction() == Direction::Back {
+            match event {
+                // The change of the way forward did not reach the server, or not yet.
+                Event::ReadBack(ReadBack::Holds(id)) if id == *self.record.target().id() => {
+                    return self.enter(State::CutOver, now);
+                }
+                Event::ReadBack(ReadBack::Holds(id)) if id == *self.record.source().id() => {}
+                Event::ReadBack(ReadBack::Unavailable(_)) => {}
+                Event::ReadBack(_) if self.record.foreign_may_be_replaced() => {}
+                Event::ReadBack(found) => return self.foreign(&found, now),
+                _ => return Effect::ReadBack,
+            }
+        }
+        self.record.change.sends = 0;
+        self.send(now)
+    }
+
+    fn send(&mut self, now: Timestamp) -> Effect {
+        if self.record.change.sends >= self.record.policy.sends {
+            let sends = self.record.change.sends;
+            return Effect::Stop(Ending::Unknown(format!("the change was sent {sends} times")));
+        }
+        self.record.change.sends += 1;
+        self.record.change.last_sent = now;
+        self.seen.asked = 0;
+        if self.record.state != State::CuttingOver {
+            let _ = self.enter(State::CuttingOver, now);
+        }
+        Effect::Send
+    }
+
+    pub(super) fn cutting_over(&mut self, event: Event, now: Timestamp) -> Effect {
+        let (target, source) = (self.target(), self.source());
+        match event {
+            Event::Answered(answer) => self.answered(answer, now),
+            Event::ReadBack(ReadBack::Holds(id)) if id == *self.record.target().id() => {
+                self.enter(State::CutOver, now)
+            }
+            Event::ReadBack(ReadBack::Holds(id)) if id == *self.record.source().id() => {
+                self.not_applied_yet(now)
+            }
+            Event::ReadBack(ReadBack::Unavailable(_)) => Effect::Probe(target),
+            Event::ReadBack(_) if self.record.foreign_may_be_replaced() => {
+                self.not_applied_yet(now)
+            }
+            Event::ReadBack(found) => self.foreign(&found, now),
+            Event::Probed(which, Probe::Accepted) if which == target => {
+                self.enter(State::CutOver, now)
+            }
+            Event::Probed(_, Probe::Accepted) => {
+                self.seen.neither_since = None;
+                self.not_applied_yet(now)
+            }
+            Event::Probed(which, Probe::Refused) if which == target => Effect::Probe(source),
+            Event::Probed(_, Probe::Refused) => self.neither(now),
+            Event::Probed(_, Probe::Inconclusive(reason)) => self.doubt(reason),
+            Event::Waited if self.seen.throttled > 0 && !self.record.change.unresolved => {
+                self.send(now)
+            }
+            Event::TakenUp => {
+                // An earlier process may have sent the change and not lived to see the answer.
+                self.record.change.unresolved |= self.record.change.sends > 0;
+                Effect::ReadBack
+            }
+            _ => Effect::ReadBack,
+        }
+    }
+
+    fn answered(&mut self, answer: ChangeAnswer, now: Timestamp) -> Effect {
+        match answer {
+            ChangeAnswer::Applied => {
+                // This send has its outcome; an earlier one that has none writes the same value.
+                self.enter(State::CutOver, now)
+            }
+            ChangeAnswer::Refused(_) if self.record.change.unresolved => {
+                // This send was refused, and an earlier one may have been applied.
+                Effect::ReadBack
+            }
+            ChangeAnswer::Refused(error) => {
+                let _ = self.enter(State::Adopted, now);
+                Effect::Stop(Ending::Refused(error))
+            }
+            ChangeAnswer::RetryAfter(time) => {
+                self.seen.throttled += 1;
+                // A request that was turned away was not applied, so it is not one of the sends that
+                // are bounded because their outcome is not known.
+                self.record.change.sends -= 1;
+                if self.seen.throttled >= MOST_THROTTLED {
+                    return Effect::Stop(Ending::Throttled);
+                }
+                Effect::BackOff(time)
+            }
+            ChangeAnswer::Unknown(_) => {
+                self.record.change.unresolved = true;
+                Effect::ReadBack
+            }
+        }
+    }
+
+    /// The server holds the source. The change may still be on its way to it, or to the node that was
+    /// asked, so the same value is sent again only after the propagation window.
+    fn not_applied_yet(&mut self, now: Timestamp) -> Effect {
+        if now.since(self.record.change.last_sent) >= self.record.policy.window() {
+            return self.send(now);
+        }
+        Effect::Wait(self.record.policy.poll_every, Vec::new())
+    }
+
+    /// Neither secret was accepted: by two nodes of which each holds the other one, or because
+    /// somebody else changed it. Only the first passes with the propagation window.
+    fn neither(&mut self, now: Timestamp) -> Effect {
+        let since = *self.seen.neither_since.get_or_insert(now);
+        if now.since(since) > self.record.policy.window() * self.windows_of_doubt() {
+            if self.record.foreign_may_be_replaced() {
+                return self.not_applied_yet(now);
+            }
+            return self.stuck(StuckReason::ForeignSecret, now);
+        }
+        Effect::Wait(self.record.policy.poll_every, Vec::new())
+    }
+
+    /// For how many windows in a row the nodes may disagree through this rotation's own doing. On the
+    /// way back a late change of each direction may follow the one that was sent now.
+    fn windows_of_doubt(&self) -> u32 {
+        if self.record.source_may_be_held() { 3 } else { 1 }
+    }
+
+    fn doubt(&mut self, reason: String) -> Effect {
+        self.seen.asked += 1;
+        if self.seen.asked >= MOST_DOUBTS {
+            return Effect::Stop(Ending::Unknown(reason));
+        }
+        Effect::Wait(self.record.policy.poll_every, Vec::new())
+    }
+
+    pub(super) fn cut_over(&mut self, event: Event, now: Timestamp) -> Effect {
+        let (policy, target) = (&self.record.policy, self.target());
+        let (window, every, probes) = (policy.window(), policy.probe_every(), policy.probes);
+        match event {
+            Event::Probed(which, Probe::Accepted) if which == target => {
+                self.seen.accepted += 1;
+                self.seen.asked = 0;
+                self.seen.neither_since = None;
+                let since = *self.seen.accepted_since.get_or_insert(now);
+                if self.seen.accepted >= probes && now.since(since) >= window {
+                    return self.enter(State::Confirmed, now);
+                }
+                Effect::Wait(every, Vec::new())
+            }
+            Event::Probed(..) | Event::ReadBack(_) => self.doubted(event, now),
+            _ => Effect::Probe(target),
+        }
+    }
+
+    /// The target, which was accepted before, was not accepted by this probe: in the propagation window
+    /// that is to be expected, after it the server is asked what it holds.
+    pub(super) fn doubted(&mut self, event: Event, now: Timestamp) -> Effect {
+        let (every, window) = (self.record.policy.probe_every(), self.record.policy.window());
+        match event {
+            Event::Probed(which, Probe::Refused) if which == self.target() => {
+                self.seen.accepted = 0;
+                self.seen.accepted_since = None;
+                let since = *self.seen.neither_since.get_or_insert(now);
+                if now.since(since.max(self.record.change.last_sent)) <= window {
+                    return Effect::Wait(every, Vec::new());
+                }
+                Effect::ReadBack
+            }
+            Event::Probed(_, Probe::Accepted) => self.source_is_held(now),
+            Event::Probed(_, Probe::Refused) => {
+                let since = *self.seen.neither_since.get_or_insert(now);
+                if now.since(since) <= window * self.windows_of_doubt() {
+                    return Effect::Wait(every, Vec::new());
+                }
+                self.stuck(StuckReason::ForeignSecret, now)
+            }
+            Event::ReadBack(ReadBack::Unavailable(_)) => Effect::Probe(self.source()),
+            // Held, and not accepted yet: some nodes are late.
+            Event::ReadBack(ReadBack::Holds(id)) if id == *self.record.target().id() => {
+                Effect::Wait(every, Vec::new())
+            }
+            Event::ReadBack(found) => self.foreign(&found, now),
+            Event::Probed(_, Probe::Inconclusive(reason)) => self.doubt(reason),
+            _ => Effect::Wait(every, Vec::new()),
+        }
+    }
+
+    /// The server says that it holds something else than it should.
+    fn foreign(&mut self, found: &ReadBack, now: Timestamp) -> Effect {
+        match found {
+            ReadBack::Holds(id) if id == self.record.source().id() => self.source_is_held(now),
+            ReadBack::Holds(_) => self.stuck(StuckReason::RetiredSecretReturned, now),
+            _ => self.stuck(StuckReason::ForeignSecret, now),
+        }
+    }
+
+    /// The server holds the source after it had taken the target, or seemed to. On the way back that may
+    /// be the late change of the way forward: everybody holds both, so the target is sent once more.
+    fn source_is_held(&mut self, now: Timestamp) -> Effect {
+        if self.record.source_may_be_held() {
+            self.seen = super::step::Seen::default();
+            return self.enter(State::CuttingOver, now);
+        }
+        self.stuck(StuckReason::OldSecretReturned, now)
+    }
+}

@@ -1,0 +1,137 @@
+//! Where a rotation stands, by name.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Where a rotation at a server that holds one secret stands.
+///
+/// The journal names a state durably before the act that the state announces. On the
+/// [way back](super::Direction::Back) the old and the new secret have exchanged their roles from
+/// [`Adopted`](Self::Adopted) to [`Retired`](Self::Retired).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum State {
+    /// The new secret is in the journal and known to nobody else.
+    Generated,
+    /// The list with the new secret behind the old one is published.
+    Staged,
+    /// Every expected instance holds both.
+    Adopted,
+    /// The change may have been made.
+    CuttingOver,
+    /// The new secret was seen to be accepted.
+    CutOver,
+    /// The new secret was accepted throughout the propagation window.
+    Confirmed,
+    /// The list with the new secret in front is published.
+    Promoted,
+    /// The old secret is unused, on evidence.
+    Drained,
+    /// The list with the new secret alone may have been published: from here there is no way back.
+    Retiring,
+    /// The list with the new secret alone is published.
+    Retired,
+    /// Everybody holds the new secret alone.
+    Done,
+    /// On the way back before the change was sent: the new secret is being taken out of the list.
+    Withdrawing,
+    /// On the way back, at its end: everybody is to hold the old secret alone, as before.
+    RolledBack,
+    /// A person has to look; both values are kept.
+    Stuck,
+}
+
+impl State {
+    /// The states of a rotation that comes to its end, in order.
+    pub const PATH: [Self; 11] = [
+        Self::Generated,
+        Self::Staged,
+        Self::Adopted,
+        Self::CuttingOver,
+        Self::CutOver,
+        Self::Confirmed,
+        Self::Promoted,
+        Self::Drained,
+        Self::Retiring,
+        Self::Retired,
+        Self::Done,
+    ];
+
+    /// The name in the journal, in reports and on the screen, for instance `cutting_over`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Generated => "generated",
+            Self::Staged => "staged",
+            Self::Adopted => "adopted",
+            Self::CuttingOver => "cutting_over",
+            Self::CutOver => "cut_over",
+            Self::Confirmed => "confirmed",
+            Self::Promoted => "promoted",
+            Self::Drained => "drained",
+            Self::Retiring => "retiring",
+            Self::Retired => "retired",
+            Self::Done => "done",
+            Self::Withdrawing => "withdrawing",
+            Self::RolledBack => "rolled_back",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why a rotation stopped for a person.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StuckReason {
+    /// The server holds neither the old secret nor the new one: somebody else changed it.
+    ForeignSecret,
+    /// The server holds the secret again that it held before the change.
+    OldSecretReturned,
+    /// The server still accepts the secret that it held before the change, although it should hold one
+    /// only.
+    OldSecretStillAccepted,
+    /// The server holds a secret that an earlier rotation retired.
+    RetiredSecretReturned,
+    /// Somebody else published another list.
+    ForeignList,
+}
+
+impl fmt::Display for StuckReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ForeignSecret => {
+                "the server accepts neither the old secret nor the new one: somebody else changed it. \
+                 Set the client's secret at the server to the one that the programs hold, or find out \
+                 who changed it; then resume, or roll back: that sets the old secret again"
+            }
+            Self::OldSecretReturned => {
+                "the server accepts the secret again that the change had taken out of force: somebody \
+                 put it back, or a delayed request did. The programs hold both; find out who, then \
+                 resume or roll back"
+            }
+            Self::OldSecretStillAccepted => {
+                "the server still accepts the secret that the change should have taken out of force, \
+                 although it should hold one only. The programs keep both; check the client at the \
+                 server, then resume or roll back"
+            }
+            Self::RetiredSecretReturned => {
+                "the server holds a secret that an earlier rotation retired: somebody put it back, or a \
+                 delayed request did. Set the client's secret at the server to the one that the \
+                 programs hold; then resume, or roll back: that sets the old secret again"
+            }
+            Self::ForeignList => {
+                "the published list is not the one that this rotation published: somebody else wrote \
+                 it. Put the list of the journal back, then resume"
+            }
+        })
+    }
+}

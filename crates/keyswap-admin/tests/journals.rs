@@ -1,0 +1,246 @@
+//! Journals as earlier versions wrote them, one for each state: each is read, goes on to its end, and
+//! goes back where that is possible.
+//!
+//! `tests/journals/VERSION-STATE.json` stays as it is; a new version of the format adds its own.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use keyswap_admin::State;
+use keyswap_admin::authority::{ChangeAnswer, Probe, ReadBack};
+use keyswap_admin::rotation::{
+    Direction, Effect, Ending, Event, Fleet, Record, Rotation, StuckReason, Timestamp, WayBack,
+    Which,
+};
+use keyswap_core::{FallbackPolicy, Revision, SecretId, SecretList, SecretRing};
+use keyswap_store::InstanceReport;
+
+fn journals() -> BTreeMap<String, Record> {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/journals");
+    let read = std::fs::read_dir(directory).unwrap().map(|entry| {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let record = Record::parse(&std::fs::read(&path).unwrap());
+        (name.clone(), record.unwrap_or_else(|error| panic!("{name}: {error}")))
+    });
+    read.collect()
+}
+
+/// A server with one node that does what it is asked, a store, and two instances that are quick.
+struct World {
+    now: Timestamp,
+    server: SecretId,
+    published: (Revision, SecretList),
+    reports: Vec<InstanceReport>,
+}
+
+impl World {
+    /// As it is when the process that wrote this ends: the list is the one that the journal names last.
+    fn of(record: &Record) -> Self {
+        let (old, new) = (record.old.clone(), record.new.clone());
+        let state = record.stuck.map_or(record.state, |(state, _)| state);
+        let (list, server) = match state {
+            State::Generated => (vec![old.clone()], &old),
+            State::Staged | State::Adopted | State::CuttingOver => (vec![old.clone(), new], &old),
+            State::CutOver | State::Confirmed => (vec![old, new.clone()], &new),
+            State::Promoted | State::Retiring => (vec![new.clone(), old], &new),
+            _ => (vec![new.clone()], &new),
+        };
+        Self {
+            now: record.latest().after(Duration::from_secs(60)),
+            server: server.id().clone(),
+            published: (record.revision, SecretList::new(list).unwrap()),
+            reports: ["i-one", "i-two"].map(|name| InstanceReport::new("billing", name)).into(),
+        }
+    }
+
+    fn perform(&mut self, effect: Effect, record: &Record) -> Result<Event, Ending> {
+        self.now = self.now.after(Duration::from_millis(5));
+        Ok(match effect {
+            Effect::Write => Event::Written,
+            Effect::Publish { list, replaces, instead_of, .. } => {
+                let (revision, published) = &self.published;
+                if *revision > replaces && *published == list {
+                    Event::Published(*revision)
+                } else if *revision == replaces || instead_of.contains(published) {
+                    self.published = (revision.next(), list);
+                    Event::Published(self.published.0)
+                } else {
+                    Event::ForeignList
+                }
+            }
+            Effect::Observe => {
+                let (revision, list) = self.published.clone();
+                let policy = FallbackPolicy::default();
+                let usage = SecretRing::with_policy(list, revision, policy).usage();
+                for report in &mut self.reports {
+                    *report = report.next(usage.clone());
+                }
+                Event::Fleet(Fleet { live: self.reports.clone(), unreadable: Vec::new() })
+            }
+            Effect::Send => {
+                self.server = record.target().id().clone();
+                Event::Answered(ChangeAnswer::Applied)
+            }
+            Effect::ReadBack => Event::ReadBack(ReadBack::Holds(self.server.clone())),
+            Effect::Probe(which) => {
+                let secret = if which == Which::Old { &record.old } else { &record.new };
+                let held = *secret.id() == self.server;
+                Event::Probed(which, if held { Probe::Accepted } else { Probe::Refused })
+            }
+            Effect::Wait(time, _) | Effect::BackOff(time) => {
+                self.now = self.now.after(time);
+                Event::Waited
+            }
+            Effect::Stop(ending) => return Err(ending),
+            other => panic!("unknown effect {other:?}"),
+        })
+    }
+
+    /// Takes the journal up with this event, and goes on until it stops. What is written reads back as
+    /// it was.
+    fn take_up(&mut self, record: &Record, event: &Event) -> (Ending, Record) {
+        let mut written = record.clone();
+        let mut rotation = Rotation::new(record.clone());
+        let mut event = event.clone();
+        for _ in 0..10_000 {
+            let effect = rotation.step(event, self.now);
+            if written != *rotation.record() {
+                written = Record::parse(&rotation.record().to_json()).unwrap();
+                assert_eq!(written, *rotation.record());
+            }
+            event = match self.perform(effect, rotation.record()) {
+                Ok(event) => event,
+                Err(ending) => return (ending, rotation.record().clone()),
+            };
+        }
+        panic!("it does not end: {:?}", rotation.record());
+    }
+}
+
+#[test]
+fn there_is_a_journal_of_each_version_in_each_state() {
+    let states: Vec<_> = journals().into_values().map(|record| record.state).collect();
+    for state in State::PATH.into_iter().filter(|state| *state != State::Drained) {
+        assert!(states.contains(&state), "{state}");
+    }
+    for name in journals().keys() {
+        let found = name.split_once('-').unwrap().0;
+        assert!(["1", "2"].contains(&found), "{name}");
+    }
+}
+
+#[test]
+fn a_journal_of_an_earlier_version_goes_on_to_its_end() {
+    for (name, record) in journals() {
+        let mut world = World::of(&record);
+        let (ending, ended) = world.take_up(&record, &Event::TakenUp);
+        let stays = match record.direction() {
+            Direction::Forward => {
+                assert!(matches!(ending, Ending::Done), "{name}: {ending:?}");
+                &record.new
+            }
+            Direction::Back => {
+                assert!(matches!(ending, Ending::RolledBack), "{name}: {ending:?}");
+                &record.old
+            }
+        };
+        assert!(ended.is_over(), "{name}");
+        assert_eq!(world.server, *stays.id(), "{name}");
+        assert_eq!(world.published.1, SecretList::new([stays.clone()]).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn a_journal_of_an_earlier_version_goes_back_where_there_is_a_way() {
+    let expected = [
+        ("1-generated", WayBack::Withdraw),
+        ("1-staged", WayBack::Withdraw),
+        ("1-adopted", WayBack::Withdraw),
+        ("1-adopted-after-a-refusal", WayBack::Withdraw),
+        ("1-cutting-over-sent", WayBack::SetBack),
+        ("1-cutting-over-throttled", WayBack::Withdraw),
+        ("1-cutting-over-unresolved", WayBack::SetBack),
+        ("1-cut-over", WayBack::SetBack),
+        ("1-confirmed", WayBack::SetBack),
+        ("1-promoted", WayBack::SetBack),
+        // The list with the new secret alone may have been published already.
+        ("1-drained", WayBack::TooLate),
+        ("1-stuck-in-drained", WayBack::TooLate),
+        ("1-retired", WayBack::TooLate),
+        ("1-done", WayBack::Done),
+        ("1-stuck-foreign-secret", WayBack::SetBack),
+    ];
+    let journals = journals();
+    for (name, way) in expected {
+        let record = &journals[name];
+        assert_eq!(record.way_back(), way, "{name}");
+        let mut world = World::of(record);
+        let before = (world.server.clone(), world.published.clone());
+        let (ending, ended) = world.take_up(record, &Event::RollbackWanted);
+        if matches!(way, WayBack::TooLate | WayBack::Done) {
+            assert!(matches!(ending, Ending::NoWayBack(no) if no == way), "{name}: {ending:?}");
+            assert_eq!((&world.server, &world.published), (&before.0, &before.1), "{name}");
+            assert_eq!(ended, *record, "{name}: nothing is written");
+            continue;
+        }
+        assert!(matches!(ending, Ending::RolledBack), "{name}: {ending:?}");
+        assert_eq!(world.server, *record.old.id(), "{name}");
+        assert_eq!(world.published.1, SecretList::new([record.old.clone()]).unwrap(), "{name}");
+        let sent = record.change.sends > 0;
+        let kept = ended.retired.iter().any(|kept| kept.secret.id() == record.new.id());
+        assert_eq!(kept, sent, "{name}: a value that was sent is recognised later");
+        // And there is nothing left to do, in either direction.
+        for event in [Event::TakenUp, Event::RollbackWanted] {
+            let (ending, again) = world.take_up(&ended, &event);
+            assert!(
+                matches!(ending, Ending::RolledBack | Ending::NoWayBack(WayBack::RolledBack)),
+                "{name}: {ending:?}"
+            );
+            assert_eq!(again, ended, "{name}");
+        }
+    }
+}
+
+/// As a process writes them that is stopped after each write, from each state and in each direction.
+#[test]
+fn a_process_that_is_stopped_after_any_write_of_a_rollback_is_followed_by_one_that_goes_back_on() {
+    for (name, record) in journals() {
+        if !matches!(record.way_back(), WayBack::Withdraw | WayBack::SetBack) {
+            continue;
+        }
+        for stop_after in 1.. {
+            let mut world = World::of(&record);
+            let mut rotation = Rotation::new(record.clone());
+            let mut event = Event::RollbackWanted;
+            let (mut writes, mut over) = (0, false);
+            while writes < stop_after && !over {
+                let before = rotation.record().clone();
+                let effect = rotation.step(event.clone(), world.now);
+                writes += u32::from(*rotation.record() != before);
+                if writes < stop_after {
+                    match world.perform(effect, rotation.record()) {
+                        Ok(happened) => event = happened,
+                        Err(_) => over = true,
+                    }
+                }
+            }
+            if over {
+                break;
+            }
+            let (ending, ended) = world.take_up(rotation.record(), &Event::TakenUp);
+            assert!(matches!(ending, Ending::RolledBack), "{name} {stop_after}: {ending:?}");
+            assert_eq!(ended.state, State::RolledBack);
+            assert_eq!(world.server, *record.old.id(), "{name} {stop_after}");
+        }
+    }
+}
+
+#[test]
+fn a_stuck_journal_says_why_and_keeps_both_secrets() {
+    let record = &journals()["1-stuck-foreign-secret"];
+    assert_eq!(record.stuck, Some((State::CuttingOver, StuckReason::ForeignSecret)));
+    let mut ids: Vec<_> = record.known().iter().map(|secret| secret.id().to_string()).collect();
+    ids.sort();
+    assert_eq!(ids, ["s-new", "s-old"]);
+}
