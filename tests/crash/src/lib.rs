@@ -61,11 +61,22 @@ impl fmt::Display for Point {
     }
 }
 
+/// What the process does.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Command {
+    /// Begins a rotation.
+    Rotate,
+    /// Takes up the one of the journal.
+    Resume,
+    /// Takes it back.
+    RollBack,
+}
+
 /// What the process is told, as one argument in JSON. The secrets are those of a test.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Orders {
-    /// Whether a rotation is begun, or the one of the journal taken up.
-    pub resume: bool,
+    /// What to do.
+    pub command: Command,
     /// When to die.
     pub dies: Option<Point>,
     /// The directory of the store.

@@ -71,8 +71,8 @@ impl<S: SecretStore> SecretStore for DyingStore<S> {
         self.fate.around(Act::Acquire, self.inner.acquire(holder)).await
     }
 
-    async fn remaining(&self, lease: &Lease) -> Result<Duration, StoreError> {
-        self.inner.remaining(lease).await
+    async fn renew(&self, lease: &Lease) -> Result<Duration, StoreError> {
+        self.inner.renew(lease).await
     }
 
     async fn release(&self, lease: Lease) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! The crash matrix: a rotating process that dies by `kill -9` before and after each of its acts, crossed with
-//! what the server answers to the change, under load. Every case has to end with one accepted secret that
-//! everybody holds, and with no failed request.
+//! what the server answers to the change, under load. After its death the rotation is taken up, or taken back by a
+//! process that dies as well. Every case has to end with one accepted secret that everybody holds, and with no
+//! failed request.
 //!
 //! `cargo test` runs a part of it. All of it, as `.ci/run` does:
 //!
@@ -15,17 +16,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use keyswap_admin::Status;
+use keyswap_admin::rotation::Record;
+use keyswap_admin::{State, Status};
 use keyswap_core::{FallbackPolicy, Secret, SecretList, SecretRing};
 use keyswap_crash_tests::{
-    APPLICATION, AUDIENCE, Act, CLIENT, INSTANCES, MANAGEMENT_CLIENT, Orders, Point, Side,
+    APPLICATION, AUDIENCE, Act, CLIENT, Command, INSTANCES, MANAGEMENT_CLIENT, Orders, Point, Side,
 };
 use keyswap_reqwest::{FallbackMiddleware, client_builder};
 use keyswap_store::{FileStore, SecretStore, join};
 use keyswap_testkit::{AuthorizationServer, Client, Endpoint, Fault, Times};
 use keyswap_tower::{ClientSecretPost, Profile};
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::process;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -112,9 +114,9 @@ impl World {
     }
 
     /// Runs one process to its end. What it did is there unless it was killed.
-    async fn process(&self, resume: bool, dies: Option<Point>) -> Ended {
+    async fn process(&self, command: Command, dies: Option<Point>) -> Ended {
         let orders = Orders {
-            resume,
+            command,
             dies,
             store: self.directory.path().join("store").display().to_string(),
             url: self.server.url(),
@@ -122,7 +124,7 @@ impl World {
             management_secret: MANAGEMENT.to_owned(),
             window_ms: WINDOW.as_millis() as u64,
         };
-        let running = Command::new(env!("CARGO_BIN_EXE_dying-rotator"))
+        let running = process::Command::new(env!("CARGO_BIN_EXE_dying-rotator"))
             .arg(serde_json::to_string(&orders).unwrap())
             .stdin(Stdio::null())
             .kill_on_drop(true)
@@ -140,30 +142,36 @@ impl World {
         }
     }
 
-    /// Processes, one after the other, until the rotation is over. Gives how many it took after the first.
-    async fn finish(&self) -> Result<usize, String> {
+    async fn record(&self) -> Result<Option<Record>, String> {
+        Ok(Status::read(&self.store).await.map_err(|error| error.to_string())?.record)
+    }
+
+    /// Processes, one after the other, until the rotation is over. Gives how it ended.
+    async fn finish(&self) -> Result<State, String> {
         let mut errors = Vec::new();
-        for processes in 0..MOST_PROCESSES {
-            let record = Status::read(&self.store).await.map_err(|error| error.to_string())?.record;
-            match record {
-                Some(record) if record.is_over() => return Ok(processes),
-                record => errors.push(self.process(record.is_some(), None).await.error),
-            }
+        for _ in 0..MOST_PROCESSES {
+            let command = match self.record().await? {
+                Some(record) if record.is_over() => return Ok(record.state),
+                Some(_) => Command::Resume,
+                None => Command::Rotate,
+            };
+            errors.push(self.process(command, None).await.error);
         }
         Err(format!("not over after {MOST_PROCESSES} processes: {errors:?}"))
     }
 
     /// One secret is accepted, everybody holds it alone, and no request failed.
-    async fn check(mut self) -> Result<u64, String> {
+    async fn check(mut self, ended: State) -> Result<u64, String> {
         let published = self.store.published().await.unwrap().unwrap();
         let list = published.list;
-        if list.len() != 1 || list.preferred().expose() == OLD {
-            return Err(format!("the list is {list:?} at the end"));
+        let back = ended == State::RolledBack;
+        if list.len() != 1 || back != (list.preferred().expose() == OLD) {
+            return Err(format!("the list is {list:?} at the end, {ended}"));
         }
         self.server.until_settled(CLIENT).await;
-        let new = list.preferred();
-        if self.server.accepted_secrets(CLIENT) != 1 || !self.server.accepts(CLIENT, new.expose()) {
-            return Err("the server does not accept the new secret alone".to_owned());
+        let held = list.preferred().expose();
+        if self.server.accepted_secrets(CLIENT) != 1 || !self.server.accepts(CLIENT, held) {
+            return Err(format!("the server does not accept {list:?} alone"));
         }
         let mut requests = 0;
         for program in std::mem::take(&mut self.programs) {
@@ -247,7 +255,7 @@ impl Program {
 /// Where a process that meets this answer can die.
 async fn points(answer: Answer) -> Vec<Point> {
     let world = World::new(answer).await;
-    let ended = world.process(false, None).await;
+    let ended = world.process(Command::Rotate, None).await;
     // A change that was refused is an error of the process, and it says what it did all the same.
     assert!(ended.succeeded || matches!(answer, Answer::Refused), "{answer:?}: {}", ended.error);
     let acts = ended.acts.expect("a process that ends says what it did");
@@ -265,13 +273,31 @@ async fn points(answer: Answer) -> Vec<Point> {
     points
 }
 
-/// Whether the process was killed, how many requests were made, or what went wrong.
-async fn case(answer: Answer, point: Point) -> Result<(bool, u64), String> {
+/// What follows the first death.
+#[derive(Clone, Copy, Debug)]
+enum Then {
+    Resume,
+    /// By a process that dies there, if it comes so far.
+    RollBack(Point),
+}
+
+/// What came of a case that ended well.
+struct Well {
+    killed: u32,
+    rolled_back: bool,
+    requests: u64,
+}
+
+async fn case(answer: Answer, point: Point, then: Then) -> Result<Well, String> {
     let world = World::new(answer).await;
-    let first = world.process(false, Some(point)).await;
-    world.finish().await?;
-    let requests = world.check().await?;
-    Ok((first.killed, requests))
+    let mut killed = u32::from(world.process(Command::Rotate, Some(point)).await.killed);
+    if let Then::RollBack(point) = then {
+        // Refused where there is no journal, or no way back any more.
+        killed += u32::from(world.process(Command::RollBack, Some(point)).await.killed);
+    }
+    let ended = world.finish().await?;
+    let requests = world.check(ended).await?;
+    Ok(Well { killed, rolled_back: ended == State::RolledBack, requests })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -280,7 +306,12 @@ async fn a_rotation_that_dies_before_or_after_any_act_ends_well_whatever_the_ser
     let mut cases = Vec::new();
     for answer in Answer::ALL {
         let points = points(answer).await;
-        cases.extend(points.into_iter().map(|point| (answer, point)));
+        for (position, point) in points.iter().enumerate() {
+            cases.push((answer, *point, Then::Resume));
+            // The way back goes through the same acts: each case another one of them.
+            let second = points[(position * 7 + 3) % points.len()];
+            cases.push((answer, *point, Then::RollBack(second)));
+        }
     }
     let possible = cases.len();
     // Around what the protocol rests on, and here and there in the rest.
@@ -289,37 +320,41 @@ async fn a_rotation_that_dies_before_or_after_any_act_ends_well_whatever_the_ser
             || matches!(answer, Answer::AppliedAndLost) && point.act == Act::SaveJournal
     };
     let mut position = 0;
-    cases.retain(|(answer, point)| {
+    cases.retain(|(answer, point, then)| {
         position += 1;
-        all || telling(*answer, *point) || position % 12 == 0
+        let telling = telling(*answer, *point) && matches!(then, Then::Resume);
+        all || telling || position % 23 == 0
     });
     let room = Arc::new(Semaphore::new(AT_ONCE));
     let mut running = JoinSet::new();
-    for (answer, point) in cases {
+    for (answer, point, then) in cases {
         let room = Arc::clone(&room);
         running.spawn(async move {
             let _room = room.acquire().await.unwrap();
-            (answer, point, case(answer, point).await)
+            (answer, point, then, case(answer, point, then).await)
         });
     }
-    let (mut cases, mut killed, mut requests, mut wrong) = (0, 0, 0, Vec::new());
+    let (mut cases, mut killed, mut back, mut requests) = (0, 0, 0, 0);
+    let mut wrong = Vec::new();
     while let Some(ended) = running.join_next().await {
-        let (answer, point, ended) = ended.unwrap();
+        let (answer, point, then, ended) = ended.unwrap();
         cases += 1;
         match ended {
-            Ok((died, made)) => {
-                killed += u32::from(died);
-                requests += made;
+            Ok(well) => {
+                killed += well.killed;
+                back += u32::from(well.rolled_back);
+                requests += well.requests;
             }
-            Err(reason) => wrong.push(format!("{answer:?}, {point}: {reason}")),
+            Err(reason) => wrong.push(format!("{answer:?}, {point}, then {then:?}: {reason}")),
         }
     }
     println!(
-        "crash matrix: {cases} of {possible} cases, {killed} processes killed, {} ended well; \
-         {requests} requests",
+        "crash matrix: {cases} of {possible} cases, {killed} processes killed, {} ended well, {back} of them \
+         rolled back; {requests} requests",
         cases - wrong.len()
     );
     assert!(wrong.is_empty(), "{wrong:#?}");
     // A few points are not met, since probes vary in number.
     assert!(killed as usize * 10 > cases * 9, "{killed} of {cases}");
+    assert!(back > 0);
 }

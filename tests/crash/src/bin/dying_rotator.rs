@@ -9,8 +9,8 @@ use std::time::Duration;
 use keyswap_admin::{Application, Auth0, RotationPolicy, Rotator};
 use keyswap_core::{Secret, SecretList, SecretRing};
 use keyswap_crash_tests::{
-    APPLICATION, AUDIENCE, CLIENT, DyingAuthority, DyingStore, Fate, INSTANCES, MANAGEMENT_CLIENT,
-    Orders,
+    APPLICATION, AUDIENCE, CLIENT, Command, DyingAuthority, DyingStore, Fate, INSTANCES,
+    MANAGEMENT_CLIENT, Orders,
 };
 use keyswap_store::FileStore;
 
@@ -32,16 +32,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let rotator = Rotator::new(DyingAuthority::new(authority, fate.clone()), store)
         .patience(Duration::from_secs(30));
 
-    let ended = if orders.resume {
-        rotator.resume(None).await
-    } else {
-        let application = Application::new(APPLICATION).instances(INSTANCES);
-        let mut policy = RotationPolicy::new([application])
-            .quiet_period(window)
-            .poll_every(Duration::from_millis(30));
-        policy.probes = 4;
-        policy.in_flight_bound = 2 * window;
-        rotator.run(policy).await
+    let ended = match orders.command {
+        Command::Resume => rotator.resume(None).await,
+        Command::RollBack => rotator.rollback(None).await,
+        Command::Rotate => {
+            let application = Application::new(APPLICATION).instances(INSTANCES);
+            let mut policy = RotationPolicy::new([application])
+                .quiet_period(window)
+                .poll_every(Duration::from_millis(30));
+            policy.probes = 4;
+            policy.in_flight_bound = 2 * window;
+            rotator.run(policy).await
+        }
     };
     println!("{}", serde_json::to_string(&fate.done())?);
     ended.map(drop).map_err(|error| error.to_string().into())
