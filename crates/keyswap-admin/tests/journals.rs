@@ -1,4 +1,4 @@
-//! Journals as earlier versions wrote them, one for each state: each is read, goes on to its end, and
+//! Journals as this and earlier versions wrote them, one for each state: each is read, goes on to its end, and
 //! goes back where that is possible.
 //!
 //! `tests/journals/VERSION-STATE.json` stays as it is; a new version of the format adds its own.
@@ -12,7 +12,7 @@ use keyswap_admin::rotation::{
     Direction, Effect, Ending, Event, Fleet, Record, Rotation, StuckReason, Timestamp, WayBack,
     Which,
 };
-use keyswap_core::{FallbackPolicy, Revision, SecretId, SecretList, SecretRing};
+use keyswap_core::{FallbackPolicy, Revision, Secret, SecretId, SecretList, SecretRing};
 use keyswap_store::InstanceReport;
 
 fn journals() -> BTreeMap<String, Record> {
@@ -37,20 +37,38 @@ struct World {
 impl World {
     /// As it is when the process that wrote this ends: the list is the one that the journal names last.
     fn of(record: &Record) -> Self {
-        let (old, new) = (record.old.clone(), record.new.clone());
         let state = record.stuck.map_or(record.state, |(state, _)| state);
-        let (list, server) = match state {
-            State::Generated => (vec![old.clone()], &old),
-            State::Staged | State::Adopted | State::CuttingOver => (vec![old.clone(), new], &old),
-            State::CutOver | State::Confirmed => (vec![old, new.clone()], &new),
-            State::Promoted | State::Retiring => (vec![new.clone(), old], &new),
-            _ => (vec![new.clone()], &new),
+        let (list, server) = match (state, record.direction()) {
+            (state, Direction::Back) => Self::on_the_way_back(state, record),
+            (state, Direction::Forward) => Self::on_the_way_forward(state, record),
         };
         Self {
             now: record.latest().after(Duration::from_secs(60)),
             server: server.id().clone(),
             published: (record.revision, SecretList::new(list).unwrap()),
             reports: ["i-one", "i-two"].map(|name| InstanceReport::new("billing", name)).into(),
+        }
+    }
+
+    fn on_the_way_back(state: State, record: &Record) -> (Vec<Secret>, Secret) {
+        let (old, new) = (record.old.clone(), record.new.clone());
+        match state {
+            State::Withdrawing => (vec![old.clone(), new], old),
+            State::Adopted | State::CuttingOver => (vec![new.clone(), old], new),
+            State::CutOver | State::Confirmed => (vec![new, old.clone()], old),
+            State::Promoted | State::Drained | State::Retiring => (vec![old.clone(), new], old),
+            _ => (vec![old.clone()], old),
+        }
+    }
+
+    fn on_the_way_forward(state: State, record: &Record) -> (Vec<Secret>, Secret) {
+        let (old, new) = (record.old.clone(), record.new.clone());
+        match state {
+            State::Generated => (vec![old.clone()], old),
+            State::Staged | State::Adopted | State::CuttingOver => (vec![old.clone(), new], old),
+            State::CutOver | State::Confirmed => (vec![old, new.clone()], new),
+            State::Promoted | State::Drained | State::Retiring => (vec![new.clone(), old], new),
+            _ => (vec![new.clone()], new),
         }
     }
 
@@ -97,7 +115,8 @@ impl World {
         })
     }
 
-    /// Takes the journal up with this event, and goes on until it stops. What is written reads back as
+    /// Takes the journal up with this event, and goes on until it stops, with what persons have to say
+    /// on the way. What is written reads back as
     /// it was.
     fn take_up(&mut self, record: &Record, event: &Event) -> (Ending, Record) {
         let mut written = record.clone();
@@ -111,6 +130,13 @@ impl World {
             }
             event = match self.perform(effect, rotation.record()) {
                 Ok(event) => event,
+                Err(Ending::AwaitsConfirmation(_)) => {
+                    let mut record = rotation.record().clone();
+                    record.confirm("printer", "ada", "looked", self.now).unwrap();
+                    rotation = Rotation::new(record);
+                    Event::TakenUp
+                }
+                Err(Ending::AwaitsRetirement) => Event::RetireWanted,
                 Err(ending) => return (ending, rotation.record().clone()),
             };
         }
@@ -121,7 +147,7 @@ impl World {
 #[test]
 fn there_is_a_journal_of_each_version_in_each_state() {
     let states: Vec<_> = journals().into_values().map(|record| record.state).collect();
-    for state in State::PATH.into_iter().filter(|state| *state != State::Drained) {
+    for state in State::PATH.into_iter().chain([State::Withdrawing, State::RolledBack]) {
         assert!(states.contains(&state), "{state}");
     }
     for name in journals().keys() {
@@ -131,7 +157,7 @@ fn there_is_a_journal_of_each_version_in_each_state() {
 }
 
 #[test]
-fn a_journal_of_an_earlier_version_goes_on_to_its_end() {
+fn a_journal_of_each_version_goes_on_to_its_end() {
     for (name, record) in journals() {
         let mut world = World::of(&record);
         let (ending, ended) = world.take_up(&record, &Event::TakenUp);
@@ -152,7 +178,7 @@ fn a_journal_of_an_earlier_version_goes_on_to_its_end() {
 }
 
 #[test]
-fn a_journal_of_an_earlier_version_goes_back_where_there_is_a_way() {
+fn a_journal_of_each_version_goes_back_where_there_is_a_way() {
     let expected = [
         ("1-generated", WayBack::Withdraw),
         ("1-staged", WayBack::Withdraw),
@@ -170,15 +196,31 @@ fn a_journal_of_an_earlier_version_goes_back_where_there_is_a_way() {
         ("1-retired", WayBack::TooLate),
         ("1-done", WayBack::Done),
         ("1-stuck-foreign-secret", WayBack::SetBack),
+        ("2-staged-confirmed", WayBack::Withdraw),
+        ("2-withdrawing", WayBack::UnderWay),
+        ("2-rolled-back-withdrawn", WayBack::RolledBack),
+        ("2-drained-held", WayBack::SetBack),
+        ("2-retiring", WayBack::TooLate),
+        ("2-back-adopted", WayBack::UnderWay),
+        ("2-back-cutting-over", WayBack::UnderWay),
+        ("2-back-stuck-foreign-secret", WayBack::UnderWay),
+        ("2-back-cut-over", WayBack::UnderWay),
+        ("2-back-confirmed", WayBack::UnderWay),
+        ("2-back-promoted", WayBack::UnderWay),
+        ("2-back-drained", WayBack::UnderWay),
+        ("2-back-retiring", WayBack::UnderWay),
+        ("2-back-retired", WayBack::UnderWay),
+        ("2-back-rolled-back", WayBack::RolledBack),
     ];
     let journals = journals();
+    assert_eq!(journals.len(), expected.len(), "each is expected to do something");
     for (name, way) in expected {
         let record = &journals[name];
         assert_eq!(record.way_back(), way, "{name}");
         let mut world = World::of(record);
         let before = (world.server.clone(), world.published.clone());
         let (ending, ended) = world.take_up(record, &Event::RollbackWanted);
-        if matches!(way, WayBack::TooLate | WayBack::Done) {
+        if matches!(way, WayBack::TooLate | WayBack::Done | WayBack::RolledBack) {
             assert!(matches!(ending, Ending::NoWayBack(no) if no == way), "{name}: {ending:?}");
             assert_eq!((&world.server, &world.published), (&before.0, &before.1), "{name}");
             assert_eq!(ended, *record, "{name}: nothing is written");
@@ -187,7 +229,7 @@ fn a_journal_of_an_earlier_version_goes_back_where_there_is_a_way() {
         assert!(matches!(ending, Ending::RolledBack), "{name}: {ending:?}");
         assert_eq!(world.server, *record.old.id(), "{name}");
         assert_eq!(world.published.1, SecretList::new([record.old.clone()]).unwrap(), "{name}");
-        let sent = record.change.sends > 0;
+        let sent = ended.rollback.unwrap().forward.sends > 0;
         let kept = ended.retired.iter().any(|kept| kept.secret.id() == record.new.id());
         assert_eq!(kept, sent, "{name}: a value that was sent is recognised later");
         // And there is nothing left to do, in either direction.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use keyswap_admin::authority::{ChangeAnswer, Probe, ReadBack};
 use keyswap_admin::rotation::{
-    Effect, Ending, Event, Fleet, Gate, Missing, NothingToConfirm, Record, Rotation, State,
-    StuckReason, Timestamp, WayBack, Which,
+    Effect, Ending, Event, Fleet, Gate, Missing, NothingToConfirm, Record, Rollback, Rotation,
+    State, StuckReason, Timestamp, WayBack, Which,
 };
 use keyswap_admin::{Application, AuthorityError, AuthorityErrorKind, RotationPolicy};
 use keyswap_core::{
@@ -47,6 +47,8 @@ struct Trouble {
     instance_restarts: u32,
     /// After how many steps a person wants the rotation to go back.
     rollback_after: Option<u32>,
+    /// A person whom a stuck rotation calls takes it back.
+    rollback_when_stuck: bool,
 }
 
 impl Trouble {
@@ -57,6 +59,7 @@ impl Trouble {
         foreign_change: None,
         instance_restarts: 0,
         rollback_after: None,
+        rollback_when_stuck: false,
     };
 }
 
@@ -383,6 +386,7 @@ impl World {
                 Err(Ending::Unknown(_) | Ending::Throttled | Ending::NoWayBack(_)) => {
                     Event::TakenUp
                 }
+                Err(Ending::Stuck(_)) if self.trouble.rollback_when_stuck => Event::RollbackWanted,
                 Err(ending) => return (ending, rotation.record().clone()),
             };
             event = happened;
@@ -488,6 +492,47 @@ proptest! {
             // The change of the rotation came behind it, and took its place.
             prop_assert_eq!(state, State::CuttingOver);
             prop_assert!(matches!(ending, Ending::Done), "{ending:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn a_foreign_change_is_replaced_by_the_old_secret_when_a_person_takes_the_rotation_back(
+        seed in any::<u64>(),
+        crashes in 0u32..6,
+        lost_answers in 0u32..4,
+        read_back in any::<bool>(),
+        rollback_after in 0u32..90,
+        state in prop::sample::select(vec![State::CuttingOver, State::CutOver, State::Promoted]),
+    ) {
+        let trouble = Trouble {
+            crashes,
+            lost_answers,
+            read_back,
+            foreign_change: Some(state),
+            rollback_after: Some(rollback_after),
+            rollback_when_stuck: true,
+            ..Trouble::NONE
+        };
+        let mut world = World::new(seed, trouble);
+        let (ending, record) = world.rotate();
+        let stays = match ending {
+            Ending::RolledBack => "old",
+            // The change of the rotation came behind the foreign one, and took its place.
+            Ending::Done => "new",
+            other => panic!("{other:?}: {record:?}"),
+        };
+        world.pass(IN_FLIGHT + 2 * WINDOW);
+        let alone = SecretList::new([secret(stays)]).unwrap();
+        prop_assert_eq!(&world.published.1, &alone);
+        // One that goes back before it sent anything is over, whatever somebody does later.
+        if record.entered.iter().any(|entered| entered.state == State::CutOver) {
+            for node in 0..3 {
+                prop_assert_eq!(world.holds(node).as_str(), stays);
+            }
         }
     }
 }
@@ -785,19 +830,24 @@ fn an_old_secret_that_may_be_in_use_is_not_retired() {
 
 #[test]
 fn a_server_that_goes_on_to_accept_the_source_keeps_both_secrets_in_the_list() {
-    let mut rotation = drained(false);
-    let mut effect = step_to(&mut rotation, [Event::TakenUp]);
-    for second in 200..203 {
-        assert!(matches!(effect, Effect::Probe(Which::New) | Effect::Wait(..)), "{effect:?}");
-        let now = Timestamp::from_milliseconds(second * 1_000);
-        let _ = rotation.step(Event::Probed(Which::New, Probe::Accepted), now);
-        effect = rotation.step(Event::Probed(Which::Old, Probe::Accepted), now);
+    let mut back = drained(false).record().clone();
+    let (from, at, forward) = (State::Drained, Timestamp::from_milliseconds(1), back.change);
+    back.rollback = Some(Rollback { from, at, forward, stuck: None });
+    let ways =
+        [(drained(false), Which::New, Which::Old), (Rotation::new(back), Which::Old, Which::New)];
+    for (mut rotation, target, source) in ways {
+        let mut effect = step_to(&mut rotation, [Event::TakenUp]);
+        for second in 200..203 {
+            assert!(!matches!(effect, Effect::Publish { .. } | Effect::Write), "{effect:?}");
+            let now = Timestamp::from_milliseconds(second * 1_000);
+            effect = rotation.step(Event::Probed(target, Probe::Accepted), now);
+            assert!(matches!(effect, Effect::Probe(which) if which == source), "{effect:?}");
+            effect = rotation.step(Event::Probed(source, Probe::Accepted), now);
+        }
+        assert!(matches!(effect, Effect::Write), "{effect:?}");
+        let stuck = (State::Drained, StuckReason::OldSecretStillAccepted);
+        assert_eq!(rotation.record().stuck, Some(stuck));
     }
-    assert!(matches!(effect, Effect::Write), "{effect:?}");
-    assert_eq!(
-        rotation.record().stuck,
-        Some((State::Drained, StuckReason::OldSecretStillAccepted))
-    );
 }
 
 #[test]

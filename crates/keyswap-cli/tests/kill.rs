@@ -1,5 +1,5 @@
-//! `kill -9` of the rotating process at any moment, under load: the rotation is taken up and ends, and no
-//! program that signs in meanwhile notices.
+//! `kill -9` of the rotating process at any moment, under load: the rotation is taken up, or taken back,
+//! and ends, and no program that signs in meanwhile notices.
 
 mod common;
 
@@ -22,7 +22,7 @@ const STATES: [&str; 10] = [
 ];
 /// How often processes are killed: once in each state, then once more in the one that follows, some
 /// times around the change itself, and from there on at any moment.
-const KILLS: usize = 36;
+const KILLS: usize = 44;
 
 /// Small and repeatable: the moments need no better randomness (splitmix64).
 struct Moments(u64);
@@ -53,7 +53,7 @@ impl Moments {
 
 fn rotate(site: &Site, command: &str) -> Running {
     // With everything that the log can say, since it is searched for secrets.
-    site.command(&[command]).environment("RUST_LOG", "trace").spawn()
+    site.command(&[command, "--patience", "20s"]).environment("RUST_LOG", "trace").spawn()
 }
 
 /// What tells the rotation of the journal from others: the id of its new secret.
@@ -139,26 +139,52 @@ fn planned() -> Vec<(Moment, Moment)> {
 ///
 /// Says whether the last one did.
 fn let_ten_minutes_pass(site: &Site) -> bool {
-    let mut journal = site.journal().unwrap();
-    if journal["change"]["unresolved"] != true {
+    if !put_back(site, &["/change", "/rollback/forward"], false) {
         return false;
     }
     site.command(&["rotate"]).run().says(3, &["had no answer", "Nothing was changed"]);
-    let sent = journal["change"]["last_sent"].as_u64().unwrap();
-    journal["change"]["last_sent"] = (sent - 601_000).into();
-    let text = serde_json::to_vec_pretty(&journal).unwrap();
-    std::fs::write(site.client_directory().join("rotation.json"), text).unwrap();
-    true
+    put_back(site, &["/change", "/rollback/forward"], true)
+}
+
+/// The same for a rotation on its way back, which waits as long before its end.
+fn let_the_way_forward_be_over(site: &Site) {
+    put_back(site, &["/rollback/forward"], true);
+}
+
+/// Puts the changes that have no answer ten minutes back, and says whether there is one.
+fn put_back(site: &Site, changes: &[&str], really: bool) -> bool {
+    let mut journal = site.journal().unwrap();
+    let mut found = false;
+    for change in changes {
+        let Some(change) = journal.pointer_mut(change) else { continue };
+        if change["unresolved"] == true {
+            found = true;
+            let sent = change["last_sent"].as_u64().unwrap();
+            change["last_sent"] = sent.saturating_sub(601_000).into();
+        }
+    }
+    if found && really {
+        let text = serde_json::to_vec_pretty(&journal).unwrap();
+        std::fs::write(site.client_directory().join("rotation.json"), text).unwrap();
+    }
+    found
+}
+
+/// Whether a rotation in this state can be taken back.
+fn can_go_back(site: &Site) -> bool {
+    let journal = site.journal().unwrap();
+    let state = journal["state"].as_str().unwrap();
+    journal["rollback"].is_null() && !["retiring", "retired", "done"].contains(&state)
 }
 
 /// One rotation from its beginning to its end, killed on the way. Gives the state that the journal told of
 /// after each kill.
 fn killed_and_resumed(
     site: &Site,
-    (moment, mut next): (Moment, Moment),
+    ((moment, mut next), at_times_back): ((Moment, Moment), bool),
     at_any: Moment,
     moments: &mut Moments,
-) -> Vec<String> {
+) -> (Vec<String>, bool) {
     let mut killed_in = Vec::new();
     let begun = Begun::now(site);
     let mut running = rotate(site, "rotate");
@@ -173,21 +199,43 @@ fn killed_and_resumed(
             Some(0) => break,
             Some(_) => panic!("killed in {killed_in:?}, and then {output:#?}"),
         }
-        if found == "done" {
+        if ["done", "rolled_back"].contains(&found.as_str()) {
             // Killed between the last word of the journal and its own end.
             site.command(&["resume"]).run().says(1, &["nothing to resume"]);
             break;
         }
         // Before the first word of the journal nothing has happened, and nothing is there to resume.
-        running = rotate(site, if journaled { "resume" } else { "rotate" });
+        let command = match journaled {
+            // The first kills are in each state of the way forward; after those, a person goes back at times.
+            true if at_times_back && can_go_back(site) && moments.below(2) == 0 => {
+                // The process that was killed may have sent what nobody had an answer to. This one could
+                // not end before that cannot come any more, so it is killed and followed by another.
+                next = at_any;
+                "rollback"
+            }
+            true => {
+                let_the_way_forward_be_over(site);
+                "resume"
+            }
+            false => "rotate",
+        };
+        running = rotate(site, command);
         next.kill(&mut running, site, &begun, moments);
         next = if moments.below(3) == 0 { at_any } else { Moment::Never };
     }
-    site.is_rotated_from(&begun.old);
     assert!(begun.is_journaled(site));
     let history = site.history();
-    assert_eq!(history.last().map(String::as_str), Some("done"), "{history:?}");
-    killed_in
+    let end = history.last().map(String::as_str);
+    let back = site.journal().unwrap()["rollback"].is_object();
+    if back {
+        assert_eq!(end, Some("rolled_back"), "{history:?}");
+        assert_eq!(site.published(), std::slice::from_ref(&begun.old));
+        assert!(site.accepts(&begun.old, 12), "the old secret is in force");
+    } else {
+        site.is_rotated_from(&begun.old);
+        assert_eq!(end, Some("done"), "{history:?}");
+    }
+    (killed_in, back)
 }
 
 #[test]
@@ -208,20 +256,26 @@ fn a_rotation_that_is_killed_at_any_moment_is_resumed_and_no_request_fails() {
     let at_any = Moment::Within(whole);
 
     let mut planned = planned().into_iter();
-    let (mut rotations, mut lost_answers, mut killed_in) = (1, 0, Vec::new());
+    let (mut rotations, mut lost_answers, mut taken_back, mut killed_in) = (1, 0, 0, Vec::new());
     while killed_in.len() < KILLS {
         assert!(rotations < 4 * KILLS, "{} kills in {rotations} rotations", killed_in.len());
         rotations += 1;
         lost_answers += usize::from(let_ten_minutes_pass(site));
-        let pair = planned.next().unwrap_or((at_any, at_any));
-        killed_in.extend(killed_and_resumed(site, pair, at_any, &mut moments));
+        let planned = planned.next();
+        let pair = (planned.unwrap_or((at_any, at_any)), planned.is_none());
+        let (killed, back) = killed_and_resumed(site, pair, at_any, &mut moments);
+        killed_in.extend(killed);
+        taken_back += usize::from(back);
     }
 
     let (requests, failed, saved) = programs.stop();
     println!(
         "{rotations} rotations of {whole:?}; {requests} requests, {failed} failed, {saved} saved"
     );
-    println!("{} times killed, {lost_answers} answers lost: {killed_in:?}", killed_in.len());
+    println!(
+        "{} times killed, {lost_answers} answers lost, {taken_back} taken back: {killed_in:?}",
+        killed_in.len()
+    );
     assert_eq!(failed, 0, "of {requests} requests");
     assert!(requests > 1000 && saved > 0, "{requests} requests, {saved} saved: the load was real");
     // The client's and the management client's, and a new one of each rotation.
