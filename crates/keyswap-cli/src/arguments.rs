@@ -14,7 +14,7 @@ Exit codes:
   3    waiting; safe to run again
   4    credentials or permissions are missing
   5    whether the server took the change is not known: run `keyswap resume`
-  6    a person has to look: the server or the store is not as it should be
+  6    a person has to look: the server or the store is not as it should be, or another rotator took over
   130  interrupted: run `keyswap resume`
 
 Secrets come from files, standard input or the environment, never from arguments.

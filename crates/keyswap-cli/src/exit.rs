@@ -20,7 +20,8 @@ pub(crate) enum Code {
     Credentials = 4,
     /// Whether the server took a change is not known; run `resume`.
     OutcomeUnknown = 5,
-    /// A person has to look: the server or the store is not as it should be.
+    /// A person has to look: the server or the store is not as it should be, or another rotator took
+    /// over.
     Person = 6,
     /// It was interrupted; run `resume`.
     Interrupted = 130,

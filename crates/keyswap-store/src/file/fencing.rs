@@ -147,6 +147,40 @@ fn a_lease_whose_time_is_over_and_that_nobody_took_goes_on() {
     assert!(left > Duration::ZERO && left <= TERM);
 }
 
+/// As if it had been taken so many milliseconds earlier or later by the wall clock.
+fn jump(place: &Place, by: i64) {
+    let text = std::fs::read_to_string(place.lock()).unwrap();
+    let mut record: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let since = record["since_ms"].as_i64().unwrap();
+    record["since_ms"] = (since + by).into();
+    // In place: it is still the same file.
+    let file = std::fs::File::options().write(true).open(place.lock()).unwrap();
+    let line = format!("{record}\n");
+    std::os::unix::fs::FileExt::write_all_at(&file, line.as_bytes(), 0).unwrap();
+    file.set_len(line.len() as u64).unwrap();
+}
+
+#[test]
+fn a_wall_clock_that_jumps_neither_ends_a_lease_nor_prolongs_it() {
+    const HOUR: i64 = 3_600_000;
+    for by in [HOUR, -24 * HOUR] {
+        let (_directory, mut place) = place();
+        place.term = Duration::from_secs(20);
+        let first = place.acquire("the first", DOING).unwrap();
+        jump(&place, by);
+        assert!(place.acquire("the second", DOING).unwrap_err().is_held());
+        drop(first.writing().section(DOING).unwrap());
+        drop(first);
+
+        place.term = TERM;
+        let first = place.acquire("the first", DOING).unwrap();
+        jump(&place, by);
+        let_the_lease_end();
+        place.acquire("the second", DOING).unwrap();
+        assert!(first.writing().section(DOING).unwrap_err().is_lease_lost());
+    }
+}
+
 #[test]
 fn the_lease_of_an_earlier_version_without_a_time_lasts_as_long_as_its_process() {
     let (_directory, place) = place();

@@ -59,8 +59,9 @@ pub(super) fn append(
     // What was verified is still so: it was read under the lease, and only its holder writes.
     let _section = writing.section(doing)?;
     if file.metadata().map_err(failed)?.len() > before.length as u64 {
-        // The end of a line whose writer was killed: nobody was told that it is there.
-        file.set_len(before.length as u64).map_err(failed)?;
+        // A line whose writer was killed, or lost power: nobody was told that it is there. It goes for
+        // good before the next one comes, since the two could be mixed by a loss of power.
+        file.set_len(before.length as u64).and_then(|()| file.sync_all()).map_err(failed)?;
     }
     append_line(&mut file, &line, &path, doing)?;
     let head = HistoryHead { number, hash: hexadecimal(&hash) };
@@ -73,8 +74,9 @@ pub(super) fn append(
 }
 
 fn append_line(file: &mut File, line: &[u8], path: &Path, doing: &str) -> Result<(), StoreError> {
-    file.write_all(line)
-        .and_then(|()| file.sync_all())
+    // Without its end it is no line, and the next one takes its place.
+    file.write_all(line).map_err(|error| io_error(error, path, doing))?;
+    file.sync_all()
         .and_then(|()| replace::sync_parent(path))
         .map_err(|error| unknown(path, doing).with_source(error))
 }
@@ -90,7 +92,8 @@ fn verified(directory: &Path, doing: &str) -> Result<Verified, StoreError> {
     // The head first: a record that is appended in between is then one more than it says, not one less.
     let head = read_head(directory, doing)?;
     let text = permissions::read(&path, doing)?.unwrap_or_default();
-    let verified = verify(&text).map_err(|reason| broken(&path, reason, doing))?;
+    let acknowledged = head.as_ref().map_or(0, |head| head.number);
+    let verified = verify(&text, acknowledged).map_err(|reason| broken(&path, reason, doing))?;
     let count = verified.entries.len() as u64;
     if let Some(head) = head
         && head.number > 0
@@ -121,15 +124,24 @@ fn read_head(directory: &Path, doing: &str) -> Result<Option<HistoryHead>, Store
     Ok(Some(head))
 }
 
-fn verify(text: &[u8]) -> Result<Verified, String> {
+/// The head names the last of so many lines that were `acknowledged`. One more may be there, and may be torn
+/// by a loss of power, even with its end in place and its beginning not: then it is none.
+fn verify(text: &[u8], acknowledged: u64) -> Result<Verified, String> {
     let mut verified = Verified { entries: Vec::new(), length: 0, last: BEGINNING };
     for raw in text.split_inclusive(|byte| *byte == b'\n') {
         let Some(raw) = raw.strip_suffix(b"\n") else { break };
         let number = verified.entries.len() as u64 + 1;
-        let line: Line = serde_json::from_slice(raw).map_err(|error| {
-            // Without serde's text, which may repeat what it found.
-            format!("line {number}: it is not a record (column {})", error.column())
-        })?;
+        let line: Line = match serde_json::from_slice(raw) {
+            Ok(line) => line,
+            Err(_) if number == acknowledged + 1 && is_last(raw, text) => break,
+            Err(error) => {
+                // Without serde's text, which may repeat what it found.
+                return Err(format!(
+                    "line {number}: it is not a record (column {})",
+                    error.column()
+                ));
+            }
+        };
         if line.number != number {
             return Err(format!("line {number}: it says that it is record {}", line.number));
         }
@@ -144,6 +156,11 @@ fn verify(text: &[u8]) -> Result<Verified, String> {
         verified.entries.push(HistoryEntry::new(head, line.record));
     }
     Ok(verified)
+}
+
+/// Whether this line of the text is the last of it.
+fn is_last(line: &[u8], text: &[u8]) -> bool {
+    text.strip_suffix(b"\n").is_some_and(|text| text.as_ptr_range().end == line.as_ptr_range().end)
 }
 
 fn broken(path: &Path, reason: String, doing: &str) -> StoreError {

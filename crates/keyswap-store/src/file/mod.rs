@@ -1,14 +1,20 @@
 //! A store in one directory, for the processes of one host. It needs no server.
 
 #[cfg(test)]
+mod disk;
+#[cfg(test)]
 mod fencing;
 mod fs;
+#[cfg(test)]
+mod full;
 mod history;
 mod instances;
 mod lock;
 mod name;
 mod permissions;
 mod place;
+#[cfg(test)]
+mod power;
 mod replace;
 mod section;
 mod watch;
