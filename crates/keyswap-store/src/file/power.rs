@@ -42,6 +42,8 @@ struct Recording {
     disk: Disk,
     /// Behind which change it began and ended.
     steps: Vec<(RangeInclusive<usize>, Leaves)>,
+    /// What was there before.
+    before: Allowed,
 }
 
 impl Recording {
@@ -61,7 +63,7 @@ impl Recording {
         let disk = Disk::new();
         let path = disk.path().join("store");
         let open = || FileStore::create(&path, "billing").map(|store| store.lease(TERM));
-        let mut recording = Self { disk, steps: Vec::new() };
+        let mut recording = Self { disk, steps: Vec::new(), before: Allowed::default() };
         let it = &mut recording;
         let store = it.step(Leaves::Nothing, async { open() }).await;
         it.step(Leaves::List("old"), store.import(&list("old"))).await;
@@ -94,6 +96,28 @@ impl Recording {
         recording
     }
 
+    /// A rotator that goes on from what a loss of power left.
+    async fn after(image: &Image, leases: u64) -> Self {
+        let disk = Disk::new();
+        image.restore_onto(&disk);
+        let store = FileStore::open(disk.path().join("store"), "billing").unwrap();
+        let list = store.published().await.unwrap();
+        let journal = store.journal().await.unwrap();
+        let count = store.history().await.unwrap().len() as u64;
+        let before = Allowed {
+            lists: [list.map(|document| as_static(&ids(&document.list)))].into(),
+            journals: [journal.map(|text| text.to_vec())].into(),
+            appended: count,
+            begun: count,
+            leases,
+        };
+        let mut recording = Self { disk, steps: Vec::new(), before };
+        let lease = recording.step(Leaves::Lease, store.acquire("the next")).await;
+        recording.history(&store, &lease, count + 1).await;
+        recording.journal(&store, &lease, "the next").await;
+        recording
+    }
+
     async fn history(&mut self, store: &FileStore, lease: &Lease, number: u64) {
         let record = json!({ "number": number, "text": "é".repeat(20) });
         self.step(Leaves::History, store.append_history(lease, &record)).await;
@@ -106,7 +130,7 @@ impl Recording {
 
     /// What a store may hold if the power went behind so many changes.
     fn allowed(&self, changes: usize) -> Allowed {
-        let mut allowed = Allowed::default();
+        let mut allowed = self.before.clone();
         for (span, leaves) in &self.steps {
             let (began, ended) = (*span.start() < changes, *span.end() <= changes);
             if !began {
@@ -290,6 +314,32 @@ fn a_loss_of_power_at_any_step_leaves_the_old_or_the_new_and_a_rotator_goes_on()
     let looked_at = recording.check(&log, &mut known, prefixes).unwrap();
     println!("{} changes, {looked_at} states, {} of them different", log.len(), known.len());
     assert!(log.len() > 80 && known.len() > 300, "{} changes, {} states", log.len(), known.len());
+}
+
+#[test]
+fn a_second_loss_of_power_while_a_torn_history_is_mended_loses_nothing_more() {
+    let recording = block_on(Recording::make());
+    let log = recording.disk.log();
+    let mut torn = BTreeSet::new();
+    for prefix in 0..=log.len() {
+        let leases = recording.allowed(prefix).leases;
+        let images = States::after(recording.disk.path(), &log[..prefix]).all();
+        let is_torn = |image: &Image| {
+            let history = image.file("store/billing/history.jsonl").unwrap_or_default();
+            history.contains(&0) || history.last().is_some_and(|last| *last != b'\n')
+        };
+        torn.extend(images.into_iter().filter(is_torn).map(|image| (image, leases)));
+    }
+    let (mut known, mut looked_at) = (BTreeSet::new(), 0);
+    for (image, leases) in &torn {
+        let again = block_on(Recording::after(image, *leases));
+        let log = again.disk.log();
+        let began = again.steps[0].0.start();
+        let prefixes = (*began..=log.len()).map(|prefix| (prefix, prefix));
+        looked_at += again.check(&log, &mut known, prefixes).unwrap();
+    }
+    println!("{} torn histories, {looked_at} states after the second loss", torn.len());
+    assert!(torn.len() >= 8 && known.len() > 100, "{} torn, {} states", torn.len(), known.len());
 }
 
 /// Each sync is left out once, as if the code did not have it.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{Change, Number};
+use super::{Change, Disk, Number};
 
 /// Up to so many changes that were not synced, every combination of them is looked at.
 const EXHAUSTIVE: usize = 8;
@@ -14,6 +14,34 @@ const EXHAUSTIVE: usize = 8;
 pub(in crate::file) struct Image(BTreeMap<PathBuf, Option<Vec<u8>>>);
 
 impl Image {
+    /// What a file holds.
+    pub(in crate::file) fn file(&self, path: &str) -> Option<&[u8]> {
+        self.0.get(Path::new(path))?.as_deref()
+    }
+
+    /// Puts all of it onto a disk, as durable as what a loss of power left.
+    pub(in crate::file) fn restore_onto(&self, disk: &Disk) {
+        self.restore(disk.path());
+        let mut state = disk.state();
+        for (path, contents) in &self.0 {
+            let path = disk.path().join(path);
+            let parent = path.parent().unwrap().to_owned();
+            match contents {
+                None => state.log.push(Change::MakeDirectory { path }),
+                Some(bytes) => {
+                    let file = state.name(&path);
+                    let bytes = bytes.clone();
+                    state.log.extend([
+                        Change::Create { path: path.clone(), file },
+                        Change::Write { file, offset: 0, bytes },
+                        Change::Sync { file, path },
+                    ]);
+                }
+            }
+            state.log.push(Change::SyncDirectory { path: parent });
+        }
+    }
+
     /// Puts all of it below this directory.
     pub(in crate::file) fn restore(&self, directory: &Path) {
         for (path, contents) in &self.0 {
