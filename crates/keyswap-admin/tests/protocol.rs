@@ -840,6 +840,7 @@ fn a_server_that_goes_on_to_accept_the_source_keeps_both_secrets_in_the_list() {
         for second in 200..203 {
             assert!(!matches!(effect, Effect::Publish { .. } | Effect::Write), "{effect:?}");
             let now = Timestamp::from_milliseconds(second * 1_000);
+            let _ = rotation.step(Event::Waited, now);
             effect = rotation.step(Event::Probed(target, Probe::Accepted), now);
             assert!(matches!(effect, Effect::Probe(which) if which == source), "{effect:?}");
             effect = rotation.step(Event::Probed(source, Probe::Accepted), now);
@@ -862,4 +863,107 @@ fn a_server_that_asks_to_wait_is_asked_again_with_the_same_secret_and_not_for_ev
         assert_eq!(rotation.record().new.id(), new.id());
     }
     assert!(matches!(step_to(&mut rotation, [throttled()]), Effect::Stop(Ending::Throttled)));
+}
+
+fn at(rotation: &mut Rotation, second: u64, event: Event) -> Effect {
+    rotation.step(event, Timestamp::from_milliseconds(second * 1_000))
+}
+
+fn read_back_is_not_possible() -> Event {
+    Event::ReadBack(ReadBack::Unavailable("it cannot".into()))
+}
+
+/// Nodes that disagree within the window, and an answer that comes after it.
+#[test]
+fn a_refusal_that_arrives_after_the_window_is_no_proof_of_a_foreign_change() {
+    let refused = |which| Event::Probed(which, Probe::Refused);
+    let mut rotation = sending();
+    at(&mut rotation, 200, Event::Answered(ChangeAnswer::Applied));
+    at(&mut rotation, 200, Event::Written);
+    at(&mut rotation, 200, refused(Which::New));
+    at(&mut rotation, 200, Event::Waited);
+    // Asked at 200 s, of a node that was late; the answer took until 210 s.
+    let effect = at(&mut rotation, 210, refused(Which::New));
+    assert!(matches!(effect, Effect::Wait(..)), "{effect:?}");
+
+    let mut rotation = sending();
+    at(&mut rotation, 200, Event::Answered(ChangeAnswer::Unknown("lost".into())));
+    for second in [200, 200] {
+        at(&mut rotation, second, read_back_is_not_possible());
+        at(&mut rotation, second, refused(Which::New));
+        let effect = at(&mut rotation, 210, refused(Which::Old));
+        assert!(matches!(effect, Effect::Wait(..)), "{effect:?}");
+        at(&mut rotation, 210, Event::Waited);
+    }
+}
+
+#[test]
+fn a_rotation_whose_sends_are_used_up_can_be_resumed() {
+    let mut rotation = sending();
+    let mut record = rotation.record().clone();
+    record.change.sends = record.policy.sends;
+    rotation = Rotation::new(record);
+    let holds_old = || Event::ReadBack(ReadBack::Holds("old".parse().unwrap()));
+    at(&mut rotation, 200, Event::TakenUp);
+    // Whoever sent it last may have done so just now.
+    let effect = at(&mut rotation, 200, holds_old());
+    assert!(matches!(effect, Effect::Wait(..)), "{effect:?}");
+    let effect = at(&mut rotation, 202, holds_old());
+    assert!(matches!(effect, Effect::Send), "{effect:?}");
+    assert!(rotation.record().change.unresolved);
+}
+
+#[test]
+fn a_change_without_an_answer_is_in_flight_from_when_the_answer_was_missed() {
+    let mut rotation = sending();
+    at(&mut rotation, 900, Event::Answered(ChangeAnswer::Unknown("lost".into())));
+    let record = rotation.record();
+    let missed = Timestamp::from_milliseconds(900_000);
+    assert_eq!(record.in_flight_until(), Some(missed.after(record.policy.in_flight_bound)));
+}
+
+/// One node has what the person set, another one has not yet.
+#[test]
+fn a_rotation_that_was_mended_retires_nothing_within_the_window() {
+    let mut rotation = sending();
+    let mut record = rotation.record().clone();
+    record.state = State::Stuck;
+    record.stuck = Some((State::Drained, StuckReason::OldSecretReturned));
+    record.entered.push(keyswap_admin::rotation::Entered {
+        state: State::Stuck,
+        at: Timestamp::from_milliseconds(150_000),
+    });
+    rotation = Rotation::new(record);
+    at(&mut rotation, 200, Event::TakenUp);
+    assert_eq!(rotation.record().state, State::Drained);
+    let effect = at(&mut rotation, 200, Event::Written);
+    assert!(matches!(effect, Effect::Wait(..)), "{effect:?}");
+    let effect = at(&mut rotation, 201, Event::Waited);
+    assert!(matches!(effect, Effect::Probe(Which::New)), "{effect:?}");
+}
+
+/// A report that was written while an earlier look took its time says nothing of the time after it.
+#[test]
+fn a_slow_look_at_the_reports_does_not_pass_for_quiet_time() {
+    use keyswap_admin::rotation::Quiet;
+    let ring = |revision| {
+        let list = SecretList::new([secret("new"), secret("old")]).unwrap();
+        SecretRing::with_policy(list, Revision::new(revision), FallbackPolicy::default())
+    };
+    let applications = [Application::new("app")];
+    let (old, mut quiet) = ("old".parse().unwrap(), Quiet::default());
+    let report = InstanceReport::new("app", "one").next(ring(3).usage());
+    let mut look = |report: &InstanceReport, (begun, over): (u64, u64)| {
+        let fleet = Fleet { live: vec![report.clone()], unreadable: Vec::new() };
+        let wanted = (Revision::new(3), &old, Duration::from_secs(10));
+        let times = (Timestamp::from_milliseconds(begun), Timestamp::from_milliseconds(over));
+        quiet.not_drained(&applications, &fleet, wanted, times)
+    };
+    assert_eq!(look(&report, (0, 0)).len(), 1);
+    // Read at once, and told 10 s later; the next report was written in between.
+    assert_eq!(look(&report, (1, 10_001)).len(), 1);
+    let next = report.next(ring(3).usage());
+    assert_eq!(look(&next, (10_002, 10_003)).len(), 1, "attested for 1 ms, and not for 10 s");
+    let last = next.next(ring(3).usage());
+    assert!(look(&last, (10_004, 10_005)).is_empty());
 }

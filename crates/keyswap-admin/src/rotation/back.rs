@@ -174,8 +174,12 @@ impl Record {
             }
         };
         let mut forward = std::mem::take(&mut self.change);
-        // A process that was paused or killed may have sent the change of which it wrote.
-        forward.unresolved |= from == State::CuttingOver && forward.sends > 0;
+        // A process that was paused or killed may have sent the change of which it wrote, and nobody knows
+        // when.
+        if from == State::CuttingOver && (forward.sends > 0 || forward.unresolved) {
+            forward.unresolved = true;
+            forward.last_sent = now;
+        }
         self.rollback = Some(Rollback { from, at: now, forward, stuck });
         self.stuck = None;
         self.enter(state, now);

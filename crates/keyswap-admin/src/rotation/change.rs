@@ -76,8 +76,14 @@ impl Rotation {
                 self.send(now)
             }
             Event::TakenUp => {
-                // An earlier process may have sent the change and not lived to see the answer.
-                self.record.change.unresolved |= self.record.change.sends > 0;
+                // An earlier process may have sent the change and not lived to see the answer, and
+                // nobody knows when. How often is bounded for each process, or a rotation could come
+                // to where nobody may send any more.
+                if self.record.change.sends > 0 {
+                    self.record.change.unresolved = true;
+                    self.record.change.last_sent = now;
+                    self.record.change.sends = 0;
+                }
                 Effect::ReadBack
             }
             _ => Effect::ReadBack,
@@ -110,6 +116,8 @@ impl Rotation {
             }
             ChangeAnswer::Unknown(_) => {
                 self.record.change.unresolved = true;
+                // It went out at some time before this, maybe long after it was decided.
+                self.record.change.last_sent = now;
                 Effect::ReadBack
             }
         }
@@ -128,7 +136,9 @@ impl Rotation {
     /// somebody else changed it. Only the first passes with the propagation window.
     fn neither(&mut self, now: Timestamp) -> Effect {
         let since = *self.seen.neither_since.get_or_insert(now);
-        if now.since(since) > self.record.policy.window() * self.windows_of_doubt() {
+        // The target may have come into force after it was refused and before the source was.
+        let asked = self.seen.probed_target.unwrap_or(since);
+        if asked.since(since) > self.record.policy.window() * self.windows_of_doubt() {
             if self.record.foreign_may_be_replaced() {
                 return self.not_applied_yet(now);
             }
@@ -179,7 +189,9 @@ impl Rotation {
                 self.seen.accepted = 0;
                 self.seen.accepted_since = None;
                 let since = *self.seen.neither_since.get_or_insert(now);
-                if now.since(since.max(self.record.change.last_sent)) <= window {
+                let since = since.max(self.record.change.last_sent);
+                let asked = self.seen.probed_target.unwrap_or(since);
+                if asked.since(since) <= window {
                     return Effect::Wait(every, Vec::new());
                 }
                 Effect::ReadBack
@@ -187,7 +199,8 @@ impl Rotation {
             Event::Probed(_, Probe::Accepted) => self.source_is_held(now),
             Event::Probed(_, Probe::Refused) => {
                 let since = *self.seen.neither_since.get_or_insert(now);
-                if now.since(since) <= window * self.windows_of_doubt() {
+                let asked = self.seen.probed_target.unwrap_or(since);
+                if asked.since(since) <= window * self.windows_of_doubt() {
                     return Effect::Wait(every, Vec::new());
                 }
                 self.stuck(StuckReason::ForeignSecret, now)

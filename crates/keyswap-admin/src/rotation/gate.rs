@@ -197,17 +197,18 @@ struct Use {
 
 impl Quiet {
     /// Takes in what the instances report, and says who may still use `source`. Empty: nobody has used it
-    /// for `quiet`, and everybody holds `wanted` or a later revision.
+    /// for `quiet`, and everybody holds `wanted` or a later revision. The reports were read at some time
+    /// after the look was `begun`.
     #[must_use]
     pub fn not_drained(
         &mut self,
         applications: &[Application],
         fleet: &Fleet,
         (wanted, source, quiet): (Revision, &SecretId, Duration),
-        now: Timestamp,
+        (begun, now): (Timestamp, Timestamp),
     ) -> Vec<Missing> {
         let mut missing = not_adopted(applications, fleet, wanted);
-        // A report that is new now was written after the last look, not necessarily just now.
+        // A report that is new now was written after the last look was begun, not necessarily just now.
         let earliest = self.looked.unwrap_or(now);
         for report in &fleet.live {
             let quiet_for = self.observe(report, source, earliest, now);
@@ -220,7 +221,7 @@ impl Quiet {
                 });
             }
         }
-        self.looked = Some(now);
+        self.looked = Some(begun);
         missing
     }
 

@@ -35,6 +35,11 @@ pub(super) struct Seen {
     pub(super) accepted_since: Option<Timestamp>,
     /// Since when the target was not accepted, or neither secret was.
     pub(super) neither_since: Option<Timestamp>,
+    /// When the probe of the target was begun whose answer is awaited or was a refusal. It says how
+    /// things were then or later, so it is evidence from then, however late it comes.
+    pub(super) probed_target: Option<Timestamp>,
+    /// When the look at the instances was begun whose outcome is awaited; likewise.
+    looking: Option<Timestamp>,
     /// Since when the source was accepted, although it should not be.
     both_since: Option<Timestamp>,
     /// When the target was accepted last while instances are waited for, and for whom.
@@ -76,6 +81,17 @@ impl Rotation {
     /// [`Event::RollbackWanted`], [`Event::RetireWanted`].
     #[must_use]
     pub fn step(&mut self, event: Event, now: Timestamp) -> Effect {
+        let effect = self.decide(event, now);
+        self.seen.looking = matches!(effect, Effect::Observe).then_some(now);
+        self.seen.probed_target = match effect {
+            Effect::Probe(which) if which == self.target() => Some(now),
+            Effect::Probe(_) | Effect::ReadBack => self.seen.probed_target,
+            _ => None,
+        };
+        effect
+    }
+
+    fn decide(&mut self, event: Event, now: Timestamp) -> Effect {
         use State::*;
         match event {
             Event::RollbackWanted => return self.rollback_wanted(now),
@@ -170,8 +186,9 @@ impl Rotation {
         match event {
             Event::Fleet(fleet) => {
                 let wanted = (self.record.revision, self.record.source().id(), policy.quiet());
+                let look = (self.seen.looking.unwrap_or(now), now);
                 let missing =
-                    self.seen.quiet.not_drained(&policy.applications, &fleet, wanted, now);
+                    self.seen.quiet.not_drained(&policy.applications, &fleet, wanted, look);
                 if let Some(stop) = self.unconfirmed(Gate::Drained, &missing) {
                     return stop;
                 }
@@ -202,6 +219,10 @@ impl Rotation {
         if forward && policy.hold_at_drained && self.record.state == State::Drained {
             return Effect::Stop(Ending::AwaitsRetirement);
         }
+        let published = matches!(event, Event::Published(_) | Event::ForeignList);
+        if !published && self.was_mended(now) {
+            return Effect::Wait(policy.poll_every, Vec::new());
+        }
         match event {
             Event::Probed(which, Probe::Accepted) if which == target => {
                 self.seen.neither_since = None;
@@ -214,7 +235,9 @@ impl Rotation {
             }
             Event::Probed(_, Probe::Accepted) if self.proving_the_source(&event) => {
                 let since = *self.seen.both_since.get_or_insert(now);
-                if now.since(since) > policy.window() {
+                // The nodes may have gone over to the source after the target was asked for.
+                let asked = self.seen.probed_target.unwrap_or(since);
+                if asked.since(since) > policy.window() {
                     return self.stuck(StuckReason::OldSecretStillAccepted, now);
                 }
                 Effect::Wait(policy.poll_every, Vec::new())
@@ -228,6 +251,14 @@ impl Rotation {
             Event::Written if self.seen.may_retire => self.publish_target_alone(),
             _ => Effect::Probe(target),
         }
+    }
+
+    /// Whether somebody may have mended just now what the rotation was stuck for. Then the nodes of the
+    /// server may disagree once more, and what one of them says proves nothing.
+    fn was_mended(&self, now: Timestamp) -> bool {
+        let entered = &self.record.entered;
+        matches!(entered.as_slice(), [.., before, last] if before.state == State::Stuck
+            && now.since(last.at) < self.record.policy.window())
     }
 
     /// Whether this is the answer to the probe of the source that follows one of the target.
