@@ -225,6 +225,39 @@ impl Quiet {
         missing
     }
 
+    /// For [`Rotation::canonical`](super::Rotation::canonical): what matters of the times of these looks,
+    /// and of the one that is being taken, is whether one is the quiet period before another.
+    pub(super) fn make_canonical<'a>(
+        &'a mut self,
+        looking: Option<&'a mut Timestamp>,
+        quiet: Duration,
+        (mut now, mut at): (Timestamp, Timestamp),
+    ) {
+        let before = |time: Timestamp, by: Duration| {
+            let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+            Timestamp::from_milliseconds(time.milliseconds().saturating_sub(by))
+        };
+        let last = self.looked.unwrap_or(now);
+        let mut times: Vec<&mut Timestamp> = self.looked.iter_mut().chain(looking).collect();
+        for Use { used, since, sequence, attested } in self.seen.values_mut() {
+            (*used, *sequence) = (0, 0);
+            if attested.since(*since) >= quiet {
+                (*since, *attested) = (before(last, quiet), last);
+            } else {
+                // A report that comes is attested by the last look, whenever the one before it was.
+                *since = (*since).max(before(last, quiet));
+                *attested = *since;
+            }
+            times.extend([since, attested]);
+        }
+        times.sort_unstable_by(|one, other| other.cmp(one));
+        for time in times {
+            at = before(at, now.since(*time).min(quiet));
+            now = *time;
+            *time = at;
+        }
+    }
+
     fn observe(
         &mut self,
         report: &InstanceReport,

@@ -3,6 +3,8 @@
 //! The way back is the same machine: the [target](Record::target) and the [source](Record::source) have
 //! exchanged their values. What the server says of the change is in `change`.
 
+mod canonical;
+
 use std::time::Duration;
 
 use keyswap_core::{Secret, SecretList};

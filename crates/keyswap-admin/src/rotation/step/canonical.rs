@@ -1,0 +1,90 @@
+//! A rotation without what its next steps cannot tell apart, for a checker that must come to an end.
+//!
+//! Times count from now and no further back than the protocol looks, counters stop where their
+//! comparison does. Each struct is taken apart by name, so that a field that is added has to be
+//! thought of here.
+
+use std::time::Duration;
+
+use super::{Rotation, Seen};
+use crate::rotation::back::Rollback;
+use crate::rotation::policy::Timestamp;
+use crate::rotation::record::{Change, Record};
+use crate::rotation::state::State;
+
+impl Rotation {
+    /// A rotation that, at the moment `at`, steps like this one does at the moment `now`: one for all
+    /// those that differ in nothing that matters from there on.
+    ///
+    /// `at` is later than any period of the policy is long. What instances have reported so far
+    /// becomes number 0 with a count of 0, so reports that follow are numbered from there.
+    #[doc(hidden)]
+    pub fn canonical(mut self, now: Timestamp, at: Timestamp) -> Self {
+        let policy = &self.record.policy;
+        let (quiet_period, in_flight) = (policy.quiet(), policy.in_flight_bound);
+        // Compared with the window, and it makes a difference whether it is longer.
+        let past_window = policy.window() + Duration::from_millis(1);
+        // On the way back doubts last for three windows, and a late change shows a window later.
+        let longest_doubt = policy.window() * 3 + Duration::from_millis(1);
+        let longest_flight = past_window + in_flight;
+        let moved = |time: &mut Timestamp, longest: Duration| {
+            let age = now.since(*time).min(longest);
+            let ahead = time.since(now);
+            let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+            *time =
+                Timestamp::from_milliseconds(at.milliseconds().saturating_sub(age)).after(ahead);
+        };
+        let Record {
+            client: _,
+            policy,
+            state: _,
+            entered,
+            old: _,
+            new: _,
+            revision: _,
+            change: Change { sends: _, last_sent, unresolved: _ },
+            stuck: _,
+            rollback,
+            confirmations: _,
+            retired,
+            history,
+        } = &mut self.record;
+        // When earlier states were entered is for the history alone, but for a rotation that was stuck.
+        let stuck = matches!(entered.as_slice(), [.., before, _] if before.state == State::Stuck);
+        entered.drain(..entered.len().saturating_sub(1 + usize::from(stuck)));
+        entered.iter_mut().for_each(|entered| moved(&mut entered.at, past_window));
+        moved(last_sent, longest_flight);
+        if let Some(Rollback { from: _, at, forward, stuck: _ }) = rollback {
+            moved(at, Duration::ZERO);
+            moved(&mut forward.last_sent, longest_flight);
+        }
+        retired.iter_mut().for_each(|kept| moved(&mut kept.until, Duration::ZERO));
+        *history = None;
+
+        let Seen {
+            quiet,
+            accepted,
+            accepted_since,
+            neither_since,
+            probed_target,
+            looking,
+            both_since,
+            proved,
+            missing,
+            may_retire: _,
+            throttled: _,
+            asked: _,
+        } = &mut self.seen;
+        quiet.make_canonical(looking.as_mut(), quiet_period, (now, at));
+        *accepted = (*accepted).min(policy.probes);
+        for time in [accepted_since, both_since, proved].into_iter().flatten() {
+            moved(time, past_window);
+        }
+        for time in [neither_since, probed_target].into_iter().flatten() {
+            moved(time, longest_doubt);
+        }
+        // Told to whoever watches, and not looked at again.
+        missing.clear();
+        self
+    }
+}

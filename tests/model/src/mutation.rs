@@ -1,0 +1,186 @@
+//! The guards of the protocol, each to be broken once: a checker that finds nothing proves nothing.
+//!
+//! The step itself stays as it is. A guard is broken by what it is told, by what is made of what it says, or
+//! by a store, a policy or an instance that does not keep its part.
+
+use keyswap_admin::State;
+
+use crate::bounds::Bounds;
+use crate::rotations::{Act, FRESH, Happened, Number, Report, Rotations};
+
+/// A guard that is broken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Mutation {
+    /// The gate before the change is told that every instance holds both secrets.
+    AdoptionNotAwaited,
+    /// Instances report the list in the store in place of the one that they use.
+    ReportsOfTheStore,
+    /// An instance reads the list before it registers.
+    ReadBeforeRegistering,
+    /// An instance that was paused past its lease does not ask for a newer list.
+    NoLastResort,
+    /// A lost answer to the change counts as a refusal.
+    UnknownIsRefused,
+    /// A lost answer to the change counts as an acceptance.
+    UnknownIsApplied,
+    /// A process that takes up a change that may have been made takes it for made.
+    TakenUpAsApplied,
+    /// A process that takes up a change that may have been made takes it for not made.
+    TakenUpAsRefused,
+    /// The journal does not say that a change has no outcome.
+    UnresolvedForgotten,
+    /// The change is sent before its intent is in the journal.
+    SentBeforeJournaled,
+    /// After a lost answer another secret is sent than the one in the journal.
+    FreshCandidate,
+    /// One probe proves the change, at any time.
+    OneProbeConfirms,
+    /// The gate before the old secret is retired is told that nobody uses it.
+    UseNotAwaited,
+    /// A reporter that hangs passes for one that has nothing new to say.
+    SilenceIsQuiet,
+    /// The policy's window is shorter than the server's, and so is its quiet period.
+    WindowTooShort,
+    /// The old secret is retired without asking the server.
+    NoNegativeTest,
+    /// The store takes what a process writes after it lost its lease.
+    NoFencing,
+    /// The lease is not looked at before the change is sent.
+    LeaseNotChecked,
+    /// The next rotation does not wait for what may still be on its way.
+    InFlightNotAwaited,
+    /// The journal does not keep retired secrets.
+    RetiredForgotten,
+    /// A rotation that was stuck goes on as if the nodes still agreed.
+    ResumedWithoutProof,
+    /// The way back does not wait for a change of the way forward that had no answer.
+    ForwardForgotten,
+}
+
+impl Mutation {
+    pub(crate) const ALL: [Self; 22] = [
+        Self::AdoptionNotAwaited,
+        Self::ReportsOfTheStore,
+        Self::ReadBeforeRegistering,
+        Self::NoLastResort,
+        Self::UnknownIsRefused,
+        Self::UnknownIsApplied,
+        Self::TakenUpAsApplied,
+        Self::TakenUpAsRefused,
+        Self::UnresolvedForgotten,
+        Self::SentBeforeJournaled,
+        Self::FreshCandidate,
+        Self::OneProbeConfirms,
+        Self::UseNotAwaited,
+        Self::SilenceIsQuiet,
+        Self::WindowTooShort,
+        Self::NoNegativeTest,
+        Self::NoFencing,
+        Self::LeaseNotChecked,
+        Self::InFlightNotAwaited,
+        Self::RetiredForgotten,
+        Self::ResumedWithoutProof,
+        Self::ForwardForgotten,
+    ];
+
+    /// A small world in which it shows.
+    pub(crate) fn world(self) -> Bounds {
+        let calm = Bounds { mutation: Some(self), ..Bounds::CALM };
+        // One instance, and a rotation after the one whose request is late.
+        let twice = Bounds {
+            rotations: 2,
+            instances: 1,
+            expected: 1,
+            in_flight: 6,
+            late: Some(6),
+            late_write: 9,
+            ..calm
+        };
+        match self {
+            Self::AdoptionNotAwaited
+            | Self::ReportsOfTheStore
+            | Self::OneProbeConfirms
+            | Self::UseNotAwaited => {
+                let probes = if self == Self::OneProbeConfirms { 1 } else { calm.probes };
+                let window_of_policy = if probes == 1 { 0 } else { calm.window };
+                Bounds { probes, window_of_policy, ..calm }
+            }
+            Self::WindowTooShort => Bounds { window: 2, ..calm },
+            Self::SilenceIsQuiet => Bounds { uses: 1, ..calm },
+            Self::ReadBeforeRegistering => Bounds { deaths: 1, expected: 1, ..calm },
+            Self::NoLastResort => Bounds { naps: 1, expected: 1, ..calm },
+            Self::UnknownIsApplied => Bounds { lost: 1, ..calm },
+            Self::TakenUpAsApplied => Bounds { crashes: 1, ..calm },
+            Self::FreshCandidate => Bounds { lost: 1, ..calm },
+            Self::NoNegativeTest => Bounds { foreign: 1, foreign_value: 0, ..calm },
+            Self::NoFencing => Bounds { pauses: 1, ..calm },
+            Self::UnknownIsRefused | Self::UnresolvedForgotten | Self::InFlightNotAwaited => {
+                Bounds { lost: 1, ..twice }
+            }
+            Self::TakenUpAsRefused | Self::SentBeforeJournaled => Bounds { crashes: 1, ..twice },
+            Self::LeaseNotChecked => Bounds { pauses: 1, ..twice },
+            Self::RetiredForgotten => {
+                Bounds { rotations: 3, lost: 1, in_flight: 2, late: Some(9), ..twice }
+            }
+            Self::ForwardForgotten => Bounds { rotations: 1, rollbacks: 1, lost: 1, ..twice },
+            Self::ResumedWithoutProof => Bounds { foreign: 1, mended: true, ..calm },
+        }
+    }
+
+    /// The same world without it.
+    pub(crate) fn unbroken_world(self) -> Bounds {
+        let Bounds { probes, quiet, .. } = Bounds::CALM;
+        let world = self.world();
+        Bounds { mutation: None, window_of_policy: world.window, probes, quiet, ..world }
+    }
+
+    /// What the step is told in place of what happened.
+    pub(crate) fn told(self, state: State, revision: u8, happened: Happened) -> Happened {
+        let reports = |happened, forge: &dyn Fn(Report) -> Report| match happened {
+            Happened::Fleet(reports) => Happened::Fleet(reports.map(|one| one.map(forge))),
+            other => other,
+        };
+        match (self, state, happened) {
+            (Self::AdoptionNotAwaited, State::Staged, _) => {
+                reports(happened, &|report| Report { revision, ..report })
+            }
+            (Self::UseNotAwaited, State::Promoted, _) => {
+                reports(happened, &|report| Report { revision, newer: true, used: false, ..report })
+            }
+            (Self::SilenceIsQuiet, State::Promoted, _) => {
+                reports(happened, &|report| Report { newer: true, ..report })
+            }
+            (Self::UnknownIsRefused, _, Happened::Unknown) => Happened::Refused,
+            (Self::UnknownIsApplied, _, Happened::Unknown) => Happened::Applied,
+            (Self::TakenUpAsApplied, State::CuttingOver, Happened::TakenUp) => Happened::Applied,
+            (Self::TakenUpAsRefused, State::CuttingOver, Happened::TakenUp) => Happened::Refused,
+            (
+                Self::NoNegativeTest,
+                State::Drained | State::Retiring,
+                Happened::Probed(which, _),
+            ) => Happened::Probed(which, Some(which == crate::rotations::WhichOne::New)),
+            _ => happened,
+        }
+    }
+
+    /// The journal that is written in place of this one.
+    pub(crate) fn journaled(self, rotations: &Rotations, journal: Number) -> Number {
+        match self {
+            Self::UnresolvedForgotten => {
+                rotations.falsified(journal, |record| record.change.unresolved = false)
+            }
+            Self::RetiredForgotten => rotations.falsified(journal, |record| record.retired.clear()),
+            _ => journal,
+        }
+    }
+
+    /// Whether this act is begun before the journal is written.
+    pub(crate) fn acts_first(self, act: Act) -> bool {
+        self == Self::SentBeforeJournaled && act == Act::Send
+    }
+
+    /// What is sent in place of the secret in the journal.
+    pub(crate) fn sent(self, value: u8, unresolved: bool) -> u8 {
+        if self == Self::FreshCandidate && unresolved { FRESH } else { value }
+    }
+}

@@ -1,0 +1,261 @@
+//! What must hold in every state, and which states have to be reached.
+
+use keyswap_admin::State;
+use keyswap_admin::rotation::StuckReason;
+use stateright::{Model, Property};
+
+use crate::mutation::Mutation;
+use crate::rotations::{End, FOREIGN, Happened, NONE, WhichOne};
+use crate::rules::{Action, Rules};
+use crate::world::{Doing, Life, Process, World};
+
+macro_rules! reached {
+    ($state:ident) => {
+        sometimes(
+            concat!("the journal says ", stringify!($state)),
+            |rules: &Rules, world: &World| {
+                rules.rotations.written(world.store.journal).state == State::$state
+            },
+        )
+    };
+}
+
+macro_rules! resumed {
+    ($state:ident) => {
+        sometimes(concat!("taken up in ", stringify!($state)), |rules: &Rules, world: &World| {
+            let taken_up = Doing::Hear(Happened::TakenUp, true);
+            rules.rotations.written(world.store.journal).state == State::$state
+                && matches!(world.process, Process::Running { doing, .. } if doing == taken_up)
+        })
+    };
+}
+
+type Condition = fn(&Rules, &World) -> bool;
+
+fn always(name: &'static str, condition: Condition) -> Property<Rules> {
+    Property::always(name, condition)
+}
+
+fn sometimes(name: &'static str, condition: Condition) -> Property<Rules> {
+    Property::sometimes(name, condition)
+}
+
+impl Model for Rules {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![self.first()]
+    }
+
+    fn actions(&self, state: &World, actions: &mut Vec<Action>) {
+        Self::actions(self, state, actions);
+    }
+
+    fn next_state(&self, state: &World, action: Action) -> Option<World> {
+        self.next(state, action)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let mut properties = self.always();
+        properties.extend(self.sometimes());
+        properties
+    }
+}
+
+impl Rules {
+    /// What must hold in every state.
+    pub(crate) fn always(&self) -> Vec<Property<Self>> {
+        let durable = always("I2: what may reach the server is in durable storage", is_durable);
+        if self.is_later_than_awaited() {
+            // Such a request does harm, and its value has to be known.
+            return vec![durable];
+        }
+        vec![
+            durable,
+            always("I1: every live instance holds what every node accepts", holds_what_is_accepted),
+            always("I3: retired only when each instance has attested", |_, world| {
+                !world.noted.drained_unattested
+            }),
+            always(
+                "I3: retired only when the server takes what is left and refuses what goes",
+                |_, world| !world.noted.retired_unproved,
+            ),
+            always("I4: nothing is written without the lease", |_, world| {
+                !world.noted.written_without_lease
+            }),
+            always("confirmed means that every node has it", |_, world| {
+                !world.noted.confirmed_early
+            }),
+            always("stuck only if somebody else changed something", |rules, world| {
+                rules.rotations.written(world.store.journal).state != State::Stuck
+                    || world.noted.foreign
+            }),
+            always("done means the new secret alone, everywhere", done_is_done),
+        ]
+    }
+
+    /// Whether a request may be applied later than the protocol waits for.
+    fn is_later_than_awaited(&self) -> bool {
+        self.bounds.rotations > 1
+            && self.bounds.late.is_none_or(|late| late > self.bounds.in_flight)
+    }
+
+    /// Whether nothing more is to come.
+    pub(crate) fn is_over(&self, world: &World) -> bool {
+        match world.process {
+            Process::Stopped(End::Done | End::RolledBack) => true,
+            Process::Stopped(End::Stuck) => world.noted.foreign || self.is_later_than_awaited(),
+            _ => false,
+        }
+    }
+
+    /// The states that have to be reached in this world, so that the rest means something.
+    fn sometimes(&self) -> Vec<Property<Self>> {
+        let bounds = &self.bounds;
+        let mut properties = vec![
+            reached!(Generated),
+            reached!(Staged),
+            reached!(Adopted),
+            reached!(CuttingOver),
+            reached!(CutOver),
+            reached!(Confirmed),
+            reached!(Promoted),
+            reached!(Drained),
+            reached!(Retiring),
+            reached!(Retired),
+            reached!(Done),
+        ];
+        let resumes = bounds.crashes + bounds.pauses + bounds.faults > 0;
+        if resumes {
+            properties.extend([
+                resumed!(Generated),
+                resumed!(Staged),
+                resumed!(Adopted),
+                resumed!(CuttingOver),
+                resumed!(CutOver),
+                resumed!(Confirmed),
+                resumed!(Promoted),
+                resumed!(Drained),
+                resumed!(Retiring),
+                resumed!(Retired),
+            ]);
+        }
+        if bounds.lost > 0 {
+            // Where it may: within the in-flight bound a rotation is either under way or waited for.
+            if bounds.late.is_none() {
+                properties.push(sometimes(
+                    "an answer is lost, and the change was made",
+                    |rules, world| {
+                        let written = rules.rotations.written(world.store.journal);
+                        written.state == State::CuttingOver
+                            && written.unresolved
+                            && world.server.target() == written.new
+                    },
+                ));
+                properties.push(sometimes(
+                    "an answer is lost, and the change is made late",
+                    |_, world| world.noted.late_after_the_end,
+                ));
+            }
+        }
+        if bounds.pauses > 0 {
+            properties.push(sometimes("a process without a lease is turned away", |_, world| {
+                world.noted.fenced
+            }));
+        }
+        if bounds.foreign > 0 && bounds.foreign_value == FOREIGN {
+            properties.push(sometimes("stuck: neither secret is in force", |rules, world| {
+                rules.is_stuck(world, StuckReason::ForeignSecret)
+            }));
+            properties.push(sometimes("a foreign change is overwritten", |rules, world| {
+                world.noted.foreign
+                    && rules.rotations.written(world.store.journal).state == State::Done
+                    && world.server.values() == [rules.rotations.written(world.store.journal).new]
+            }));
+        }
+        if bounds.foreign > 0 && bounds.foreign_value != FOREIGN {
+            properties.push(sometimes("stuck: the old secret is back", |rules, world| {
+                rules.is_stuck(world, StuckReason::OldSecretReturned)
+            }));
+        }
+        if bounds.rollbacks > 0 {
+            properties.push(reached!(Withdrawing));
+            properties.push(sometimes("taken back after the change", |rules, world| {
+                let written = rules.rotations.written(world.store.journal);
+                written.state == State::RolledBack && world.store.revision > 3
+            }));
+            properties.push(sometimes("stopped: there is no way back", |_, world| {
+                world.process == Process::Stopped(End::NoWayBack)
+            }));
+            if bounds.lost > 0 {
+                properties.push(sometimes("a change arrives on the way back", |_, world| {
+                    world.noted.late_on_the_way_back
+                }));
+            }
+        }
+        if bounds.refused > 0 {
+            properties.push(sometimes("stopped by a refusal", |_, world| {
+                world.process == Process::Stopped(End::Refused)
+            }));
+        }
+        if bounds.naps > 0 {
+            properties.push(sometimes(
+                "an instance comes back with nothing that is accepted",
+                |_, world| {
+                    let lists = world.store.lists;
+                    world.instances.iter().any(|one| {
+                        one.life == Life::Live
+                            && !world.server.accepted().iter().any(|value| {
+                                *value != FOREIGN && lists[usize::from(one.holds)].holds(*value)
+                            })
+                    })
+                },
+            ));
+        }
+        properties.push(sometimes(
+            "the nodes disagree while the new secret is tried",
+            |_, world| {
+                let probed = Doing::Act(crate::rotations::Act::Probe(WhichOne::New));
+                let [one, other] = world.server.accepted();
+                one != other
+                    && matches!(world.process, Process::Running { doing, .. } if doing == probed)
+            },
+        ));
+        properties
+    }
+
+    fn is_stuck(&self, world: &World, reason: StuckReason) -> bool {
+        let written = self.rotations.written(world.store.journal);
+        world.process == Process::Stopped(End::Stuck) && written.stuck == Some(reason)
+    }
+}
+
+/// Each live instance, whichever node it meets. One that was paused past its lease asks for the list
+/// once it is refused; what a person sets at the server nobody can hold.
+fn holds_what_is_accepted(rules: &Rules, world: &World) -> bool {
+    let put_back = world.noted.foreign && rules.bounds.foreign_value != FOREIGN;
+    let last_resort = rules.bounds.mutation != Some(Mutation::NoLastResort);
+    world.instances.iter().filter(|one| one.life == Life::Live).all(|instance| {
+        let held = world.store.lists[usize::from(instance.holds)];
+        world.server.accepted().iter().all(|value| {
+            *value == FOREIGN
+                || put_back
+                || held.holds(*value)
+                || (instance.stale && last_resort && world.store.published().holds(*value))
+        })
+    })
+}
+
+fn is_durable(rules: &Rules, world: &World) -> bool {
+    let known = rules.rotations.written(world.store.journal).known;
+    world.may_reach().all(|value| known & (1 << value) != 0 || world.store.published().holds(value))
+}
+
+fn done_is_done(rules: &Rules, world: &World) -> bool {
+    let written = rules.rotations.written(world.store.journal);
+    !matches!(written.state, State::Done | State::RolledBack)
+        || world.noted.foreign
+        || (world.store.published().0 == [written.target, NONE]
+            && world.server.values() == [written.target])
+}

@@ -1,0 +1,395 @@
+//! The real rotations, each distinct one once, and what the real step makes of them.
+//!
+//! A state of the model names a rotation by its number here. `Rotation::step` is a pure function, so it is
+//! called once for each distinct rotation and event, and the checker is not slowed down by copies of a
+//! journal.
+
+use std::collections::HashMap;
+use std::sync::RwLock;
+use std::time::Duration;
+
+use keyswap_admin::authority::{ChangeAnswer, Probe, ReadBack};
+use keyswap_admin::rotation::{
+    Direction, Effect, Ending, Event, Fleet, Record, Rotation, State, StuckReason, Timestamp,
+};
+use keyswap_admin::{Application, AuthorityError, AuthorityErrorKind, RotationPolicy};
+use keyswap_core::{Revision, Secret, SecretId, SecretList};
+use keyswap_store::InstanceReport;
+
+use crate::bounds::Bounds;
+
+pub(crate) use keyswap_admin::rotation::Which;
+
+/// A secret, by number: rotation `n` brings number `n` in place of number `n - 1`.
+pub(crate) type Value = u8;
+/// The one that a person sets, whom nobody asked.
+pub(crate) const FOREIGN: Value = 14;
+/// A value that somebody made instead of repeating the one in the journal.
+pub(crate) const FRESH: Value = 13;
+/// No secret.
+pub(crate) const NONE: Value = 15;
+
+/// A list of at most two secrets, the preferred one first.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct List(pub [Value; 2]);
+
+impl List {
+    pub(crate) fn holds(self, value: Value) -> bool {
+        value != NONE && self.0.contains(&value)
+    }
+
+    pub(crate) fn is_single(self) -> bool {
+        self.0[1] == NONE
+    }
+}
+
+/// What a rotation is told of one instance. The numbers are relative to what it heard of it last.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Report {
+    pub(crate) slot: u8,
+    pub(crate) generation: u8,
+    /// 0 before it has read a list.
+    pub(crate) revision: u8,
+    /// Whether it is another report than the last one that this process has seen.
+    pub(crate) newer: bool,
+    /// Whether its count for the old secret is another one.
+    pub(crate) used: bool,
+}
+
+/// [`Event`], small enough to be part of a state.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Happened {
+    TakenUp,
+    RollbackWanted,
+    Written,
+    Published(u8),
+    ForeignList,
+    Fleet([Option<Report>; 2]),
+    Applied,
+    Refused,
+    RetryAfter,
+    Unknown,
+    /// The value that the server says it holds; `None` if it does not say.
+    ReadBack(Option<Value>),
+    /// Whether the secret was accepted; `None` if that said nothing.
+    Probed(WhichOne, Option<bool>),
+    Waited,
+}
+
+/// [`Which`], to be hashed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum WhichOne {
+    Old,
+    New,
+}
+
+/// [`Effect`], small enough to be part of a state.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Act {
+    Write,
+    Publish { list: List, replaces: u8, instead_of: [List; 2] },
+    Observe,
+    Send,
+    ReadBack,
+    Probe(WhichOne),
+    Wait,
+    Stop(End),
+}
+
+/// [`Ending`], small enough to be part of a state.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum End {
+    Done,
+    RolledBack,
+    NoWayBack,
+    Refused,
+    Throttled,
+    Unknown,
+    Stuck,
+}
+
+/// What the world looks up of a journal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written {
+    pub(crate) state: State,
+    pub(crate) old: Value,
+    pub(crate) new: Value,
+    /// The one that is brought into force, and the one that goes.
+    pub(crate) target: Value,
+    pub(crate) source: Value,
+    pub(crate) back: bool,
+    pub(crate) revision: u8,
+    pub(crate) unresolved: bool,
+    /// The values in it, one bit each.
+    pub(crate) known: u16,
+    /// Whether a change of unknown outcome may still be applied, as the next rotation asks.
+    pub(crate) in_flight: bool,
+    pub(crate) stuck: Option<StuckReason>,
+    pub(crate) stuck_in: Option<State>,
+}
+
+/// The number of a rotation. That of a journal is the one of the rotation that takes it up.
+pub(crate) type Number = u32;
+
+pub(crate) struct Rotations {
+    policy: RotationPolicy,
+    horizon: Timestamp,
+    table: RwLock<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    rotations: Vec<Rotation>,
+    written: Vec<Written>,
+    journals: Vec<Option<Number>>,
+    aged: Vec<Option<Number>>,
+    numbers: HashMap<String, Number>,
+    steps: HashMap<(Number, Happened), (Number, Act, bool)>,
+}
+
+const TICK: u64 = 1_000;
+
+fn ticks(number: u8) -> Duration {
+    Duration::from_millis(u64::from(number) * TICK)
+}
+
+fn secret(value: Value) -> Secret {
+    Secret::new(name(value), format!("value-{value}")).unwrap()
+}
+
+fn name(value: Value) -> SecretId {
+    format!("s{value}").parse().unwrap()
+}
+
+fn value(id: &SecretId) -> Value {
+    id.as_str()[1..].parse().unwrap()
+}
+
+fn small(revision: Revision) -> u8 {
+    u8::try_from(revision.number()).unwrap()
+}
+
+impl Rotations {
+    pub(crate) fn new(bounds: &Bounds) -> Self {
+        let application = Application::new("app").instances(bounds.expected);
+        let mut policy = RotationPolicy::new([application])
+            .propagation_window(ticks(bounds.window_of_policy))
+            .quiet_period(ticks(bounds.quiet));
+        policy.probes = bounds.probes;
+        policy.sends = bounds.sends;
+        policy.in_flight_bound = ticks(bounds.in_flight);
+        policy.late_write_bound = ticks(bounds.late_write);
+        let horizon = Timestamp::from_milliseconds(100 * TICK);
+        Self { policy, horizon, table: RwLock::default() }
+    }
+
+    /// The journal with which a rotation begins.
+    pub(crate) fn begin(
+        &self,
+        (old, new): (Value, Value),
+        revision: u8,
+        earlier: Option<Number>,
+    ) -> Number {
+        let record = Record::begin(
+            "client",
+            self.policy.clone(),
+            secret(old),
+            secret(new),
+            Revision::new(revision.into()),
+            self.horizon,
+        );
+        let record = match earlier {
+            Some(earlier) => record.after(self.rotation(earlier).record(), self.horizon),
+            None => record,
+        };
+        self.number(Rotation::new(record))
+    }
+
+    /// What the real step makes of this: the rotation after it, what it does next, and whether there
+    /// is something to write before that.
+    pub(crate) fn step(&self, before: Number, happened: Happened) -> (Number, Act, bool) {
+        if let Some(known) = self.table.read().unwrap().steps.get(&(before, happened)) {
+            return *known;
+        }
+        let mut rotation = self.rotation(before);
+        let record = rotation.record().clone();
+        let effect = rotation.step(event(happened, &record), self.horizon);
+        let changed = *rotation.record() != record;
+        let after = (self.number(rotation), act(effect), changed);
+        self.table.write().unwrap().steps.insert((before, happened), after);
+        after
+    }
+
+    /// The rotation when one tick has passed.
+    pub(crate) fn aged(&self, number: Number) -> Number {
+        if let Some(known) = self.table.read().unwrap().aged[number as usize] {
+            return known;
+        }
+        let later = self.horizon.after(Duration::from_millis(TICK));
+        let rotation = self.rotation(number).canonical(later, self.horizon);
+        let after = self.number(rotation);
+        self.table.write().unwrap().aged[number as usize] = Some(after);
+        after
+    }
+
+    /// What the next process reads of the journal that this rotation writes.
+    pub(crate) fn journal(&self, number: Number) -> Number {
+        if let Some(known) = self.table.read().unwrap().journals[number as usize] {
+            return known;
+        }
+        let text = self.rotation(number).record().to_json();
+        let after = self.number(Rotation::new(Record::parse(&text).unwrap()));
+        self.table.write().unwrap().journals[number as usize] = Some(after);
+        after
+    }
+
+    /// A journal that `change` was made to, for the mutations.
+    pub(crate) fn falsified(&self, number: Number, change: impl FnOnce(&mut Record)) -> Number {
+        let mut record = self.rotation(number).record().clone();
+        change(&mut record);
+        self.number(Rotation::new(record))
+    }
+
+    pub(crate) fn written(&self, number: Number) -> Written {
+        self.table.read().unwrap().written[number as usize]
+    }
+
+    /// How many distinct rotations there were, and how many steps from them.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        let table = self.table.read().unwrap();
+        (table.rotations.len(), table.steps.len())
+    }
+
+    pub(crate) fn rotation(&self, number: Number) -> Rotation {
+        self.table.read().unwrap().rotations[number as usize].clone()
+    }
+
+    fn number(&self, rotation: Rotation) -> Number {
+        let rotation = rotation.canonical(self.horizon, self.horizon);
+        // Shows every field, and secrets by their ids.
+        let text = format!("{rotation:?}");
+        let mut table = self.table.write().unwrap();
+        if let Some(number) = table.numbers.get(&text) {
+            return *number;
+        }
+        let number = Number::try_from(table.rotations.len()).unwrap();
+        let written = written(rotation.record(), self.horizon);
+        table.rotations.push(rotation);
+        table.written.push(written);
+        table.journals.push(None);
+        table.aged.push(None);
+        table.numbers.insert(text, number);
+        number
+    }
+}
+
+fn written(record: &Record, now: Timestamp) -> Written {
+    Written {
+        state: record.state,
+        old: value(record.old.id()),
+        new: value(record.new.id()),
+        target: value(record.target().id()),
+        source: value(record.source().id()),
+        back: record.direction() == Direction::Back,
+        revision: small(record.revision),
+        unresolved: record.change.unresolved,
+        known: record.known().iter().fold(0, |bits, secret| bits | 1 << value(secret.id())),
+        in_flight: record.in_flight_until().is_some_and(|until| until > now),
+        stuck: record.stuck.map(|(_, reason)| reason),
+        stuck_in: record.stuck.map(|(state, _)| state),
+    }
+}
+
+fn event(happened: Happened, record: &Record) -> Event {
+    match happened {
+        Happened::TakenUp => Event::TakenUp,
+        Happened::RollbackWanted => Event::RollbackWanted,
+        Happened::Written => Event::Written,
+        Happened::Published(revision) => Event::Published(Revision::new(revision.into())),
+        Happened::ForeignList => Event::ForeignList,
+        Happened::Fleet(reports) => Event::Fleet(Fleet {
+            live: reports.iter().flatten().map(|report| full_report(*report, record)).collect(),
+            unreadable: Vec::new(),
+        }),
+        Happened::Applied => Event::Answered(ChangeAnswer::Applied),
+        Happened::Refused => Event::Answered(ChangeAnswer::Refused(AuthorityError::new(
+            AuthorityErrorKind::Refused,
+            "no",
+        ))),
+        Happened::RetryAfter => Event::Answered(ChangeAnswer::RetryAfter(Duration::ZERO)),
+        Happened::Unknown => Event::Answered(ChangeAnswer::Unknown("lost".into())),
+        Happened::ReadBack(None) => Event::ReadBack(ReadBack::Unavailable("it cannot".into())),
+        // As an authority does it: it is shown every secret that the journal knows.
+        Happened::ReadBack(Some(value)) => {
+            Event::ReadBack(match record.known().iter().find(|known| *known.id() == name(value)) {
+                Some(known) => ReadBack::Holds(known.id().clone()),
+                None => ReadBack::Other,
+            })
+        }
+        Happened::Probed(which, said) => {
+            let which = match which {
+                WhichOne::Old => Which::Old,
+                WhichOne::New => Which::New,
+            };
+            Event::Probed(
+                which,
+                match said {
+                    Some(true) => Probe::Accepted,
+                    Some(false) => Probe::Refused,
+                    None => Probe::Inconclusive("a server error".into()),
+                },
+            )
+        }
+        Happened::Waited => Event::Waited,
+    }
+}
+
+fn full_report(short: Report, record: &Record) -> InstanceReport {
+    let mut report = InstanceReport::new("app", format!("i{}-{}", short.slot, short.generation));
+    report.sequence = short.newer.into();
+    if short.revision > 0 {
+        let usage = serde_json::json!({
+            "revision": short.revision,
+            "secrets": [{ "id": record.source().id(), "accepted": u64::from(short.used), "refused": 0 }],
+            "promotions": 0,
+        });
+        report.revision = Some(Revision::new(short.revision.into()));
+        report.usage = Some(serde_json::from_value(usage).unwrap());
+    }
+    report
+}
+
+fn short_list(list: &SecretList) -> List {
+    let mut values = [NONE; 2];
+    list.ids().zip(&mut values).for_each(|(id, place)| *place = value(id));
+    List(values)
+}
+
+fn act(effect: Effect) -> Act {
+    match effect {
+        Effect::Write => Act::Write,
+        Effect::Publish { list, replaces, instead_of, .. } => {
+            let mut also = [List([NONE; 2]); 2];
+            instead_of.iter().zip(&mut also).for_each(|(list, place)| *place = short_list(list));
+            Act::Publish { list: short_list(&list), replaces: small(replaces), instead_of: also }
+        }
+        Effect::Observe => Act::Observe,
+        Effect::Send => Act::Send,
+        Effect::ReadBack => Act::ReadBack,
+        Effect::Probe(Which::Old) => Act::Probe(WhichOne::Old),
+        Effect::Probe(Which::New) => Act::Probe(WhichOne::New),
+        // However long: time passes in the model whenever it likes.
+        Effect::BackOff(_) | Effect::Wait(..) => Act::Wait,
+        Effect::Stop(ending) => Act::Stop(match ending {
+            Ending::Done => End::Done,
+            Ending::RolledBack => End::RolledBack,
+            Ending::NoWayBack(_) => End::NoWayBack,
+            Ending::Refused(_) => End::Refused,
+            Ending::Throttled => End::Throttled,
+            Ending::Unknown(_) => End::Unknown,
+            Ending::Stuck(_) => End::Stuck,
+            other => panic!("an ending that the model does not know: {other:?}"),
+        }),
+        other => panic!("an effect that the model does not know: {other:?}"),
+    }
+}

@@ -1,0 +1,715 @@
+//! What can happen next in a state, and what comes of it.
+
+use keyswap_admin::State;
+
+use crate::bounds::Bounds;
+use crate::mutation::Mutation;
+use crate::rotations::{
+    Act, End, Happened, List, NONE, Number, Rotations, Value, WhichOne, Written,
+};
+use crate::world::{Doing, Instance, Late, Life, Paused, Process, World};
+
+/// One thing that happens.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Action {
+    /// The next rotation is begun.
+    Begin,
+    /// A process takes up the journal.
+    TakeUp,
+    /// A person stops the process, and one that goes back takes up the journal.
+    RollBack,
+    Write,
+    /// The process does what is certain: publishes, looks, reads back, waits, checks its lease, stops.
+    Perform,
+    /// The process makes a token request, which that node answers.
+    Probe {
+        node: usize,
+    },
+    ProbeInVain,
+    Answered(Answer),
+    Hear,
+    /// The process ends; a request that it was about to send may have gone out.
+    Crash {
+        sent: bool,
+    },
+    /// The process is paused past its lease.
+    Pause,
+    /// The paused process goes on.
+    GoOn,
+    /// The store fails, having written or not, and the process ends.
+    Fault {
+        written: bool,
+    },
+    NodeTakesUp {
+        node: usize,
+    },
+    AppliedLate {
+        index: usize,
+    },
+    NeverApplied {
+        index: usize,
+    },
+    ForeignChange,
+    /// A person looks at a rotation that is stuck, and sets this secret at the server.
+    Mend(Value),
+    Start {
+        slot: usize,
+    },
+    Read {
+        slot: usize,
+    },
+    Follow {
+        slot: usize,
+    },
+    Report {
+        slot: usize,
+    },
+    /// An instance makes a request with the old secret.
+    Use {
+        slot: usize,
+    },
+    Die {
+        slot: usize,
+    },
+    Nap {
+        slot: usize,
+    },
+    Wake {
+        slot: usize,
+    },
+    Tick,
+}
+
+/// How a request to change the secret ends.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Answer {
+    Applied,
+    /// No answer came; it may be applied now, later or never.
+    Lost,
+    Refused,
+    RetryAfter,
+}
+
+impl Action {
+    /// Whether it happens in the end, if nothing more goes wrong.
+    pub(crate) fn is_ordinary(self) -> bool {
+        use Action::*;
+        !matches!(
+            self,
+            ProbeInVain
+                | Answered(Answer::Lost | Answer::Refused | Answer::RetryAfter)
+                | Crash { .. }
+                | Pause
+                | Fault { .. }
+                | RollBack
+                | ForeignChange
+                | Use { .. }
+                | Die { .. }
+                | Nap { .. }
+        )
+    }
+}
+
+/// The rules of a world.
+pub(crate) struct Rules {
+    pub(crate) bounds: Bounds,
+    pub(crate) rotations: Rotations,
+}
+
+impl Rules {
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        Self { bounds, rotations: Rotations::new(&bounds) }
+    }
+
+    pub(crate) fn first(&self) -> World {
+        World::new(&self.bounds, self.rotations.begin((0, 1), 1, None))
+    }
+
+    fn breaks(&self, mutation: Mutation) -> bool {
+        self.bounds.mutation == Some(mutation)
+    }
+
+    /// What may happen; some of it comes to nothing.
+    pub(crate) fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        use Action::*;
+        actions.extend([Begin, TakeUp, RollBack, Tick, ForeignChange, Mend(0), Mend(1), GoOn]);
+        if let Process::Running { doing, .. } = world.process {
+            let store = [Fault { written: false }, Fault { written: true }];
+            match doing {
+                Doing::Write(_) => {
+                    actions.push(Write);
+                    actions.extend(store);
+                }
+                Doing::Act(Act::Probe(_)) => {
+                    actions.extend([Probe { node: 0 }, Probe { node: 1 }, ProbeInVain]);
+                }
+                Doing::Act(act) => {
+                    actions.push(Perform);
+                    if matches!(act, Act::Publish { .. }) {
+                        actions.extend(store);
+                    }
+                }
+                Doing::Send { .. } => {
+                    let answers =
+                        [Answer::Applied, Answer::Lost, Answer::Refused, Answer::RetryAfter];
+                    actions.extend(answers.map(Answered));
+                    actions.push(Crash { sent: true });
+                }
+                Doing::Hear(..) => actions.push(Hear),
+            }
+            actions.extend([Crash { sent: false }, Pause]);
+        }
+        for index in 0..2 {
+            actions.extend([NodeTakesUp { node: index }]);
+            if world.late[index].value != NONE {
+                actions.extend([AppliedLate { index }, NeverApplied { index }]);
+            }
+        }
+        let looks = match world.process {
+            Process::Running { doing: Doing::Act(Act::Observe), .. } => true,
+            Process::Running { doing: Doing::Hear(Happened::Fleet(_), _), .. } => {
+                self.is_draining(world)
+            }
+            _ => false,
+        };
+        for slot in 0..self.bounds.instances {
+            let these: &[Action] = match world.instances[slot].life {
+                Life::Dead => &[Start { slot }],
+                Life::Registered => &[Read { slot }, Die { slot }],
+                // When it reports and what it uses matters to nobody until it is looked at.
+                Life::Live if looks => {
+                    &[Follow { slot }, Report { slot }, Use { slot }, Die { slot }, Nap { slot }]
+                }
+                Life::Live => &[Follow { slot }, Die { slot }, Nap { slot }],
+                Life::Away => &[Wake { slot }, Die { slot }],
+            };
+            actions.extend(these);
+        }
+    }
+
+    /// The state after `action`; `None` if it cannot happen or changes nothing.
+    pub(crate) fn next(&self, before: &World, action: Action) -> Option<World> {
+        let mut world = *before;
+        self.happens(&mut world, action)?;
+        if !self.is_draining(&world) {
+            world.instances.iter_mut().for_each(Instance::forget_use);
+        }
+        if self.rotations.written(world.store.journal).state != State::Drained {
+            (world.noted.target_taken, world.noted.source_refused) = (false, false);
+        }
+        (world != *before).then_some(world)
+    }
+
+    /// Whether the use of the old secret is looked at.
+    fn is_draining(&self, world: &World) -> bool {
+        let written = self.rotations.written(world.store.journal);
+        matches!(written.state, State::Confirmed | State::Promoted)
+            && world.store.published() == List([written.target, written.source])
+    }
+
+    fn happens(&self, world: &mut World, action: Action) -> Option<()> {
+        match action {
+            Action::Begin => self.begin(world),
+            Action::TakeUp => self.take_up(world),
+            Action::RollBack => self.roll_back(world),
+            Action::Write => self.write(world),
+            Action::Perform => self.perform(world),
+            Action::Probe { node } => self.probe(world, Some(node)),
+            Action::ProbeInVain => {
+                spend(&mut world.left.doubts)?;
+                self.probe(world, None)
+            }
+            Action::Answered(answer) => self.answered(world, answer),
+            Action::Hear => {
+                let Process::Running { rotation, doing: Doing::Hear(happened, attested) } =
+                    world.process
+                else {
+                    return None;
+                };
+                self.step(world, rotation, happened, attested)
+            }
+            Action::Crash { sent } => {
+                spend(&mut world.left.crashes)?;
+                if let Process::Running { doing: Doing::Send { value, age }, .. } = world.process
+                    && sent
+                {
+                    world.give_up(value, age).then_some(())?;
+                }
+                world.process = Process::Gone;
+                Some(())
+            }
+            Action::Pause => self.pause(world),
+            Action::GoOn => self.go_on(world),
+            Action::Fault { written } => {
+                spend(&mut world.left.faults)?;
+                if written {
+                    match world.process {
+                        Process::Running { doing: Doing::Write(_), .. } => self.write(world)?,
+                        _ => self.perform(world)?,
+                    }
+                }
+                world.process = Process::Gone;
+                Some(())
+            }
+            Action::NodeTakesUp { node } => world.server.take_up(node).then_some(()),
+            Action::AppliedLate { index } => {
+                world.server.apply(world.late[index].value);
+                let written = self.rotations.written(world.store.journal);
+                let over = matches!(written.state, State::Done | State::RolledBack);
+                world.noted.late_after_the_end |= over || world.begun > 1;
+                world.noted.late_on_the_way_back |=
+                    written.back && world.late[index].value == written.source;
+                self.forget_late(world, index)
+            }
+            Action::NeverApplied { index } => {
+                self.bounds.late?;
+                self.forget_late(world, index)
+            }
+            Action::ForeignChange => {
+                spend(&mut world.left.foreign)?;
+                world.server.apply(self.bounds.foreign_value);
+                world.noted.foreign = true;
+                Some(())
+            }
+            Action::Mend(value) => {
+                let stuck = world.process == Process::Stopped(End::Stuck);
+                let held = world.store.published().holds(value);
+                (stuck && held && self.bounds.mended).then_some(())?;
+                world.server.apply(value);
+                world.process = Process::Gone;
+                Some(())
+            }
+            Action::Tick => self.tick(world),
+            Action::Start { slot }
+            | Action::Read { slot }
+            | Action::Follow { slot }
+            | Action::Report { slot }
+            | Action::Use { slot }
+            | Action::Die { slot }
+            | Action::Nap { slot }
+            | Action::Wake { slot } => self.instance(world, slot, action),
+        }
+    }
+
+    /// As the rotator does it before the first journal of a rotation.
+    fn begin(&self, world: &mut World) -> Option<()> {
+        let earlier = self.rotations.written(world.store.journal);
+        let over = matches!(world.process, Process::Stopped(End::Done | End::RolledBack));
+        (over && world.begun < self.bounds.rotations).then_some(())?;
+        (!earlier.in_flight || self.breaks(Mutation::InFlightNotAwaited)).then_some(())?;
+        let list = world.store.published();
+        let old = list.0[0];
+        let read_back = !self.bounds.read_back || world.server.target() == old;
+        let probed = world.server.accepted().contains(&old);
+        (list.is_single() && read_back && probed).then_some(())?;
+        world.begun += 1;
+        world.store.journal = self.rotations.begin(
+            (old, world.begun),
+            world.store.revision,
+            Some(world.store.journal),
+        );
+        world.process = Process::Gone;
+        Some(())
+    }
+
+    fn take_up(&self, world: &mut World) -> Option<()> {
+        let over = match self.rotations.written(world.store.journal).state {
+            State::Done => Some(End::Done),
+            State::RolledBack => Some(End::RolledBack),
+            _ => None,
+        };
+        let resumed = match world.process {
+            Process::Gone => true,
+            Process::Stopped(end) => !matches!(end, End::Done | End::RolledBack | End::Stuck),
+            Process::Running { .. } => false,
+        };
+        if let Some(end) = over.filter(|_| world.process == Process::Gone) {
+            // It ended after the last write: there is nothing to resume.
+            world.process = Process::Stopped(end);
+            return Some(());
+        }
+        resumed.then_some(())?;
+        let mut rotation = world.store.journal;
+        let stuck = self.rotations.written(rotation).stuck_in;
+        if let Some(state) = stuck.filter(|_| self.breaks(Mutation::ResumedWithoutProof)) {
+            rotation = self.rotations.falsified(rotation, |record| {
+                (record.state, record.stuck) = (state, None);
+                record.entered.drain(..record.entered.len() - 1);
+                record.entered[0].state = state;
+            });
+        }
+        self.start(world, rotation, Happened::TakenUp)
+    }
+
+    fn roll_back(&self, world: &mut World) -> Option<()> {
+        spend(&mut world.left.rollbacks)?;
+        let stopped = match world.process {
+            Process::Gone => true,
+            Process::Stopped(end) => !matches!(end, End::Done | End::RolledBack),
+            // To stop it there is a crash.
+            Process::Running { doing: Doing::Send { .. }, .. } => false,
+            Process::Running { .. } => true,
+        };
+        let state = self.rotations.written(world.store.journal).state;
+        let over = matches!(state, State::Done | State::RolledBack);
+        (stopped && !over).then_some(())?;
+        self.start(world, world.store.journal, Happened::RollbackWanted)
+    }
+
+    fn start(&self, world: &mut World, rotation: Number, happened: Happened) -> Option<()> {
+        // The new process has heard nothing of any instance.
+        world.instances.iter_mut().for_each(|one| (one.told, one.told_used) = (false, false));
+        world.process = Process::Running { rotation, doing: Doing::Hear(happened, true) };
+        Some(())
+    }
+
+    fn write(&self, world: &mut World) -> Option<()> {
+        let Process::Running { rotation, doing: Doing::Write(act) } = world.process else {
+            return None;
+        };
+        world.store.journal = self.journaled(rotation);
+        self.then(world, rotation, act)
+    }
+
+    fn journaled(&self, rotation: Number) -> Number {
+        let journal = self.rotations.journal(rotation);
+        self.bounds
+            .mutation
+            .map_or(journal, |mutation| mutation.journaled(&self.rotations, journal))
+    }
+
+    fn then(&self, world: &mut World, rotation: Number, act: Act) -> Option<()> {
+        if act == Act::Write {
+            return self.step(world, rotation, Happened::Written, true);
+        }
+        world.process = Process::Running { rotation, doing: Doing::Act(act) };
+        Some(())
+    }
+
+    /// The real step; what it says is written down before it is done.
+    fn step(
+        &self,
+        world: &mut World,
+        rotation: Number,
+        happened: Happened,
+        attested: bool,
+    ) -> Option<()> {
+        let written = self.rotations.written(rotation);
+        let told = self
+            .bounds
+            .mutation
+            .map_or(happened, |mutation| mutation.told(written.state, written.revision, happened));
+        let (mut rotation, act, changed) = self.rotations.step(rotation, told);
+        if happened == Happened::RollbackWanted && self.breaks(Mutation::ForwardForgotten) {
+            rotation = self.rotations.falsified(rotation, |record| {
+                record.rollback.iter_mut().for_each(|back| back.forward.unresolved = false);
+            });
+        }
+        let state = self.rotations.written(rotation).state;
+        let first = matches!(happened, Happened::TakenUp | Happened::RollbackWanted);
+        if state != written.state && !first {
+            self.note_entered(world, state, attested);
+        }
+        let waits = !self.bounds.mutation.is_some_and(|mutation| mutation.acts_first(act));
+        if (changed || first) && waits {
+            world.process = Process::Running { rotation, doing: Doing::Write(act) };
+            return Some(());
+        }
+        self.then(world, rotation, act)
+    }
+
+    fn note_entered(&self, world: &mut World, state: State, attested: bool) {
+        // On the way back a late change of the way forward may arrive at any time.
+        let Written { target, back, .. } = self.rotations.written(world.store.journal);
+        match state {
+            State::Confirmed => {
+                world.noted.confirmed_early |=
+                    !back && !world.noted.foreign && world.server.accepted() != [target; 2];
+            }
+            State::Drained => world.noted.drained_unattested |= !attested,
+            // The proof of it; the list may be published later.
+            State::Retiring => {
+                let proved = world.noted.target_taken && world.noted.source_refused;
+                world.noted.retired_unproved |= !proved;
+            }
+            _ => {}
+        }
+    }
+
+    fn perform(&self, world: &mut World) -> Option<()> {
+        let Process::Running { rotation, doing: Doing::Act(act) } = world.process else {
+            return None;
+        };
+        let happened = match act {
+            Act::Publish { list, replaces, instead_of } => {
+                self.publish(world, list, replaces, instead_of)
+            }
+            Act::Observe => return self.observe(world, rotation),
+            Act::Send => {
+                let doing = Doing::Send { value: self.value(rotation), age: 0 };
+                world.process = Process::Running { rotation, doing };
+                return Some(());
+            }
+            Act::ReadBack => {
+                Happened::ReadBack(self.bounds.read_back.then(|| world.server.target()))
+            }
+            Act::Wait => Happened::Waited,
+            Act::Stop(end) => {
+                world.process = Process::Stopped(end);
+                return Some(());
+            }
+            Act::Write | Act::Probe(_) => return None,
+        };
+        self.hear(world, rotation, happened, true)
+    }
+
+    /// The value that is sent.
+    fn value(&self, rotation: Number) -> Value {
+        let written = self.rotations.written(rotation);
+        self.bounds
+            .mutation
+            .map_or(written.target, |mutation| mutation.sent(written.target, written.unresolved))
+    }
+
+    fn hear(
+        &self,
+        world: &mut World,
+        rotation: Number,
+        happened: Happened,
+        attested: bool,
+    ) -> Option<()> {
+        let answers = !matches!(happened, Happened::Waited | Happened::Written);
+        if self.bounds.slow_answers && answers {
+            let doing = Doing::Hear(happened, attested);
+            world.process = Process::Running { rotation, doing };
+            return Some(());
+        }
+        self.step(world, rotation, happened, attested)
+    }
+
+    /// As the rotator publishes: what counts is what is published.
+    fn publish(
+        &self,
+        world: &mut World,
+        list: List,
+        replaces: u8,
+        instead_of: [List; 2],
+    ) -> Happened {
+        let store = &world.store;
+        if store.published() == list && store.revision > replaces {
+            return Happened::Published(store.revision);
+        }
+        let own = store.revision > replaces && instead_of.contains(&store.published());
+        if store.revision != replaces && !own {
+            return Happened::ForeignList;
+        }
+        self.put(world, list);
+        Happened::Published(world.store.revision)
+    }
+
+    fn put(&self, world: &mut World, list: List) {
+        world.store.revision += 1;
+        world.store.lists[usize::from(world.store.revision)] = list;
+    }
+
+    fn observe(&self, world: &mut World, rotation: Number) -> Option<()> {
+        let reports = [0, 1].map(|slot| {
+            let mut report = world.instances[slot].report(slot)?;
+            if self.breaks(Mutation::ReportsOfTheStore) {
+                report.revision = world.store.revision;
+            }
+            Some(report)
+        });
+        let seen = world.instances.iter_mut().filter(|one| one.is_seen());
+        let mut attested = true;
+        for instance in seen {
+            (instance.told, instance.told_used) = (false, false);
+            attested &= instance.quiet_told >= self.bounds.quiet;
+        }
+        self.hear(world, rotation, Happened::Fleet(reports), attested)
+    }
+
+    fn probe(&self, world: &mut World, node: Option<usize>) -> Option<()> {
+        let Process::Running { rotation, doing: Doing::Act(Act::Probe(which)) } = world.process
+        else {
+            return None;
+        };
+        let written = self.rotations.written(rotation);
+        let value = match which {
+            WhichOne::Old => written.old,
+            WhichOne::New => written.new,
+        };
+        let accepted = node.map(|node| world.server.accepted()[node] == value);
+        if written.state == State::Drained && value == written.target {
+            world.noted.target_taken = accepted == Some(true);
+        } else if written.state == State::Drained {
+            world.noted.source_refused = accepted == Some(false);
+        }
+        self.hear(world, rotation, Happened::Probed(which, accepted), true)
+    }
+
+    fn answered(&self, world: &mut World, answer: Answer) -> Option<()> {
+        let Process::Running { rotation, doing: Doing::Send { value, age } } = world.process else {
+            return None;
+        };
+        let happened = match answer {
+            Answer::Applied => {
+                world.server.apply(value);
+                Happened::Applied
+            }
+            Answer::Lost => {
+                spend(&mut world.left.lost)?;
+                world.give_up(value, age).then_some(())?;
+                Happened::Unknown
+            }
+            Answer::Refused => {
+                spend(&mut world.left.refused)?;
+                Happened::Refused
+            }
+            Answer::RetryAfter => {
+                spend(&mut world.left.throttled)?;
+                Happened::RetryAfter
+            }
+        };
+        self.hear(world, rotation, happened, true)
+    }
+
+    fn pause(&self, world: &mut World) -> Option<()> {
+        spend(&mut world.left.pauses)?;
+        let Process::Running { rotation, doing } = world.process else { return None };
+        let paused = match doing {
+            Doing::Write(_) => Paused::Write(self.journaled(rotation)),
+            Doing::Act(Act::Publish { list, .. }) => Paused::Publish { list },
+            Doing::Act(Act::Send) => Paused::CheckLease { value: self.value(rotation) },
+            Doing::Send { value, age } => Paused::Send { value, age },
+            // What it reads changes nothing, and before it sends or publishes it has to write.
+            _ => return None,
+        };
+        world.paused.is_none().then_some(())?;
+        world.paused = Some(paused);
+        world.process = Process::Gone;
+        Some(())
+    }
+
+    /// The store turns away whoever lost the lease; a request that was about to go out goes out.
+    fn go_on(&self, world: &mut World) -> Option<()> {
+        let paused = world.paused.take()?;
+        if let Paused::Send { value, age } = paused {
+            return world.give_up(value, age).then_some(());
+        }
+        if let Paused::CheckLease { value } = paused
+            && self.breaks(Mutation::LeaseNotChecked)
+        {
+            return world.give_up(value, 0).then_some(());
+        }
+        if !self.breaks(Mutation::NoFencing) {
+            world.noted.fenced = true;
+            return Some(());
+        }
+        match paused {
+            Paused::Write(journal) => world.store.journal = journal,
+            Paused::Publish { list } => self.put(world, list),
+            Paused::Send { .. } | Paused::CheckLease { .. } => return Some(()),
+        }
+        world.noted.written_without_lease = true;
+        Some(())
+    }
+
+    fn forget_late(&self, world: &mut World, index: usize) -> Option<()> {
+        world.late[index] = Late::NONE;
+        world.late.sort_unstable();
+        Some(())
+    }
+
+    fn tick(&self, world: &mut World) -> Option<()> {
+        world.server.tick(self.bounds.window).then_some(())?;
+        if let Some(bound) = self.bounds.late {
+            let mut ages = Vec::new();
+            ages.extend(world.late.iter_mut().filter(|one| one.value != NONE).map(|o| &mut o.age));
+            if let Process::Running { doing: Doing::Send { age, .. }, .. } = &mut world.process {
+                ages.push(age);
+            }
+            if let Some(Paused::Send { age, .. }) = &mut world.paused {
+                ages.push(age);
+            }
+            for age in ages {
+                *age += 1;
+                (*age < bound).then_some(())?;
+            }
+        }
+        world.store.journal = self.rotations.aged(world.store.journal);
+        if let Process::Running { rotation, .. } = &mut world.process {
+            *rotation = self.rotations.aged(*rotation);
+        }
+        if let Some(Paused::Write(journal)) = &mut world.paused {
+            *journal = self.rotations.aged(*journal);
+        }
+        for instance in &mut world.instances {
+            instance.quiet = (instance.quiet + 1).min(self.bounds.quiet);
+        }
+        Some(())
+    }
+
+    fn instance(&self, world: &mut World, slot: usize, action: Action) -> Option<()> {
+        let published = world.store.revision;
+        let early = self.breaks(Mutation::ReadBeforeRegistering);
+        let draining = self.is_draining(world);
+        let instance = &mut world.instances[slot];
+        match action {
+            Action::Start { .. } => {
+                let generation = instance.generation + 1;
+                let life = Life::Registered;
+                *instance = Instance { life, generation, ..Instance::DEAD };
+                if early {
+                    (instance.life, instance.holds, instance.hidden) =
+                        (Life::Live, published, true);
+                }
+            }
+            Action::Read { .. } => {
+                (instance.life, instance.holds) = (Life::Live, published);
+            }
+            Action::Follow { .. } => {
+                instance.holds = published;
+                instance.stale &= instance.hidden;
+            }
+            Action::Report { .. } => {
+                instance.hidden = false;
+                instance.stale &= instance.holds != published;
+                instance.reported = instance.holds;
+                instance.told = true;
+                instance.told_used |= instance.used;
+                instance.used = false;
+                instance.quiet_told = instance.quiet;
+            }
+            Action::Use { .. } => {
+                let old = world.store.published().0[1];
+                let holds = world.store.lists[usize::from(instance.holds)].holds(old);
+                (draining && holds).then_some(())?;
+                spend(&mut world.left.uses)?;
+                instance.used = true;
+                instance.quiet = 0;
+            }
+            Action::Die { .. } => {
+                spend(&mut world.left.deaths)?;
+                *instance = Instance { generation: instance.generation, ..Instance::DEAD };
+            }
+            Action::Nap { .. } => {
+                spend(&mut world.left.naps)?;
+                instance.life = Life::Away;
+                instance.hidden = true;
+            }
+            Action::Wake { .. } => {
+                instance.life = Life::Live;
+                instance.stale = true;
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+/// One of what may still go wrong.
+fn spend(left: &mut u8) -> Option<()> {
+    *left = left.checked_sub(1)?;
+    Some(())
+}

@@ -1,0 +1,118 @@
+//! The worlds that are checked.
+
+use crate::bounds::Bounds;
+use crate::check::{check, first_violation};
+use crate::mutation::Mutation;
+use crate::rotations::FOREIGN;
+
+const CALM: Bounds = Bounds::CALM;
+/// The next rotation, by a server that may yet receive what the one before sent.
+const TWICE: Bounds = Bounds {
+    rotations: 2,
+    instances: 1,
+    expected: 1,
+    in_flight: 5,
+    late: Some(5),
+    late_write: 6,
+    ..CALM
+};
+/// One rotation, where what is given up arrives within the in-flight bound or never.
+const BACK: Bounds = Bounds { rotations: 1, in_flight: 3, late: Some(3), ..TWICE };
+
+/// Whether the larger worlds are to be checked.
+fn exhaustive() -> bool {
+    std::env::var("KEYSWAP_MODEL").is_ok_and(|bounds| bounds == "exhaustive")
+}
+
+#[test]
+fn a_rotation_survives_what_may_go_wrong_in_a_small_world() {
+    check("crash, lost answer", Bounds { crashes: 1, lost: 1, ..CALM });
+    check(
+        "lost answer, slow answers, no read back",
+        Bounds { lost: 1, slow_answers: true, read_back: false, ..CALM },
+    );
+    check("foreign change, mended", Bounds { foreign: 1, mended: true, ..CALM });
+    check(
+        "old secret put back, mended",
+        Bounds { foreign: 1, foreign_value: 0, mended: true, ..CALM },
+    );
+    check("paused rotator", Bounds { pauses: 1, faults: 1, ..CALM });
+    check("instance paused", Bounds { naps: 1, expected: 1, ..CALM });
+    check("instance replaced", Bounds { deaths: 1, ..CALM });
+    check("more lost than may be sent", Bounds { crashes: 2, lost: 1, sends: 2, ..CALM });
+    check(
+        "refused, throttled, in doubt",
+        Bounds { refused: 1, throttled: 1, doubts: 1, lost: 1, ..CALM },
+    );
+    check("old secret used, slow answers", Bounds { uses: 1, slow_answers: true, ..CALM });
+    check("rollback", Bounds { rollbacks: 1, ..CALM });
+    check("rollback, lost answer", Bounds { rollbacks: 1, lost: 1, ..BACK });
+    check("two rotations, lost answer, crash", Bounds { lost: 1, crashes: 1, ..TWICE });
+}
+
+#[test]
+fn a_rotation_survives_what_may_go_wrong_in_larger_worlds() {
+    if !exhaustive() {
+        println!("not checked: KEYSWAP_MODEL=exhaustive is not set");
+        return;
+    }
+    // 2 nodes, 2 instances, and each of these once.
+    let all = Bounds { crashes: 1, lost: 1, foreign: 1, foreign_value: FOREIGN, ..CALM };
+    check("crash, lost answer, foreign change, instance replaced", Bounds { deaths: 1, ..all });
+    check(
+        "crash, lost answer, foreign change, instance paused",
+        Bounds { naps: 1, expected: 1, ..all },
+    );
+    check(
+        "crash, lost answer, foreign change, slow answers, no read back",
+        Bounds { slow_answers: true, read_back: false, ..all },
+    );
+    check("crash, lost answer, foreign change, paused rotator", Bounds { pauses: 1, ..all });
+    check(
+        "crash, lost answer, slow answers, no read back, long window",
+        Bounds {
+            foreign: 0,
+            window: 2,
+            window_of_policy: 2,
+            quiet: 2,
+            slow_answers: true,
+            read_back: false,
+            ..all
+        },
+    );
+    check("foreign change, mended, crash, lost answer", Bounds { mended: true, ..all });
+    check(
+        "old secret used, crash, slow answers",
+        Bounds { uses: 1, slow_answers: true, crashes: 1, ..CALM },
+    );
+    check(
+        "two rotations, all of it, paused rotator",
+        Bounds { lost: 1, crashes: 1, pauses: 1, foreign: 1, ..TWICE },
+    );
+}
+
+#[test]
+fn each_guard_that_is_broken_is_found() {
+    let missed: Vec<Mutation> = Mutation::ALL
+        .into_iter()
+        .filter(|mutation| match first_violation(mutation.world()) {
+            Some((property, path)) => {
+                println!("{mutation:?}: found in {} steps: {property}", path.len());
+                false
+            }
+            None => true,
+        })
+        .collect();
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}
+
+#[test]
+fn nothing_is_found_where_no_guard_is_broken() {
+    for mutation in Mutation::ALL {
+        let world = mutation.unbroken_world();
+        if exhaustive() || world.rotations == 1 {
+            let found = first_violation(world);
+            assert!(found.is_none(), "{mutation:?}: {found:?}");
+        }
+    }
+}
