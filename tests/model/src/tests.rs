@@ -58,37 +58,8 @@ fn a_rotation_survives_what_may_go_wrong_in_larger_worlds() {
     }
     // 2 nodes, 2 instances, and each of these once.
     let all = Bounds { crashes: 1, lost: 1, foreign: 1, foreign_value: FOREIGN, ..CALM };
-    check("crash, lost answer, foreign change, instance replaced", Bounds { deaths: 1, ..all });
-    check(
-        "crash, lost answer, foreign change, instance paused",
-        Bounds { naps: 1, expected: 1, ..all },
-    );
-    check(
-        "crash, lost answer, foreign change, slow answers, no read back",
-        Bounds { slow_answers: true, read_back: false, ..all },
-    );
-    check("crash, lost answer, foreign change, paused rotator", Bounds { pauses: 1, ..all });
-    check(
-        "crash, lost answer, slow answers, no read back, long window",
-        Bounds {
-            foreign: 0,
-            window: 2,
-            window_of_policy: 2,
-            quiet: 2,
-            slow_answers: true,
-            read_back: false,
-            ..all
-        },
-    );
-    check("foreign change, mended, crash, lost answer", Bounds { mended: true, ..all });
-    check(
-        "old secret used, crash, slow answers",
-        Bounds { uses: 1, slow_answers: true, crashes: 1, ..CALM },
-    );
-    check(
-        "two rotations, all of it, paused rotator",
-        Bounds { lost: 1, crashes: 1, pauses: 1, foreign: 1, ..TWICE },
-    );
+    check("crash, lost answer, late write, foreign change", all);
+    check("the same, no read back", Bounds { read_back: false, ..all });
 }
 
 #[test]
