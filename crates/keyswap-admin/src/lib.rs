@@ -15,6 +15,7 @@ mod error;
 mod progress;
 pub mod rotation;
 mod rotator;
+mod term;
 
 pub use authority::{
     Auth0, Authority, AuthorityError, AuthorityErrorKind, ClientAuthentication, Hydra,

@@ -9,6 +9,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::{AuthorityError, AuthorityErrorKind, ChangeAnswer};
+use crate::term::LeasedBody;
 
 /// How long one management request may take.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -167,8 +168,13 @@ pub(super) fn with_segments(base: &Url, segments: &[&str]) -> Result<Url, Author
     Ok(url)
 }
 
-/// A JSON body with one secret in it, in a buffer that is wiped.
-pub(super) fn body_with_secret(before: &str, secret: &Secret, after: &str) -> bytes::Bytes {
+/// A JSON body with one secret in it, in a buffer that is wiped. It is not given away once the lease is
+/// over under which it was made.
+pub(super) fn body_with_secret(before: &str, secret: &Secret, after: &str) -> reqwest::Body {
+    reqwest::Body::wrap(LeasedBody::new(json_with_secret(before, secret, after)))
+}
+
+fn json_with_secret(before: &str, secret: &Secret, after: &str) -> bytes::Bytes {
     // Large enough for every character escaped, since a buffer that grows leaves a copy behind.
     let capacity = before.len() + 6 * secret.expose().len() + 2 + after.len();
     let mut body = Zeroizing::new(Vec::with_capacity(capacity));
@@ -201,10 +207,52 @@ mod tests {
         assert_eq!(seconds(&[]), None);
     }
 
+    /// What a server gets of a change that is sent under a lease with this end.
+    async fn received(end: tokio::time::Instant) -> (String, Result<(), reqwest::Error>) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut text = Vec::new();
+            while !text.ends_with(b"}") {
+                let mut piece = [0; 4096];
+                match stream.read(&mut piece).await.unwrap() {
+                    0 => break,
+                    length => text.extend_from_slice(&piece[..length]),
+                }
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+            String::from_utf8(text).unwrap()
+        });
+        let act = async {
+            let secret = Secret::new("a".parse().unwrap(), "value-of-the-secret").unwrap();
+            let body = body_with_secret("{\"client_secret\":", &secret, "}");
+            assert!(!format!("{body:?}").contains("value-of"));
+            send(reqwest::Client::new().patch(url).body(body)).await.map(drop)
+        };
+        let sent = crate::term::Term::until(end).scope(act).await;
+        (server.await.unwrap(), sent)
+    }
+
+    #[tokio::test]
+    async fn a_change_is_not_given_away_once_its_lease_is_over() {
+        let now = tokio::time::Instant::now();
+        let (text, sent) = received(now + Duration::from_secs(60)).await;
+        sent.unwrap();
+        assert!(text.contains("content-length: 39\r\n"), "{text}");
+        assert!(text.ends_with("{\"client_secret\":\"value-of-the-secret\"}"), "{text}");
+
+        let (text, sent) = received(now).await;
+        assert!(!text.contains("client_secret"), "{text}");
+        let error = sent.unwrap_err();
+        assert!(!format!("{error:?}").contains("value-of"), "{error:?}");
+    }
+
     #[test]
     fn a_body_escapes_the_secret_once() {
         let secret = Secret::new("a".parse().unwrap(), r#"q"\+/="#).unwrap();
-        let body = body_with_secret("{\"client_secret\":", &secret, "}");
+        let body = json_with_secret("{\"client_secret\":", &secret, "}");
         let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(value["client_secret"], secret.expose());
     }

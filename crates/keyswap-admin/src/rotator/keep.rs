@@ -7,18 +7,22 @@ use std::task::Poll;
 use keyswap_store::{Lease, SecretStore, StoreError, StoreErrorKind};
 use tokio::time::{Instant, timeout_at};
 
+use crate::term::Term;
+
 /// Carries `act` out and renews the lease beside it, twice in its time. When the lease is lost, `act` is
 /// dropped where it is.
 ///
 /// Before each step of `act`, the time of the lease is looked at: a process that was stopped for longer
-/// asks the store whether the lease is still its own before it does anything else. So what is out of
-/// reach is only what was handed to the operating system, or to the HTTP client, before it was stopped.
+/// asks the store whether the lease is still its own before it does anything else. A change that was handed
+/// to the HTTP client and not written to a socket yet looks at the time once more by
+/// [itself](crate::term::LeasedBody).
 pub(super) async fn keeping<S: SecretStore, T>(
     store: &S,
     lease: &Lease,
     act: impl Future<Output = T>,
 ) -> Result<T, StoreError> {
-    let mut act = pin!(act);
+    let term = Term::until(Instant::now());
+    let mut act = pin!(term.scope(act));
     loop {
         let asked = Instant::now();
         let left = store.renew(lease).await?;
@@ -28,10 +32,11 @@ pub(super) async fn keeping<S: SecretStore, T>(
                 .because("it was renewed for no time at all")
                 .way_out("run `keyswap resume`"));
         }
-        let (until, next) = (asked + left, asked + left / 2);
-        let step = poll_fn(|context| match Instant::now() < until {
-            true => act.as_mut().poll(context).map(Some),
-            false => Poll::Ready(None),
+        term.put_off(asked + left);
+        let next = asked + left / 2;
+        let step = poll_fn(|context| match term.is_over() {
+            true => Poll::Ready(None),
+            false => act.as_mut().poll(context).map(Some),
         });
         if let Ok(Some(done)) = timeout_at(next, step).await {
             return Ok(done);
