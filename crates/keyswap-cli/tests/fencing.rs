@@ -7,21 +7,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::{Embedded, Output, Programs, Running, Site, contents, eventually};
+use common::{Embedded, Output, Programs, Running, STATES, Site, contents, eventually};
 use keyswap_testkit::{Counts, Fault, Times};
-
-/// Where a rotation is stopped, in order.
-const STATES: [&str; 9] = [
-    "generated",
-    "staged",
-    "adopted",
-    "cutting_over",
-    "cut_over",
-    "confirmed",
-    "promoted",
-    "drained",
-    "retired",
-];
 
 fn site_with_a_short_lease() -> Embedded {
     let embedded = Embedded::start();

@@ -5,21 +5,8 @@ mod common;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::{DevServer, Programs, Running, Site, eventually};
+use common::{DevServer, Programs, Running, STATES, Site, eventually};
 
-/// In the order in which a rotation goes through them.
-const STATES: [&str; 10] = [
-    "generated",
-    "staged",
-    "adopted",
-    "cutting_over",
-    "cut_over",
-    "confirmed",
-    "promoted",
-    "drained",
-    "retiring",
-    "retired",
-];
 /// How often processes are killed: once in each state, then once more in the one that follows, some
 /// times around the change itself, and from there on at any moment.
 const KILLS: usize = 44;

@@ -16,8 +16,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::http::{
-    Answer, REQUEST_TIMEOUT, body_with_secret, cause, client_for, error_code, lost, send,
-    unreachable, with_segments,
+    Answer, body_with_secret, cause, client_for, error_code, lost, send, unreachable, with_segments,
 };
 use super::probe::{ClientAuthentication, ProbeRequest};
 use super::{
@@ -184,7 +183,6 @@ impl Authority for Auth0 {
             chosen_by_caller: true,
             read_back: true,
             propagation_window: self.propagation_window,
-            request_timeout: REQUEST_TIMEOUT,
         }
     }
 

@@ -14,9 +14,7 @@ use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::http::{
-    Answer, REQUEST_TIMEOUT, body_with_secret, client_for, lost, send, unreachable, with_segments,
-};
+use super::http::{Answer, body_with_secret, client_for, lost, send, unreachable, with_segments};
 use super::probe::{ClientAuthentication, ProbeRequest};
 use super::{
     Authority, AuthorityError, AuthorityErrorKind, Capabilities, ChangeAnswer, Probe, ReadBack,
@@ -134,7 +132,6 @@ impl Authority for Hydra {
             chosen_by_caller: true,
             read_back: false,
             propagation_window: self.propagation_window,
-            request_timeout: REQUEST_TIMEOUT,
         }
     }
 

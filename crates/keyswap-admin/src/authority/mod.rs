@@ -61,8 +61,6 @@ pub struct Capabilities {
     pub read_back: bool,
     /// How long after a change its nodes may disagree.
     pub propagation_window: Duration,
-    /// How long one management request may take. The rotation lease is renewed meanwhile.
-    pub request_timeout: Duration,
 }
 
 /// What came of one request to change the secret.

@@ -22,6 +22,20 @@ pub use command::{Command, Output, Programs, Running};
 pub use server::{AUDIENCE, CLIENT, DevServer, Embedded, MANAGEMENT_CLIENT, Site};
 pub use vault::Vault;
 
+/// The states that a rotation goes through before it is done, in order.
+pub const STATES: [&str; 10] = [
+    "generated",
+    "staged",
+    "adopted",
+    "cutting_over",
+    "cut_over",
+    "confirmed",
+    "promoted",
+    "drained",
+    "retiring",
+    "retired",
+];
+
 /// Far beyond what a slow machine needs.
 const DEADLINE: Duration = Duration::from_secs(60);
 
