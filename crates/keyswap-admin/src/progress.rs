@@ -75,6 +75,8 @@ const MOST_NAMED: usize = 3;
 fn reached(state: State, direction: Direction) -> &'static str {
     match (state, direction) {
         (State::Generated, _) => "a new secret is in the journal",
+        (State::Adding, _) => "the server is asked to add the new secret",
+        (State::Added, _) => "the server has both secrets",
         (State::Staged, _) => "both secrets are published, the old one first",
         (State::Adopted, Direction::Forward) => "every instance holds both",
         (State::Adopted, Direction::Back) => "going back: the server gets the old secret again",
@@ -89,10 +91,14 @@ fn reached(state: State, direction: Direction) -> &'static str {
             "every instance attests that the old secret is unused"
         }
         (State::Drained, Direction::Back) => "every instance attests that the new secret is unused",
+        (State::Deactivating, _) => "the server is asked to deactivate the old secret",
+        (State::Deactivated, _) => "the old secret is out of force, and can be put back",
+        (State::Removing, Direction::Forward) => "the server is asked to remove the old secret",
+        (State::Removing, Direction::Back) => "the server is asked to remove the new secret",
         (State::Retiring, Direction::Forward) => {
-            "the server refuses the old secret; there is no way back from here"
+            "nobody needs the old secret; there is no way back from here"
         }
-        (State::Retiring, Direction::Back) => "the server refuses the new secret",
+        (State::Retiring, Direction::Back) => "nobody needs the new secret",
         (State::Retired, Direction::Forward) => "the new secret is published alone",
         (State::Retired, Direction::Back) => "the old secret is published alone",
         (State::Done, _) => "every instance holds the new secret alone",

@@ -10,7 +10,6 @@ use keyswap_admin::State;
 use keyswap_admin::authority::{ChangeAnswer, Probe, ReadBack};
 use keyswap_admin::rotation::{
     Direction, Effect, Ending, Event, Fleet, Record, Rotation, StuckReason, Timestamp, WayBack,
-    Which,
 };
 use keyswap_core::{FallbackPolicy, Revision, Secret, SecretId, SecretList, SecretRing};
 use keyswap_store::InstanceReport;
@@ -51,7 +50,7 @@ impl World {
     }
 
     fn on_the_way_back(state: State, record: &Record) -> (Vec<Secret>, Secret) {
-        let (old, new) = (record.old.clone(), record.new.clone());
+        let (old, new) = (record.old.clone(), record.new.secret().unwrap().clone());
         match state {
             State::Withdrawing => (vec![old.clone(), new], old),
             State::Adopted | State::CuttingOver => (vec![new.clone(), old], new),
@@ -62,7 +61,7 @@ impl World {
     }
 
     fn on_the_way_forward(state: State, record: &Record) -> (Vec<Secret>, Secret) {
-        let (old, new) = (record.old.clone(), record.new.clone());
+        let (old, new) = (record.old.clone(), record.new.secret().unwrap().clone());
         match state {
             State::Generated => (vec![old.clone()], old),
             State::Staged | State::Adopted | State::CuttingOver => (vec![old.clone(), new], old),
@@ -97,12 +96,12 @@ impl World {
                 Event::Fleet(Fleet { live: self.reports.clone(), unreadable: Vec::new() })
             }
             Effect::Send => {
-                self.server = record.target().id().clone();
+                self.server = record.id(record.target()).clone();
                 Event::Answered(ChangeAnswer::Applied)
             }
             Effect::ReadBack => Event::ReadBack(ReadBack::Holds(self.server.clone())),
             Effect::Probe(which) => {
-                let secret = if which == Which::Old { &record.old } else { &record.new };
+                let secret = record.secret(which).unwrap();
                 let held = *secret.id() == self.server;
                 Event::Probed(which, if held { Probe::Accepted } else { Probe::Refused })
             }
@@ -164,7 +163,7 @@ fn a_journal_of_each_version_goes_on_to_its_end() {
         let stays = match record.direction() {
             Direction::Forward => {
                 assert!(matches!(ending, Ending::Done), "{name}: {ending:?}");
-                &record.new
+                record.new.secret().unwrap()
             }
             Direction::Back => {
                 assert!(matches!(ending, Ending::RolledBack), "{name}: {ending:?}");

@@ -255,14 +255,14 @@ impl World {
                 for node in 0..self.nodes.len() {
                     assert_eq!(
                         self.holds(node),
-                        record.target().id(),
+                        record.id(record.target()),
                         "confirmed, and node {node} is late"
                     );
                 }
             }
             // I3: the secret that goes was used by nobody for the quiet period.
             State::Drained | State::Retiring => {
-                let source = usize::from(record.source().id().as_str() == "new");
+                let source = usize::from(record.id(record.source()).as_str() == "new");
                 let used = self.instances.iter().map(|instance| instance.used[source]);
                 for (_, last) in used.filter(|(count, _)| *count > 0) {
                     let quiet = self.now - last;
@@ -325,7 +325,7 @@ impl World {
                 live: self.instances.iter().map(|instance| instance.report.clone()).collect(),
                 unreadable: Vec::new(),
             }),
-            Effect::Send => Event::Answered(self.send(record.target().id())),
+            Effect::Send => Event::Answered(self.send(record.id(record.target()))),
             Effect::ReadBack if !self.trouble.read_back => {
                 Event::ReadBack(ReadBack::Unavailable("it cannot".into()))
             }
@@ -672,7 +672,7 @@ fn going_back_from_a_foreign_secret_sets_the_old_one_since_a_person_saw_it() {
     let events = [Event::RollbackWanted, Event::Written, Event::ReadBack(ReadBack::Other)];
     assert!(matches!(step_to(&mut rotation, events), Effect::Send));
     let record = rotation.record();
-    assert_eq!((record.state, record.target().id().as_str()), (State::CuttingOver, "old"));
+    assert_eq!((record.state, record.id(record.target()).as_str()), (State::CuttingOver, "old"));
     assert!(record.rollback.unwrap().forward.unresolved, "the new one may arrive yet");
 }
 

@@ -171,7 +171,7 @@ fn a_damaged_journal_needs_a_person_and_is_kept() {
     let shown = site.store().display().to_string();
     for (damaged, reason) in [
         (text[..text.len() / 2].to_owned(), "is damaged at line"),
-        (text.replace("\"keyswap_journal\": 2", "\"keyswap_journal\": 9"), "use a newer keyswap"),
+        (text.replace("\"keyswap_journal\": 3", "\"keyswap_journal\": 9"), "use a newer keyswap"),
     ] {
         std::fs::write(&journal, &damaged).unwrap();
         let published = site.published();

@@ -288,8 +288,8 @@ fn written(record: &Record, now: Timestamp) -> Written {
         state: record.state,
         old: value(record.old.id()),
         new: value(record.new.id()),
-        target: value(record.target().id()),
-        source: value(record.source().id()),
+        target: value(record.id(record.target())),
+        source: value(record.id(record.source())),
         back: record.direction() == Direction::Back,
         revision: small(record.revision),
         unresolved: record.change.unresolved,
@@ -350,7 +350,7 @@ fn full_report(short: Report, record: &Record) -> InstanceReport {
     if short.revision > 0 {
         let usage = serde_json::json!({
             "revision": short.revision,
-            "secrets": [{ "id": record.source().id(), "accepted": u64::from(short.used), "refused": 0 }],
+            "secrets": [{ "id": record.id(record.source()), "accepted": u64::from(short.used), "refused": 0 }],
             "promotions": 0,
         });
         report.revision = Some(Revision::new(short.revision.into()));

@@ -177,13 +177,7 @@ struct Refusal {
 
 impl Authority for Auth0 {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            name: "auth0",
-            slots: 1,
-            chosen_by_caller: true,
-            read_back: true,
-            propagation_window: self.propagation_window,
-        }
+        Capabilities::new("auth0").read_back(true).propagation_window(self.propagation_window)
     }
 
     async fn check(&self) -> Result<(), AuthorityError> {

@@ -126,13 +126,7 @@ struct Client {
 
 impl Authority for Hydra {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            name: "hydra",
-            slots: 1,
-            chosen_by_caller: true,
-            read_back: false,
-            propagation_window: self.propagation_window,
-        }
+        Capabilities::new("hydra").read_back(false).propagation_window(self.propagation_window)
     }
 
     async fn check(&self) -> Result<(), AuthorityError> {

@@ -8,9 +8,10 @@ mod error;
 mod http;
 mod hydra;
 mod probe;
+mod slot;
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::time::Duration;
 
 use keyswap_core::{Secret, SecretId};
@@ -19,6 +20,7 @@ pub use auth0::{Auth0, Auth0Builder};
 pub use error::{AuthorityError, AuthorityErrorKind};
 pub use hydra::{Hydra, HydraBuilder};
 pub use probe::{ClientAuthentication, ProbeRequest};
+pub use slot::{AddAnswer, Listed, NewSecret, Slot, SlotId};
 
 /// The administration of one client at one authorization server.
 ///
@@ -36,14 +38,56 @@ pub trait Authority: Send + Sync {
     /// [`AuthorityError`] with what is wrong and the way out.
     fn check(&self) -> impl Future<Output = Result<(), AuthorityError>> + Send;
 
-    /// Sets the client's secret, with one request.
-    fn set_secret(&self, secret: &Secret) -> impl Future<Output = ChangeAnswer> + Send;
-
-    /// Asks which of these secrets the server holds. The value stays inside.
-    fn read_back(&self, known: &[Secret]) -> impl Future<Output = ReadBack> + Send;
-
     /// Makes one token request with this secret, without a fallback.
     fn probe(&self, secret: &Secret) -> impl Future<Output = Probe> + Send;
+
+    /// Sets the client's secret in place of the one that it has, with one request. For servers that hold
+    /// one secret.
+    fn set_secret(&self, secret: &Secret) -> impl Future<Output = ChangeAnswer> + Send {
+        let _ = secret;
+        ready(ChangeAnswer::Refused(self.cannot("replace a secret")))
+    }
+
+    /// Asks which of these secrets the server holds. The value stays inside. For servers that hold one
+    /// secret.
+    fn read_back(&self, known: &[Secret]) -> impl Future<Output = ReadBack> + Send {
+        let _ = known;
+        ready(ReadBack::Unavailable(self.cannot("say which secret it holds").to_string()))
+    }
+
+    /// Asks which secrets the client has, and which of these known ones each is. No value leaves this
+    /// function. For servers that hold several.
+    fn slots(&self, known: &[Secret]) -> impl Future<Output = Listed> + Send {
+        let _ = known;
+        ready(Listed::Unavailable(self.cannot("list a client's secrets").to_string()))
+    }
+
+    /// Adds a secret to those that the client has, active at once, with one request. Where the server keeps
+    /// a text with it, the id is in it. For servers that hold several.
+    fn add_secret(&self, new: &NewSecret) -> impl Future<Output = AddAnswer> + Send {
+        let _ = new;
+        ready(AddAnswer::Refused(self.cannot("add a secret")))
+    }
+
+    /// Takes one of the client's secrets out of force, or puts it back into force, with one request. For
+    /// servers of which the [capabilities](Capabilities::deactivation) say so.
+    fn set_active(&self, slot: &SlotId, active: bool) -> impl Future<Output = ChangeAnswer> + Send {
+        let _ = (slot, active);
+        ready(ChangeAnswer::Refused(self.cannot("deactivate a secret")))
+    }
+
+    /// Removes one of the client's secrets for good, with one request. For servers that hold several.
+    fn remove_secret(&self, slot: &SlotId) -> impl Future<Output = ChangeAnswer> + Send {
+        let _ = slot;
+        ready(ChangeAnswer::Refused(self.cannot("remove a secret")))
+    }
+
+    /// The refusal of what this server cannot do.
+    #[doc(hidden)]
+    fn cannot(&self, what: &str) -> AuthorityError {
+        let name = self.capabilities().name;
+        AuthorityError::new(AuthorityErrorKind::Refused, format!("{name} cannot {what}"))
+    }
 }
 
 /// What a server can do with a client's secrets.
@@ -59,6 +103,9 @@ pub struct Capabilities {
     pub chosen_by_caller: bool,
     /// Whether the server says which secret it holds.
     pub read_back: bool,
+    /// Whether a secret can be taken out of force and put back. Where it can, an old secret is before it is
+    /// removed for good.
+    pub deactivation: bool,
     /// How long after a change its nodes may disagree.
     pub propagation_window: Duration,
 }
@@ -99,6 +146,57 @@ pub enum Probe {
     Refused,
     /// Nothing certain; the text says what came instead.
     Inconclusive(String),
+}
+
+impl Capabilities {
+    /// A server that holds one secret, whose value the caller chooses, which it does not show, and whose
+    /// nodes agree within 30 s after a change.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            slots: 1,
+            chosen_by_caller: true,
+            read_back: false,
+            deactivation: false,
+            propagation_window: Duration::from_secs(30),
+        }
+    }
+
+    /// Sets [`slots`](Self::slots).
+    #[must_use]
+    pub fn slots(mut self, slots: u32) -> Self {
+        self.slots = slots;
+        self
+    }
+
+    /// Sets [`chosen_by_caller`](Self::chosen_by_caller).
+    #[must_use]
+    pub fn chosen_by_caller(mut self, chosen: bool) -> Self {
+        self.chosen_by_caller = chosen;
+        self
+    }
+
+    /// Sets [`read_back`](Self::read_back).
+    #[must_use]
+    pub fn read_back(mut self, read_back: bool) -> Self {
+        self.read_back = read_back;
+        self
+    }
+
+    /// Sets [`deactivation`](Self::deactivation).
+    #[must_use]
+    pub fn deactivation(mut self, deactivation: bool) -> Self {
+        self.deactivation = deactivation;
+        self
+    }
+
+    /// Sets [`propagation_window`](Self::propagation_window).
+    #[must_use]
+    pub fn propagation_window(mut self, window: Duration) -> Self {
+        self.propagation_window = window;
+        self
+    }
 }
 
 impl fmt::Display for Capabilities {

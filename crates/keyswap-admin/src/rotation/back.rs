@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use keyswap_core::Secret;
 use serde::{Deserialize, Serialize};
 
+use super::event::Which;
 use super::policy::Timestamp;
 use super::record::{Change, Record};
 use super::state::{State, StuckReason};
@@ -54,6 +54,8 @@ pub enum WayBack {
     Withdraw,
     /// The server may hold the new secret: the old one is set there again, with the same care.
     SetBack,
+    /// The server takes both secrets: programs are led back to the old one, and the new one is removed.
+    Remove,
     /// It goes back already.
     UnderWay,
     /// Programs may hold the new secret alone: only another rotation replaces it.
@@ -78,6 +80,10 @@ impl fmt::Display for WayBack {
                 "the server may hold the new secret, and the programs hold both. The old one will be set \
                  at the server again and proved, and the new one taken out of the list when nobody uses \
                  it any more"
+            }
+            Self::Remove => {
+                "the server takes both secrets, or may. The programs will lead with the old one again, and \
+                 the new one is removed at the server when nobody uses it any more"
             }
             Self::Done => {
                 "the rotation is done, and every program holds the new secret alone: rotate again to \
@@ -106,19 +112,19 @@ impl Record {
 
     /// The secret that the rotation brings into force: the new one, and on the way back the old one.
     #[must_use]
-    pub fn target(&self) -> &Secret {
+    pub fn target(&self) -> Which {
         match self.direction() {
-            Direction::Forward => &self.new,
-            Direction::Back => &self.old,
+            Direction::Forward => Which::New,
+            Direction::Back => Which::Old,
         }
     }
 
     /// The secret that the rotation takes out of use: the old one, and on the way back the new one.
     #[must_use]
-    pub fn source(&self) -> &Secret {
+    pub fn source(&self) -> Which {
         match self.direction() {
-            Direction::Forward => &self.old,
-            Direction::Back => &self.new,
+            Direction::Forward => Which::Old,
+            Direction::Back => Which::New,
         }
     }
 
@@ -138,8 +144,10 @@ impl Record {
         if self.rollback.is_some() {
             return WayBack::UnderWay;
         }
+        let foreign_list = reason == Some(StuckReason::ForeignList);
         match state {
-            Generated | Staged | Adopted => WayBack::Withdraw,
+            Generated => WayBack::Withdraw,
+            Staged | Adopted if !self.plan.adds() => WayBack::Withdraw,
             // Nothing was sent, or the server turned each request away without looking at it.
             CuttingOver
                 if self.change
@@ -147,10 +155,10 @@ impl Record {
             {
                 WayBack::Withdraw
             }
-            CuttingOver | CutOver | Confirmed | Promoted | Drained => match reason {
-                Some(StuckReason::ForeignList) => WayBack::ForeignList,
-                _ => WayBack::SetBack,
-            },
+            Retiring | Retired | Removing => WayBack::TooLate,
+            _ if foreign_list => WayBack::ForeignList,
+            _ if self.plan.adds() => WayBack::Remove,
+            CuttingOver | CutOver | Confirmed | Promoted | Drained => WayBack::SetBack,
             _ => WayBack::TooLate,
         }
     }
@@ -165,6 +173,9 @@ impl Record {
         let state = match way {
             WayBack::Withdraw => State::Withdrawing,
             WayBack::SetBack => State::Adopted,
+            // Nothing was published yet, so there is nothing to be led back.
+            WayBack::Remove if from == State::Adding => State::Removing,
+            WayBack::Remove => State::Adopted,
             WayBack::UnderWay => {
                 self.turn_back_again(from, stuck, now);
                 return true;
@@ -176,7 +187,9 @@ impl Record {
         let mut forward = std::mem::take(&mut self.change);
         // A process that was paused or killed may have sent the change of which it wrote, and nobody knows
         // when.
-        if from == State::CuttingOver && (forward.sends > 0 || forward.unresolved) {
+        if matches!(from, State::CuttingOver | State::Adding)
+            && (forward.sends > 0 || forward.unresolved)
+        {
             forward.unresolved = true;
             forward.last_sent = now;
         }
@@ -190,7 +203,7 @@ impl Record {
     /// as everybody holds both secrets.
     fn turn_back_again(&mut self, from: State, stuck: Option<StuckReason>, now: Timestamp) {
         let Some(rollback) = &mut self.rollback else { return };
-        let all_hold_both = !matches!(from, State::Retiring | State::Retired);
+        let all_hold_both = !matches!(from, State::Retiring | State::Retired | State::Removing);
         if stuck.is_some_and(|reason| reason != StuckReason::ForeignList) && all_hold_both {
             rollback.stuck = stuck;
             self.stuck = None;
@@ -215,6 +228,8 @@ impl Record {
     /// the way forward came late, or that of the way back did not come at all.
     pub(super) fn source_may_be_held(&self) -> bool {
         let forward = self.rollback.is_some_and(|rollback| rollback.forward.unresolved);
-        self.direction() == Direction::Back && (forward || self.change.unresolved)
+        !self.plan.adds()
+            && self.direction() == Direction::Back
+            && (forward || self.change.unresolved)
     }
 }

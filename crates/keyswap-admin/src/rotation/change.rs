@@ -1,11 +1,13 @@
 //! The change at the server: sending it, finding out what came of it, and proving it.
 
+use std::time::Duration;
+
 use super::back::Direction;
 use super::event::{Effect, Ending, Event};
 use super::policy::Timestamp;
 use super::state::{State, StuckReason};
 use super::step::Rotation;
-use crate::authority::{ChangeAnswer, Probe, ReadBack};
+use crate::authority::{ChangeAnswer, Listed, Probe, ReadBack};
 
 /// How often in a row the server may ask to wait before this process gives up for now.
 const MOST_THROTTLED: u32 = 10;
@@ -19,10 +21,10 @@ impl Rotation {
         if self.record.direction() == Direction::Back {
             match event {
                 // The change of the way forward did not reach the server, or not yet.
-                Event::ReadBack(ReadBack::Holds(id)) if id == *self.record.target().id() => {
+                Event::ReadBack(ReadBack::Holds(id)) if id == *self.record.id(self.target()) => {
                     return self.enter(State::CutOver, now);
                 }
-                Event::ReadBack(ReadBack::Holds(id)) if id == *self.record.source().id() => {}
+                Event::ReadBack(ReadBack::Holds(id)) if id == *self.record.id(self.source()) => {}
                 Event::ReadBack(ReadBack::Unavailable(_)) => {}
                 Event::ReadBack(_) if self.record.foreign_may_be_replaced() => {}
                 Event::ReadBack(found) => return self.foreign(&found, now),
@@ -34,27 +36,56 @@ impl Rotation {
     }
 
     fn send(&mut self, now: Timestamp) -> Effect {
-        if self.record.change.sends >= self.record.policy.sends {
-            let sends = self.record.change.sends;
-            return Effect::Stop(Ending::Unknown(format!("the change was sent {sends} times")));
+        if let Some(stop) = self.count_send(now) {
+            return stop;
         }
-        self.record.change.sends += 1;
-        self.record.change.last_sent = now;
-        self.seen.asked = 0;
         if self.record.state != State::CuttingOver {
             let _ = self.enter(State::CuttingOver, now);
         }
         Effect::Send
     }
 
+    /// Counts a send that is about to be made; gives the end where there were enough.
+    pub(super) fn count_send(&mut self, now: Timestamp) -> Option<Effect> {
+        let sends = self.record.change.sends;
+        if sends >= self.record.policy.sends {
+            return Some(Effect::Stop(Ending::Unknown(format!(
+                "the change was sent {sends} times"
+            ))));
+        }
+        self.record.change.sends += 1;
+        self.record.change.last_sent = now;
+        self.seen.asked = 0;
+        None
+    }
+
+    /// An earlier process may have sent the change and not lived to see the answer, and nobody knows when.
+    /// How often is bounded for each process, or a rotation could come to where nobody may send any more.
+    pub(super) fn an_earlier_process_may_have_sent(&mut self, now: Timestamp) {
+        if self.record.change.sends > 0 {
+            self.record.change.unresolved = true;
+            self.record.change.last_sent = now;
+            self.record.change.sends = 0;
+        }
+    }
+
+    /// The server asks to come back later, without having looked at the request.
+    pub(super) fn turned_away(&mut self, time: Duration) -> Effect {
+        self.seen.throttled += 1;
+        if self.seen.throttled >= MOST_THROTTLED {
+            return Effect::Stop(Ending::Throttled);
+        }
+        Effect::BackOff(time)
+    }
+
     pub(super) fn cutting_over(&mut self, event: Event, now: Timestamp) -> Effect {
         let (target, source) = (self.target(), self.source());
         match event {
             Event::Answered(answer) => self.answered(answer, now),
-            Event::ReadBack(ReadBack::Holds(id)) if id == *self.record.target().id() => {
+            Event::ReadBack(ReadBack::Holds(id)) if id == *self.record.id(self.target()) => {
                 self.enter(State::CutOver, now)
             }
-            Event::ReadBack(ReadBack::Holds(id)) if id == *self.record.source().id() => {
+            Event::ReadBack(ReadBack::Holds(id)) if id == *self.record.id(self.source()) => {
                 self.not_applied_yet(now)
             }
             Event::ReadBack(ReadBack::Unavailable(_)) => Effect::Probe(target),
@@ -76,14 +107,7 @@ impl Rotation {
                 self.send(now)
             }
             Event::TakenUp => {
-                // An earlier process may have sent the change and not lived to see the answer, and
-                // nobody knows when. How often is bounded for each process, or a rotation could come
-                // to where nobody may send any more.
-                if self.record.change.sends > 0 {
-                    self.record.change.unresolved = true;
-                    self.record.change.last_sent = now;
-                    self.record.change.sends = 0;
-                }
+                self.an_earlier_process_may_have_sent(now);
                 Effect::ReadBack
             }
             _ => Effect::ReadBack,
@@ -105,14 +129,10 @@ impl Rotation {
                 Effect::Stop(Ending::Refused(error))
             }
             ChangeAnswer::RetryAfter(time) => {
-                self.seen.throttled += 1;
                 // A request that was turned away was not applied, so it is not one of the sends that
                 // are bounded because their outcome is not known.
                 self.record.change.sends -= 1;
-                if self.seen.throttled >= MOST_THROTTLED {
-                    return Effect::Stop(Ending::Throttled);
-                }
-                Effect::BackOff(time)
+                self.turned_away(time)
             }
             ChangeAnswer::Unknown(_) => {
                 self.record.change.unresolved = true;
@@ -153,7 +173,7 @@ impl Rotation {
         if self.record.source_may_be_held() { 3 } else { 1 }
     }
 
-    fn doubt(&mut self, reason: String) -> Effect {
+    pub(super) fn doubt(&mut self, reason: String) -> Effect {
         self.seen.asked += 1;
         if self.seen.asked >= MOST_DOUBTS {
             return Effect::Stop(Ending::Unknown(reason));
@@ -175,7 +195,7 @@ impl Rotation {
                 }
                 Effect::Wait(every, Vec::new())
             }
-            Event::Probed(..) | Event::ReadBack(_) => self.doubted(event, now),
+            Event::Probed(..) | Event::ReadBack(_) | Event::Listed(_) => self.doubted(event, now),
             _ => Effect::Probe(target),
         }
     }
@@ -194,7 +214,7 @@ impl Rotation {
                 if asked.since(since) <= window {
                     return Effect::Wait(every, Vec::new());
                 }
-                Effect::ReadBack
+                if self.record.plan.adds() { Effect::List } else { Effect::ReadBack }
             }
             Event::Probed(_, Probe::Accepted) => self.source_is_held(now),
             Event::Probed(_, Probe::Refused) => {
@@ -207,11 +227,16 @@ impl Rotation {
             }
             Event::ReadBack(ReadBack::Unavailable(_)) => Effect::Probe(self.source()),
             // Held, and not accepted yet: some nodes are late.
-            Event::ReadBack(ReadBack::Holds(id)) if id == *self.record.target().id() => {
+            Event::ReadBack(ReadBack::Holds(id)) if id == *self.record.id(self.target()) => {
                 Effect::Wait(every, Vec::new())
             }
             Event::ReadBack(found) => self.foreign(&found, now),
-            Event::Probed(_, Probe::Inconclusive(reason)) => self.doubt(reason),
+            Event::Listed(Listed::Slots(listed)) => match self.in_force(self.target(), &listed) {
+                Some(slot) if slot.active => Effect::Wait(every, Vec::new()),
+                _ => self.stuck(StuckReason::SecretGone, now),
+            },
+            Event::Listed(Listed::Unavailable(reason))
+            | Event::Probed(_, Probe::Inconclusive(reason)) => self.doubt(reason),
             _ => Effect::Wait(every, Vec::new()),
         }
     }
@@ -219,7 +244,7 @@ impl Rotation {
     /// The server says that it holds something else than it should.
     fn foreign(&mut self, found: &ReadBack, now: Timestamp) -> Effect {
         match found {
-            ReadBack::Holds(id) if id == self.record.source().id() => self.source_is_held(now),
+            ReadBack::Holds(id) if id == self.record.id(self.source()) => self.source_is_held(now),
             ReadBack::Holds(_) => self.stuck(StuckReason::RetiredSecretReturned, now),
             _ => self.stuck(StuckReason::ForeignSecret, now),
         }

@@ -7,7 +7,7 @@ use keyswap_core::{Revision, SecretList};
 use super::back::WayBack;
 use super::gate::{Fleet, Missing};
 use super::state::StuckReason;
-use crate::authority::{AuthorityError, ChangeAnswer, Probe, ReadBack};
+use crate::authority::{AddAnswer, AuthorityError, ChangeAnswer, Listed, Probe, ReadBack, SlotId};
 
 /// One of the two secrets of a rotation.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -16,6 +16,17 @@ pub enum Which {
     Old,
     /// The one that it brings.
     New,
+}
+
+/// What is done with one of the secrets that a client has at a server.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum SlotChange {
+    /// It is put back into force.
+    Activate,
+    /// It is taken out of force.
+    Deactivate,
+    /// It is removed for good.
+    Remove,
 }
 
 /// What happened since the last step.
@@ -41,6 +52,12 @@ pub enum Event {
     Answered(ChangeAnswer),
     /// Which of the known secrets the server says it holds.
     ReadBack(ReadBack),
+    /// The server answered the request to add a secret, or did not.
+    Added(AddAnswer),
+    /// The server answered a change of one of the client's secrets, or did not.
+    SlotChanged(ChangeAnswer),
+    /// Which secrets the server says it has for the client.
+    Listed(Listed),
     /// What a token request with one of the secrets said.
     Probed(Which, Probe),
     /// The time is over.
@@ -72,6 +89,12 @@ pub enum Effect {
     Send,
     /// Ask the server which secret it holds.
     ReadBack,
+    /// Ask the server to add the new secret, once.
+    Add,
+    /// Change one of the client's secrets at the server, once.
+    ChangeSlot(SlotId, SlotChange),
+    /// Ask the server which secrets it has for the client.
+    List,
     /// Make a token request with one of the secrets, without a fallback.
     Probe(Which),
     /// Wait that long, and a little more so that many do not come back together: the server asked for

@@ -79,6 +79,14 @@ pub enum Missing {
         /// For how long, in milliseconds.
         left_ms: u64,
     },
+    /// The outgoing secret is out of force at the server, and could be put back: people whose programs
+    /// nobody knows of have that time to notice.
+    Observation {
+        /// For how long it has been out of force, in milliseconds.
+        observed_ms: u64,
+        /// For how long it is to be, before it is taken away, in milliseconds.
+        wanted_ms: u64,
+    },
     /// A report that cannot be read.
     Unreadable {
         /// Which, and why.
@@ -122,6 +130,12 @@ impl fmt::Display for Missing {
                 f,
                 "the change of the way forward had no answer and may still arrive for {}",
                 seconds(*left_ms)
+            ),
+            Self::Observation { observed_ms, wanted_ms } => write!(
+                f,
+                "the outgoing secret is deactivated for {} of {}, in which it can be put back",
+                seconds(*observed_ms),
+                seconds(*wanted_ms)
             ),
             Self::Unreadable { what } => write!(f, "{what}"),
         }

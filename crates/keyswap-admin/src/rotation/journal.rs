@@ -9,12 +9,14 @@ use zeroize::Zeroizing;
 
 use super::back::Rollback;
 use super::confirmation::Confirmation;
+use super::plan::Plan;
 use super::policy::{RotationPolicy, Timestamp};
 use super::record::{Change, Entered, Record, RetiredSecret};
 use super::state::{State, StuckReason};
+use crate::authority::NewSecret;
 
 /// The version that is written. Each earlier one is read: `tests/journals` holds some of each.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 impl Record {
     /// Reads a journal.
@@ -33,6 +35,12 @@ impl Record {
         if wire.keyswap_journal == 1 {
             wire.take_over_from_version_1();
         }
+        let asked = |state| matches!(state, State::Generated | State::Adding);
+        let before = wire.stuck.map(|(state, _)| state).or(wire.rollback.map(|back| back.from));
+        let awaited = wire.plan.adds() && (asked(wire.state) || before.is_some_and(asked));
+        if wire.new.value.is_none() && !awaited {
+            return Err(JournalError(Fault::NoValue));
+        }
         let secret = |wire: WireSecret| {
             Secret::new(wire.id, wire.value.as_str()).map_err(|_| JournalError(Fault::Secret))
         };
@@ -42,7 +50,11 @@ impl Record {
             state: wire.state,
             entered: wire.entered,
             old: secret(wire.old)?,
-            new: secret(wire.new)?,
+            new: match wire.new {
+                WireNew { id, value: Some(value) } => secret(WireSecret { id, value })?.into(),
+                WireNew { id, value: None } => NewSecret::Awaited(id),
+            },
+            plan: wire.plan,
             revision: wire.revision,
             change: wire.change,
             stuck: wire.stuck,
@@ -69,7 +81,11 @@ impl Record {
             client: self.client.clone(),
             state: self.state,
             old: secret(&self.old),
-            new: secret(&self.new),
+            new: WireNew {
+                id: self.new.id().clone(),
+                value: self.new.secret().map(|new| Zeroizing::new(new.expose().to_owned())),
+            },
+            plan: self.plan.clone(),
             revision: self.revision,
             change: self.change,
             stuck: self.stuck,
@@ -120,7 +136,9 @@ struct Wire {
     client: String,
     state: State,
     old: WireSecret,
-    new: WireSecret,
+    new: WireNew,
+    #[serde(default, skip_serializing_if = "Plan::is_replace")]
+    plan: Plan,
     revision: Revision,
     change: Change,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,6 +176,15 @@ struct WireSecret {
     value: Zeroizing<String>,
 }
 
+/// Without a value while the server has not said it.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct WireNew {
+    id: SecretId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value: Option<Zeroizing<String>>,
+}
+
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct WireRetired {
@@ -174,6 +201,7 @@ enum Fault {
     Version(u64),
     Damaged { line: usize, column: usize },
     Secret,
+    NoValue,
 }
 
 impl JournalError {
@@ -196,6 +224,10 @@ impl fmt::Display for JournalError {
                 f,
                 "the rotation journal is damaged at line {line}, column {column}: keep the file, it may \
                  hold the only copy of a secret, and restore it from a backup"
+            ),
+            Fault::NoValue => f.write_str(
+                "the rotation journal does not hold the value of the new secret, which the server may hold \
+                 already: keep the file, and restore it from a backup",
             ),
             Fault::Secret => f.write_str("the rotation journal holds a value that is not a secret"),
         }
@@ -262,7 +294,7 @@ mod tests {
             assert!(error.to_string().contains("damaged at line"), "{error}");
             assert!(!format!("{error} {error:?}").contains("hunter"), "{error}");
         }
-        let later = text.replace("\"keyswap_journal\": 2", "\"keyswap_journal\": 9");
+        let later = text.replace("\"keyswap_journal\": 3", "\"keyswap_journal\": 9");
         assert!(Record::parse(later.as_bytes()).unwrap_err().to_string().contains("version 9"));
     }
 }

@@ -1,4 +1,4 @@
-//! The rotation protocol for servers that hold one secret, as pure functions.
+//! The rotation protocol as pure functions, for servers that hold one secret or several.
 //!
 //! [`Rotation::step`] takes what happened and the time, and says what is written to the journal and
 //! what is done next. It does no IO: a live rotation, a rehearsal and a model checker all call it.
@@ -9,16 +9,19 @@ mod confirmation;
 mod event;
 mod gate;
 mod journal;
+mod plan;
 mod policy;
 mod record;
+mod slots;
 mod state;
 mod step;
 
 pub use back::{Direction, Rollback, WayBack};
 pub use confirmation::{Confirmation, Gate, NothingToConfirm};
-pub use event::{Effect, Ending, Event, Which};
+pub use event::{Effect, Ending, Event, SlotChange, Which};
 pub use gate::{Fleet, Missing, Quiet, not_adopted};
 pub use journal::JournalError;
+pub use plan::{Plan, Slots};
 pub use policy::{Application, RotationPolicy, Timestamp};
 pub use record::{Change, Entered, Record, RetiredSecret};
 pub use state::{State, StuckReason};

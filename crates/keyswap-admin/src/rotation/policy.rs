@@ -122,6 +122,10 @@ pub struct RotationPolicy {
     /// How long a retired value stays in the journal, so that it is recognised if it comes back.
     #[serde(with = "milliseconds")]
     pub late_write_bound: Duration,
+    /// How long an old secret that is unused stays deactivated at a server that can put it back, before
+    /// it is taken away; `None`: as long as the quiet period.
+    #[serde(default, with = "milliseconds_or_none", skip_serializing_if = "Option::is_none")]
+    pub observation_period: Option<Duration>,
     /// Whether to stop when the old secret is unused, and to retire it only when a person
     /// [says so](super::Event::RetireWanted).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -141,6 +145,7 @@ impl RotationPolicy {
             sends: 10,
             in_flight_bound: Duration::from_secs(600),
             late_write_bound: Duration::from_secs(24 * 3600),
+            observation_period: None,
             hold_at_drained: false,
         }
     }
@@ -168,6 +173,17 @@ impl RotationPolicy {
     pub fn hold_at_drained(mut self, hold: bool) -> Self {
         self.hold_at_drained = hold;
         self
+    }
+
+    /// Sets [`observation_period`](Self::observation_period).
+    pub fn observation_period(mut self, period: Duration) -> Self {
+        self.observation_period = Some(period);
+        self
+    }
+
+    /// The observation period in force.
+    pub(crate) fn observation(&self) -> Duration {
+        self.observation_period.unwrap_or(self.quiet())
     }
 
     /// The propagation window in force.

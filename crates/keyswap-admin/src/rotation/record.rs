@@ -2,14 +2,17 @@
 
 use std::hash::{Hash, Hasher};
 
-use keyswap_core::{Revision, Secret};
+use keyswap_core::{Revision, Secret, SecretId};
 use keyswap_store::HistoryHead;
 use serde::{Deserialize, Serialize};
 
-use super::back::Rollback;
+use super::back::{Direction, Rollback};
 use super::confirmation::Confirmation;
+use super::event::Which;
+use super::plan::{Plan, Slots};
 use super::policy::{RotationPolicy, Timestamp};
 use super::state::{State, StuckReason};
+use crate::authority::NewSecret;
 
 /// What is known of the change at the server, in the direction in which the rotation goes.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -49,7 +52,9 @@ pub struct Record {
     /// The secret that the server held when it began.
     pub old: Secret,
     /// The secret that it brings.
-    pub new: Secret,
+    pub new: NewSecret,
+    /// How it brings it into force.
+    pub plan: Plan,
     /// The revision of the list that this rotation found, or published last.
     pub revision: Revision,
     /// What is known of the change.
@@ -84,7 +89,7 @@ impl Record {
         client: impl Into<String>,
         policy: RotationPolicy,
         old: Secret,
-        new: Secret,
+        new: impl Into<NewSecret>,
         revision: Revision,
         now: Timestamp,
     ) -> Self {
@@ -94,7 +99,8 @@ impl Record {
             state: State::Generated,
             entered: vec![Entered { state: State::Generated, at: now }],
             old,
-            new,
+            new: new.into(),
+            plan: Plan::Replace,
             revision,
             change: Change::default(),
             stuck: None,
@@ -115,8 +121,33 @@ impl Record {
     /// Every secret that the server may be found to hold.
     #[must_use]
     pub fn known(&self) -> Vec<Secret> {
-        let retired = self.retired.iter().map(|kept| kept.secret.clone());
-        [self.new.clone(), self.old.clone()].into_iter().chain(retired).collect()
+        let retired = self.retired.iter().map(|kept| &kept.secret);
+        self.new.secret().into_iter().chain([&self.old]).chain(retired).cloned().collect()
+    }
+
+    /// For a server that holds several secrets: where the present one is among them.
+    #[must_use]
+    pub fn adding(mut self, slots: Slots) -> Self {
+        self.plan = Plan::Add(slots);
+        self
+    }
+
+    /// One of the two secrets, if its value is known.
+    #[must_use]
+    pub fn secret(&self, which: Which) -> Option<&Secret> {
+        match which {
+            Which::Old => Some(&self.old),
+            Which::New => self.new.secret(),
+        }
+    }
+
+    /// The id of one of the two secrets.
+    #[must_use]
+    pub fn id(&self, which: Which) -> &SecretId {
+        match which {
+            Which::Old => self.old.id(),
+            Which::New => self.new.id(),
+        }
     }
 
     pub(super) fn enter(&mut self, state: State, now: Timestamp) {
@@ -127,14 +158,23 @@ impl Record {
     /// Keeps the secret that the list has lost, or is about to lose, for the late-write bound.
     pub(super) fn retire_source(&mut self, now: Timestamp) {
         let until = now.after(self.policy.late_write_bound);
-        let secret = self.source().clone();
-        self.retired.push(RetiredSecret { secret, until });
+        // One whose value nobody knows cannot be recognised either.
+        let secret = self.secret(self.source()).cloned();
+        self.retired.extend(secret.map(|secret| RetiredSecret { secret, until }));
     }
 
     /// Whether nothing is left to do.
     #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self.state, State::Done | State::RolledBack)
+    }
+
+    /// The state in which it ends, on the way that it goes.
+    pub(super) fn end(&self) -> State {
+        match self.direction() {
+            Direction::Forward => State::Done,
+            Direction::Back => State::RolledBack,
+        }
     }
 
     /// When the present state was entered.
@@ -168,8 +208,8 @@ impl Record {
 /// By the ids of the secrets, which name their values: a hash may end up where a secret must not.
 impl Hash for Record {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { client, policy, state: stands, entered, old, new, revision, .. } = self;
-        (client, policy, stands, entered, old.id(), new.id(), revision).hash(state);
+        let Self { client, policy, state: stands, entered, old, new, plan, revision, .. } = self;
+        (client, policy, stands, entered, old.id(), new.id(), plan, revision).hash(state);
         (&self.change, &self.stuck, &self.rollback, &self.confirmations).hash(state);
         (&self.retired, &self.history).hash(state);
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a rotation at a server that holds one secret stands.
+/// Where a rotation stands.
 ///
 /// The journal names a state durably before the act that the state announces. On the
 /// [way back](super::Direction::Back) the old and the new secret have exchanged their roles from
@@ -15,6 +15,10 @@ use serde::{Deserialize, Serialize};
 pub enum State {
     /// The new secret is in the journal and known to nobody else.
     Generated,
+    /// The server may have the new secret beside the old one.
+    Adding,
+    /// The server has both, and nobody else knows the new one.
+    Added,
     /// The list with the new secret behind the old one is published.
     Staged,
     /// Every expected instance holds both.
@@ -29,10 +33,16 @@ pub enum State {
     Promoted,
     /// The old secret is unused, on evidence.
     Drained,
+    /// The old secret may be out of force; it can be put back.
+    Deactivating,
+    /// The old secret is out of force; it can be put back.
+    Deactivated,
     /// The list with the new secret alone may have been published: from here there is no way back.
     Retiring,
     /// The list with the new secret alone is published.
     Retired,
+    /// The secret that nobody holds any more may be gone at the server.
+    Removing,
     /// Everybody holds the new secret alone.
     Done,
     /// On the way back before the change was sent: the new secret is being taken out of the list.
@@ -44,7 +54,7 @@ pub enum State {
 }
 
 impl State {
-    /// The states of a rotation that comes to its end, in order.
+    /// The states of a rotation that comes to its end at a server that holds one secret, in order.
     pub const PATH: [Self; 11] = [
         Self::Generated,
         Self::Staged,
@@ -59,11 +69,33 @@ impl State {
         Self::Done,
     ];
 
+    /// The states of a rotation that comes to its end at a server that holds several secrets, in order.
+    /// [`Deactivating`](Self::Deactivating) and [`Deactivated`](Self::Deactivated) are left out where a
+    /// server has no such thing.
+    pub const PATH_WITH_SLOTS: [Self; 14] = [
+        Self::Generated,
+        Self::Adding,
+        Self::Added,
+        Self::Staged,
+        Self::Adopted,
+        Self::Confirmed,
+        Self::Promoted,
+        Self::Drained,
+        Self::Deactivating,
+        Self::Deactivated,
+        Self::Retiring,
+        Self::Retired,
+        Self::Removing,
+        Self::Done,
+    ];
+
     /// The name in the journal, in reports and on the screen, for instance `cutting_over`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Generated => "generated",
+            Self::Adding => "adding",
+            Self::Added => "added",
             Self::Staged => "staged",
             Self::Adopted => "adopted",
             Self::CuttingOver => "cutting_over",
@@ -71,8 +103,11 @@ impl State {
             Self::Confirmed => "confirmed",
             Self::Promoted => "promoted",
             Self::Drained => "drained",
+            Self::Deactivating => "deactivating",
+            Self::Deactivated => "deactivated",
             Self::Retiring => "retiring",
             Self::Retired => "retired",
+            Self::Removing => "removing",
             Self::Done => "done",
             Self::Withdrawing => "withdrawing",
             Self::RolledBack => "rolled_back",
@@ -103,6 +138,11 @@ pub enum StuckReason {
     RetiredSecretReturned,
     /// Somebody else published another list.
     ForeignList,
+    /// One of the two secrets is not among those that the server has in force for the client.
+    SecretGone,
+    /// The server lists a secret that was not there when the rotation began, and nothing tells whether a
+    /// request of it that had no answer made that.
+    SecretAppeared,
 }
 
 impl fmt::Display for StuckReason {
@@ -131,6 +171,16 @@ impl fmt::Display for StuckReason {
             Self::ForeignList => {
                 "the published list is not the one that this rotation published: somebody else wrote \
                  it. Put the list of the journal back, then resume"
+            }
+            Self::SecretGone => {
+                "the server does not list a secret of this rotation as in force: somebody removed or \
+                 deactivated it there. The programs keep what they hold; find out who, put it back where \
+                 that is possible, then resume or roll back"
+            }
+            Self::SecretAppeared => {
+                "the server lists a secret that was not there when the rotation began, and a request to \
+                 add one had no answer. It is never removed without a person's word: remove it at the \
+                 server if it is nobody's; then resume, and what is still there is left alone"
             }
         })
     }

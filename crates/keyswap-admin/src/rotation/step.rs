@@ -12,11 +12,12 @@ use keyswap_core::{Secret, SecretList};
 use super::back::Direction;
 use super::confirmation::Gate;
 use super::event::{Effect, Ending, Event, Which};
-use super::gate::{Missing, Quiet, not_adopted};
+use super::gate::{Fleet, Missing, Quiet, not_adopted};
 use super::policy::Timestamp;
 use super::record::Record;
+use super::slots::SentSlotChange;
 use super::state::{State, StuckReason};
-use crate::authority::Probe;
+use crate::authority::{Probe, SlotId};
 
 /// A rotation in progress: its journal, and what this process has seen since it took it up.
 ///
@@ -43,15 +44,21 @@ pub(super) struct Seen {
     /// When the look at the instances was begun whose outcome is awaited; likewise.
     looking: Option<Timestamp>,
     /// Since when the source was accepted, although it should not be.
-    both_since: Option<Timestamp>,
+    pub(super) both_since: Option<Timestamp>,
     /// When the target was accepted last while instances are waited for, and for whom.
     proved: Option<Timestamp>,
     missing: Vec<Missing>,
     /// Whether this process has seen that the source may be taken out of the list.
-    may_retire: bool,
+    pub(super) may_retire: bool,
     /// The server asked to wait before the change.
     pub(super) throttled: u32,
     pub(super) asked: u32,
+    /// The one that the server lists and did not when the rotation began; a probe tells whether it is the
+    /// new one.
+    pub(super) appeared: Option<SlotId>,
+    /// A person has looked at what appeared.
+    pub(super) appeared_is_known: bool,
+    pub(super) slot_change: Option<SentSlotChange>,
 }
 
 impl Rotation {
@@ -87,7 +94,7 @@ impl Rotation {
         self.seen.looking = matches!(effect, Effect::Observe).then_some(now);
         self.seen.probed_target = match effect {
             Effect::Probe(which) if which == self.target() => Some(now),
-            Effect::Probe(_) | Effect::ReadBack => self.seen.probed_target,
+            Effect::Probe(_) | Effect::ReadBack | Effect::List => self.seen.probed_target,
             _ => None,
         };
         effect
@@ -100,29 +107,55 @@ impl Rotation {
             Event::RetireWanted => return self.retire_wanted(now),
             Event::TakenUp => {
                 self.seen = Seen::default();
-                if let (Stuck, Some((state, _))) = (self.record.state, self.record.stuck.take()) {
+                if let (Stuck, Some((state, reason))) =
+                    (self.record.state, self.record.stuck.take())
+                {
                     // A person has looked: go on from where it stopped, and look at the server first.
-                    let sent = state == CuttingOver && self.record.change.sends > 0;
+                    let sent =
+                        matches!(state, CuttingOver | Adding) && self.record.change.sends > 0;
                     self.record.change.unresolved |= sent;
+                    self.after_a_look(state, reason);
                     return self.enter(state, now);
                 }
             }
             _ => {}
         }
+        let adds = self.record.plan.adds();
         match self.record.state {
+            Generated if adds => self.asking(event, now),
             Generated => self.generated(event, now),
+            Adding => self.adding(event, now),
+            Added => self.generated(event, now),
             Staged => self.staged(event, now),
+            Adopted if adds => self.proving(event, now),
             Adopted => self.adopted(event, now),
             CuttingOver => self.cutting_over(event, now),
             CutOver => self.cut_over(event, now),
             Confirmed => self.confirmed(event, now),
             Promoted => self.promoted(event, now),
+            Drained | Retiring if adds => self.drained_with_slots(event, now),
             Drained | Retiring => self.drained(event, now),
+            Deactivating => self.deactivating(event, now),
+            Deactivated => self.deactivated(event, now),
             Retired => self.retired(event, now),
+            Removing => self.removing(event, now),
             Done => Effect::Stop(Ending::Done),
             Withdrawing => self.withdrawing(event, now),
             RolledBack => Effect::Stop(Ending::RolledBack),
             Stuck => self.stuck_again(),
+        }
+    }
+
+    /// What a person's look at a stuck rotation that is resumed means for it.
+    fn after_a_look(&mut self, state: State, reason: StuckReason) {
+        self.seen.appeared_is_known = reason == StuckReason::SecretAppeared;
+        // The old secret was to be led back to, and cannot be put back into force: everybody holds the new
+        // one as well, so what is left is the way forward.
+        if state == State::Adopted
+            && reason == StuckReason::SecretGone
+            && let Some(rollback) = self.record.rollback.take()
+        {
+            self.record.change = rollback.forward;
         }
     }
 
@@ -143,7 +176,15 @@ impl Rotation {
             Some((state, _)) if self.record.state == State::Stuck => state,
             _ => self.record.state,
         };
-        let held = matches!(state, State::Drained | State::Retiring | State::Retired);
+        let held = matches!(
+            state,
+            State::Drained
+                | State::Deactivating
+                | State::Deactivated
+                | State::Retiring
+                | State::Retired
+                | State::Removing
+        );
         if !held || self.record.direction() == Direction::Back {
             return Effect::Stop(Ending::NotDrained);
         }
@@ -153,8 +194,7 @@ impl Rotation {
     }
 
     fn generated(&mut self, event: Event, now: Timestamp) -> Effect {
-        let behind = [self.record.old.clone(), self.record.new.clone()];
-        self.publishing(event, (behind.into(), Vec::new(), None), State::Staged, now)
+        self.publishing(event, (&[Which::Old, Which::New], &[], None), State::Staged, now)
     }
 
     fn staged(&mut self, event: Event, now: Timestamp) -> Effect {
@@ -168,34 +208,31 @@ impl Rotation {
     }
 
     fn confirmed(&mut self, event: Event, now: Timestamp) -> Effect {
-        let (target, source) = (self.record.target().clone(), self.record.source().clone());
+        let (target, source) = (self.target(), self.source());
         let attest = Some(self.record.policy.attest_every());
         // On the way back, an earlier process may have published what the way forward comes to here, or
         // have been further on the way back already.
-        let instead_of = match self.record.direction() {
-            Direction::Forward => Vec::new(),
-            Direction::Back => vec![vec![source.clone(), target.clone()], vec![target.clone()]],
+        let instead_of: &[&[Which]] = match self.record.direction() {
+            Direction::Forward => &[],
+            Direction::Back => &[&[source, target], &[target]],
         };
-        let in_front = vec![target, source];
-        self.publishing(event, (in_front, instead_of, attest), State::Promoted, now)
+        self.publishing(event, (&[target, source], instead_of, attest), State::Promoted, now)
     }
 
     /// While instances stop using the source, the server is asked from time to time whether it still
     /// takes the target. If somebody else changed it, programs try both again and again, so the gate
     /// would stay shut and nobody would say why.
     fn promoted(&mut self, event: Event, now: Timestamp) -> Effect {
-        let (policy, target) = (&self.record.policy, self.target());
+        let target = self.target();
         match event {
             Event::Fleet(fleet) => {
-                let wanted = (self.record.revision, self.record.source().id(), policy.quiet());
-                let look = (self.seen.looking.unwrap_or(now), now);
-                let missing =
-                    self.seen.quiet.not_drained(&policy.applications, &fleet, wanted, look);
+                let missing = self.not_drained(&fleet, now);
                 if let Some(stop) = self.unconfirmed(Gate::Drained, &missing) {
                     return stop;
                 }
                 let due = self.seen.neither_since.is_some()
-                    || now.since(*self.seen.proved.get_or_insert(now)) >= policy.window();
+                    || now.since(*self.seen.proved.get_or_insert(now))
+                        >= self.record.policy.window();
                 if due && !missing.is_empty() {
                     self.seen.missing = missing;
                     return Effect::Probe(target);
@@ -206,11 +243,19 @@ impl Rotation {
                 self.seen.neither_since = None;
                 self.seen.asked = 0;
                 self.seen.proved = Some(now);
-                Effect::Wait(policy.poll_every, self.seen.missing.clone())
+                Effect::Wait(self.record.policy.poll_every, self.seen.missing.clone())
             }
-            Event::Probed(..) | Event::ReadBack(_) => self.doubted(event, now),
+            Event::Probed(..) | Event::ReadBack(_) | Event::Listed(_) => self.doubted(event, now),
             _ => Effect::Observe,
         }
+    }
+
+    /// Who may still use the source, or does not hold the list with the target in front.
+    pub(super) fn not_drained(&mut self, fleet: &Fleet, now: Timestamp) -> Vec<Missing> {
+        let policy = &self.record.policy;
+        let wanted = (self.record.revision, self.record.id(self.source()), policy.quiet());
+        let look = (self.seen.looking.unwrap_or(now), now);
+        self.seen.quiet.not_drained(&policy.applications, fleet, wanted, look)
     }
 
     /// Before the source is taken away from anybody, the server shows that it takes the target and not
@@ -244,7 +289,7 @@ impl Rotation {
                 }
                 Effect::Wait(policy.poll_every, Vec::new())
             }
-            Event::Probed(..) | Event::ReadBack(_) => self.doubted(event, now),
+            Event::Probed(..) | Event::ReadBack(_) | Event::Listed(_) => self.doubted(event, now),
             Event::Published(revision) => {
                 self.record.revision = revision;
                 self.enter(State::Retired, now)
@@ -283,28 +328,32 @@ impl Rotation {
             return Effect::Wait(pause, vec![Missing::InFlight { left_ms }]);
         }
         if self.record.state == State::Drained {
-            self.seen.may_retire = true;
-            return self.enter(State::Retiring, now);
+            return self.begin_to_retire(now);
         }
         self.publish_target_alone()
     }
 
-    fn publish_target_alone(&self) -> Effect {
-        self.publish(vec![self.record.target().clone()], Vec::new(), None)
+    /// From here there is no way back.
+    pub(super) fn begin_to_retire(&mut self, now: Timestamp) -> Effect {
+        self.seen.may_retire = true;
+        self.enter(State::Retiring, now)
+    }
+
+    pub(super) fn publish_target_alone(&self) -> Effect {
+        self.publish(&[self.target()], &[], None)
     }
 
     fn retired(&mut self, event: Event, now: Timestamp) -> Effect {
         let Event::Fleet(fleet) = event else { return Effect::Observe };
         let policy = &self.record.policy;
         let missing = not_adopted(&policy.applications, &fleet, self.record.revision);
+        if self.record.plan.adds() {
+            return self.gate(missing, State::Removing, now);
+        }
         if missing.is_empty() {
             self.record.retire_source(now);
         }
-        let end = match self.record.direction() {
-            Direction::Forward => State::Done,
-            Direction::Back => State::RolledBack,
-        };
-        self.gate(missing, end, now)
+        self.gate(missing, self.record.end(), now)
     }
 
     /// The change was never sent, or refused for certain, so the server holds the old secret and nobody
@@ -317,10 +366,7 @@ impl Rotation {
             }
             // Somebody else's list is left alone: what this rotation had to take back is not in force.
             Event::ForeignList => self.withdrawn(now),
-            _ => {
-                let (old, new) = (self.record.old.clone(), self.record.new.clone());
-                self.publish(vec![old.clone()], vec![vec![old, new]], None)
-            }
+            _ => self.publish(&[Which::Old], &[&[Which::Old, Which::New]], None),
         }
     }
 
@@ -335,7 +381,7 @@ impl Rotation {
     fn publishing(
         &mut self,
         event: Event,
-        (secrets, instead_of, attest_every): (Vec<Secret>, Vec<Vec<Secret>>, Option<Duration>),
+        (secrets, instead_of, attest_every): (&[Which], &[&[Which]], Option<Duration>),
         then: State,
         now: Timestamp,
     ) -> Effect {
@@ -351,17 +397,23 @@ impl Rotation {
 
     fn publish(
         &self,
-        secrets: Vec<Secret>,
-        instead_of: Vec<Vec<Secret>>,
+        secrets: &[Which],
+        instead_of: &[&[Which]],
         attest_every: Option<Duration>,
     ) -> Effect {
-        let instead_of: Result<_, _> = instead_of.into_iter().map(SecretList::new).collect();
-        match (SecretList::new(secrets), instead_of) {
-            (Ok(list), Ok(instead_of)) => {
+        let list = |secrets: &[Which]| {
+            let known: Option<Vec<Secret>> =
+                secrets.iter().map(|which| self.record.secret(*which).cloned()).collect();
+            SecretList::new(known?).ok()
+        };
+        let instead_of = instead_of.iter().map(|secrets| list(secrets)).collect();
+        match (list(secrets), instead_of) {
+            (Some(list), Some(instead_of)) => {
                 let replaces = self.record.revision;
                 Effect::Publish { list, replaces, instead_of, attest_every }
             }
-            // The old and the new secret are different ones, or the rotation would not have begun.
+            // The old and the new secret are different ones, or the rotation would not have begun, and
+            // nothing is published before the value of both is known.
             _ => Effect::Stop(Ending::Stuck(StuckReason::ForeignList)),
         }
     }
@@ -389,18 +441,12 @@ impl Rotation {
 
     /// The name of the secret that is brought into force, for a probe.
     pub(super) fn target(&self) -> Which {
-        match self.record.direction() {
-            Direction::Forward => Which::New,
-            Direction::Back => Which::Old,
-        }
+        self.record.target()
     }
 
     /// The name of the secret that is taken out of use, for a probe.
     pub(super) fn source(&self) -> Which {
-        match self.record.direction() {
-            Direction::Forward => Which::Old,
-            Direction::Back => Which::New,
-        }
+        self.record.source()
     }
 
     pub(super) fn enter(&mut self, state: State, now: Timestamp) -> Effect {

@@ -4,9 +4,12 @@ use keyswap_core::Secret;
 use keyswap_store::SecretStore;
 
 use super::{Rotator, journal};
-use crate::authority::{Authority, AuthorityError, AuthorityErrorKind, Probe, ReadBack};
+use crate::authority::{
+    Authority, AuthorityError, AuthorityErrorKind, Capabilities, Listed, NewSecret, Probe,
+    ReadBack, Slot,
+};
 use crate::error::{RotateError, RotateErrorKind};
-use crate::rotation::{Record, RotationPolicy, Timestamp};
+use crate::rotation::{Record, RotationPolicy, Slots, Timestamp};
 
 impl<A: Authority, S: SecretStore> Rotator<A, S> {
     /// Everything that must hold before a rotation may begin, up to the first journal entry.
@@ -27,10 +30,10 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             check_earlier(earlier, now)?;
         }
         let capabilities = self.authority.capabilities();
-        if capabilities.slots != 1 || !capabilities.chosen_by_caller {
+        if capabilities.slots <= 1 && !capabilities.chosen_by_caller {
             return Err(refuse(format!(
-                "{capabilities} does not let the caller choose the secret of its single slot, and \
-                 rotating there is not supported"
+                "{capabilities} holds one secret and chooses the value itself, so that no program could \
+                 have it before the old one ends: rotating there without a gap is not possible"
             )));
         }
         let document = self
@@ -56,15 +59,86 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         let doing = format!("checking client {client} at {capabilities}");
         self.authority.check().await.map_err(|error| RotateError::authority(&doing, error))?;
         let new = self.generator.generate().map_err(|error| refuse(error.to_string()))?;
+        let new = match capabilities.chosen_by_caller {
+            true => NewSecret::Known(new),
+            // The id is ours, the value is the server's.
+            false => NewSecret::Awaited(new.id().clone()),
+        };
         self.check_secret(&old, earlier.as_ref()).await?;
+        let slots = match capabilities.slots {
+            0 | 1 => None,
+            _ => Some(self.find_slot(&old, &capabilities).await?),
+        };
 
         let window = policy.propagation_window.unwrap_or(capabilities.propagation_window);
         let policy = policy.propagation_window(window);
         let mut record = Record::begin(client, policy, old, new, document.revision, now);
+        if let Some(slots) = slots {
+            record = record.adding(slots);
+        }
         if let Some(earlier) = &earlier {
             record = record.after(earlier, now);
         }
         Ok(record)
+    }
+
+    /// At a server that holds several secrets: which of them is the present one, and whether there is room
+    /// for another. What nobody here knows is never touched.
+    async fn find_slot(
+        &self,
+        old: &Secret,
+        capabilities: &Capabilities,
+    ) -> Result<Slots, RotateError> {
+        let client = self.store.client();
+        let error = |kind, message: String| {
+            let error = AuthorityError::new(kind, message + "; nothing was changed");
+            let doing = format!("looking at the secrets of client {client} at {capabilities}");
+            RotateError::authority(&doing, error)
+        };
+        let listed = match self.authority.slots(std::slice::from_ref(old)).await {
+            Listed::Slots(listed) => listed,
+            Listed::Unavailable(reason) => {
+                return Err(error(AuthorityErrorKind::Unexpected, reason));
+            }
+        };
+        let names = |slots: &mut dyn Iterator<Item = &Slot>| {
+            slots.map(|slot| slot.id.to_string()).collect::<Vec<_>>().join(", ")
+        };
+        let mut active = listed.iter().filter(|slot| slot.active);
+        let present = match listed.iter().find(|slot| slot.holds.as_ref() == Some(old.id())) {
+            Some(slot) => slot,
+            // The server does not show which it is, and takes the present one: it can only be this.
+            None => match (active.next(), active.next()) {
+                (Some(slot), None) => slot,
+                _ => {
+                    return Err(error(
+                        AuthorityErrorKind::Refused,
+                        format!(
+                            "which of its secrets ({}) the programs hold cannot be told: remove those \
+                             that nobody uses at the server",
+                            names(&mut listed.iter())
+                        ),
+                    ));
+                }
+            },
+        };
+        if !present.active {
+            let message = format!("{}, which the programs hold, is not in force there", present.id);
+            return Err(error(AuthorityErrorKind::Refused, message));
+        }
+        if u32::try_from(listed.len()).unwrap_or(u32::MAX) >= capabilities.slots {
+            let mut others = listed.iter().filter(|slot| slot.id != present.id);
+            return Err(error(
+                AuthorityErrorKind::Refused,
+                format!(
+                    "it has {} secrets, as many as it can have, so there is no room for a new one: remove \
+                     {} at the server, if nobody uses that",
+                    listed.len(),
+                    names(&mut others)
+                ),
+            ));
+        }
+        Ok(Slots::new(present.id.clone(), &listed, capabilities.deactivation))
     }
 
     /// The server must hold and accept the published secret: a rotation must not begin in a state that

@@ -6,11 +6,11 @@ use super::clock::Clock;
 use super::keep::keeping;
 use super::waiting::Waiting;
 use super::{Finished, Rotator, journal, stop};
-use crate::authority::{Authority, ChangeAnswer};
+use crate::authority::{AddAnswer, Authority, ChangeAnswer};
 use crate::error::{RotateError, RotateErrorKind};
 use crate::progress::Progress;
 use crate::rotation::{
-    Application, Direction, Effect, Ending, Event, Fleet, Record, Rotation, Timestamp, Which,
+    Application, Direction, Effect, Ending, Event, Fleet, Record, Rotation, SlotChange, Timestamp,
 };
 use keyswap_core::{Revision, SecretList};
 use keyswap_store::{Instance, Lease, SecretStore, StoreError};
@@ -122,7 +122,10 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             Effect::Observe => Event::Fleet(self.fleet(record).await?),
             Effect::Send => {
                 self.check_lease(record, lease).await?;
-                let answer = self.authority.set_secret(record.target()).await;
+                let Some(target) = record.secret(record.target()) else {
+                    return Err(stop::value_unknown(record));
+                };
+                let answer = self.authority.set_secret(target).await;
                 if let ChangeAnswer::Unknown(reason) = &answer {
                     self.note(format!(
                         "no certain answer to the change ({reason}); asking the server"
@@ -130,11 +133,29 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 }
                 Event::Answered(answer)
             }
+            Effect::Add => {
+                self.check_lease(record, lease).await?;
+                let answer = self.authority.add_secret(&record.new).await;
+                if let AddAnswer::Unknown(reason) = &answer {
+                    self.note(format!(
+                        "no certain answer to the request for a secret ({reason}); asking the server"
+                    ));
+                }
+                Event::Added(answer)
+            }
+            Effect::ChangeSlot(slot, change) => {
+                self.check_lease(record, lease).await?;
+                Event::SlotChanged(match change {
+                    SlotChange::Activate => self.authority.set_active(&slot, true).await,
+                    SlotChange::Deactivate => self.authority.set_active(&slot, false).await,
+                    SlotChange::Remove => self.authority.remove_secret(&slot).await,
+                })
+            }
+            Effect::List => Event::Listed(self.authority.slots(&record.known()).await),
             Effect::ReadBack => Event::ReadBack(self.authority.read_back(&record.known()).await),
             Effect::Probe(which) => {
-                let secret = match which {
-                    Which::Old => &record.old,
-                    Which::New => &record.new,
+                let Some(secret) = record.secret(which) else {
+                    return Err(stop::value_unknown(record));
                 };
                 Event::Probed(which, self.authority.probe(secret).await)
             }
@@ -290,8 +311,8 @@ fn finished(record: &Record) -> Finished {
         .map(|pair| (pair[0].state, pair[1].at.since(pair[0].at)))
         .collect();
     Finished {
-        old: record.source().id().clone(),
-        new: record.target().id().clone(),
+        old: record.id(record.source()).clone(),
+        new: record.id(record.target()).clone(),
         rolled_back: record.direction() == Direction::Back,
         revision: record.revision,
         states,

@@ -10,6 +10,19 @@ pub(super) fn still_waiting(record: &Record, missing: Vec<Missing>) -> RotateErr
     RotateError::new(RotateErrorKind::Waiting(missing), message)
 }
 
+/// The journal of a rotation that is under way always holds the value of what it brings, once it gives
+/// that away.
+pub(super) fn value_unknown(record: &Record) -> RotateError {
+    let (client, state, new) = (&record.client, record.state, record.new.id());
+    RotateError::new(
+        RotateErrorKind::JournalUnreadable,
+        format!(
+            "client {client}: the rotation is in state {state}, and its journal does not hold the value of \
+             {new}: keep the journal, and restore it from a backup"
+        ),
+    )
+}
+
 /// How many of those that a gate waits for a message names.
 const MOST_NAMED: usize = 5;
 
@@ -25,7 +38,7 @@ fn name(message: &mut String, missing: &[Missing]) {
 
 pub(super) fn stopped(ending: Ending, record: &Record) -> RotateError {
     let client = &record.client;
-    let held = record.source().id();
+    let held = record.id(record.source());
     match ending {
         Ending::Refused(error) => RotateError::authority(
             &format!(

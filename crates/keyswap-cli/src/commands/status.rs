@@ -53,8 +53,8 @@ fn as_text(client: &str, place: &str, status: &Status, now: Timestamp) -> String
                 "rotation  {}{back} for {}: {} {takes} the place of {}\n",
                 record.state,
                 since(record, now),
-                record.target().id(),
-                record.source().id()
+                record.id(record.target()),
+                record.id(record.source())
             ));
             if let Some((_, reason)) = record.stuck {
                 text.push_str(&format!("          {reason}\n"));

@@ -41,6 +41,7 @@ impl Rotation {
             entered,
             old: _,
             new: _,
+            plan: _,
             revision: _,
             change: Change { sends: _, last_sent, unresolved: _ },
             stuck: _,
@@ -49,10 +50,12 @@ impl Rotation {
             retired,
             history,
         } = &mut self.record;
+        // Where a secret was deactivated, that state lasts for the observation period.
+        let longest_state = past_window.max(policy.observation());
         // When earlier states were entered is for the history alone, but for a rotation that was stuck.
         let stuck = matches!(entered.as_slice(), [.., before, _] if before.state == State::Stuck);
         entered.drain(..entered.len().saturating_sub(1 + usize::from(stuck)));
-        entered.iter_mut().for_each(|entered| moved(&mut entered.at, past_window));
+        entered.iter_mut().for_each(|entered| moved(&mut entered.at, longest_state));
         moved(last_sent, longest_flight);
         if let Some(Rollback { from: _, at, forward, stuck: _ }) = rollback {
             moved(at, Duration::ZERO);
@@ -74,8 +77,14 @@ impl Rotation {
             may_retire: _,
             throttled: _,
             asked: _,
+            appeared: _,
+            appeared_is_known: _,
+            slot_change,
         } = &mut self.seen;
         quiet.make_canonical(looking.as_mut(), quiet_period, (now, at));
+        if let Some(sent) = slot_change {
+            moved(&mut sent.at, past_window);
+        }
         *accepted = (*accepted).min(policy.probes);
         for time in [accepted_since, both_since, proved].into_iter().flatten() {
             moved(time, past_window);

@@ -1,0 +1,391 @@
+//! Servers that hold several secrets: adding the new one, and taking the old one away.
+//!
+//! Nothing is touched there but the two secrets of the rotation, and what a request of it that was given
+//! up may have added late.
+
+use std::time::Duration;
+
+use super::back::Direction;
+use super::event::{Effect, Ending, Event, SlotChange, Which};
+use super::gate::Missing;
+use super::plan::{Plan, Slots};
+use super::policy::Timestamp;
+use super::state::{State, StuckReason};
+use super::step::Rotation;
+use crate::authority::{AddAnswer, ChangeAnswer, Listed, NewSecret, Probe, Slot, SlotId};
+
+/// A change of one of the client's secrets that this process has sent last, and when.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct SentSlotChange {
+    slot: SlotId,
+    change: SlotChange,
+    pub(super) at: Timestamp,
+}
+
+impl Rotation {
+    /// What the server lists is compared first: the old secret has to be there, and what is there now is
+    /// somebody's.
+    pub(super) fn asking(&mut self, event: Event, now: Timestamp) -> Effect {
+        match event {
+            Event::Listed(Listed::Slots(listed)) => {
+                if self.in_force(Which::Old, &listed).is_none_or(|slot| !slot.active) {
+                    return self.stuck(StuckReason::SecretGone, now);
+                }
+                self.leave_alone(&listed);
+                self.add(now)
+            }
+            Event::Listed(Listed::Unavailable(reason)) => self.doubt(reason),
+            _ => Effect::List,
+        }
+    }
+
+    fn add(&mut self, now: Timestamp) -> Effect {
+        if let Some(stop) = self.count_send(now) {
+            return stop;
+        }
+        if self.record.state != State::Adding {
+            let _ = self.enter(State::Adding, now);
+        }
+        Effect::Add
+    }
+
+    pub(super) fn adding(&mut self, event: Event, now: Timestamp) -> Effect {
+        match event {
+            Event::Added(answer) => self.add_answered(answer, now),
+            Event::Listed(Listed::Slots(listed)) => self.look_for_the_new_one(&listed, now),
+            Event::Listed(Listed::Unavailable(reason)) => self.doubt(reason),
+            Event::Probed(Which::New, Probe::Accepted) => match self.seen.appeared.take() {
+                Some(slot) => self.added_as(slot, now),
+                None => Effect::List,
+            },
+            Event::Probed(_, Probe::Inconclusive(reason)) => self.doubt(reason),
+            Event::Probed(..) => {
+                let since = *self.seen.neither_since.get_or_insert(now);
+                if now.since(since) > self.record.policy.window() {
+                    return self.stuck(StuckReason::SecretAppeared, now);
+                }
+                Effect::Wait(self.record.policy.poll_every, Vec::new())
+            }
+            Event::SlotChanged(answer) => self.slot_changed(answer),
+            Event::TakenUp => {
+                self.an_earlier_process_may_have_sent(now);
+                Effect::List
+            }
+            _ => Effect::List,
+        }
+    }
+
+    fn add_answered(&mut self, answer: AddAnswer, now: Timestamp) -> Effect {
+        match answer {
+            AddAnswer::Added(slot, secret) if secret.id() == self.record.new.id() => {
+                // Of a value that only the server knows there is no second copy: it is in the journal
+                // before anything else is done.
+                self.record.new = NewSecret::Known(secret);
+                self.added_as(slot, now)
+            }
+            AddAnswer::Refused(_) if self.record.change.unresolved => Effect::List,
+            AddAnswer::Refused(error) => {
+                let _ = self.enter(State::Generated, now);
+                Effect::Stop(Ending::Refused(error))
+            }
+            AddAnswer::RetryAfter(time) => {
+                self.record.change.sends -= 1;
+                self.turned_away(time)
+            }
+            AddAnswer::Added(..) | AddAnswer::Unknown(_) => {
+                self.record.change.unresolved = true;
+                self.record.change.last_sent = now;
+                Effect::List
+            }
+        }
+    }
+
+    fn added_as(&mut self, slot: SlotId, now: Timestamp) -> Effect {
+        if let Plan::Add(slots) = &mut self.record.plan {
+            slots.new = Some(slot);
+        }
+        self.enter(State::Added, now)
+    }
+
+    /// A request of which no answer came may have added the secret, and may do so yet.
+    fn look_for_the_new_one(&mut self, listed: &[Slot], now: Timestamp) -> Effect {
+        if self.seen.appeared_is_known {
+            self.leave_alone(listed);
+        }
+        let new = &self.record.new;
+        if let Some(slot) = listed.iter().find(|slot| slot.is_for(new)) {
+            return match new {
+                NewSecret::Known(_) => self.added_as(slot.id.clone(), now),
+                // Nobody knows its value, so nobody can use it: it goes, and another one is asked for.
+                NewSecret::Awaited(_) => {
+                    self.change_slot((slot.id.clone(), SlotChange::Remove), now)
+                }
+            };
+        }
+        let Some(slots) = self.record.plan.slots() else { return Effect::List };
+        let known = new.secret().is_some();
+        let appeared: Vec<&Slot> = slots.appeared(listed).collect();
+        match appeared.as_slice() {
+            [] => {
+                if now.since(self.record.change.last_sent) >= self.record.policy.window()
+                    || !self.record.change.unresolved
+                {
+                    return self.add(now);
+                }
+                Effect::Wait(self.record.policy.poll_every, Vec::new())
+            }
+            // The server shows neither value nor text: whether it is the one, a token request tells.
+            [one] if known && one.says_nothing() => {
+                self.seen.appeared = Some(one.id.clone());
+                Effect::Probe(Which::New)
+            }
+            _ => self.stuck(StuckReason::SecretAppeared, now),
+        }
+    }
+
+    /// Whatever is there now besides the two secrets of this rotation belongs to somebody.
+    fn leave_alone(&mut self, listed: &[Slot]) {
+        let new = &self.record.new;
+        if let Plan::Add(slots) = &mut self.record.plan {
+            let appeared: Vec<SlotId> = slots
+                .appeared(listed)
+                .filter(|slot| !slot.is_for(new))
+                .map(|slot| slot.id.clone())
+                .collect();
+            slots.before.extend(appeared);
+        }
+    }
+
+    /// Before anything is published, and on the way back before programs are led to the old secret: the
+    /// target is in force, and is proved throughout the propagation window.
+    pub(super) fn proving(&mut self, event: Event, now: Timestamp) -> Effect {
+        match event {
+            Event::TakenUp | Event::Written => Effect::List,
+            Event::SlotChanged(answer) => self.slot_changed(answer),
+            Event::Listed(Listed::Slots(listed)) => {
+                let back = self.record.direction() == Direction::Back;
+                match self.in_force(self.target(), &listed) {
+                    Some(slot) if slot.active && self.seen.neither_since.is_none() => {
+                        Effect::Probe(self.target())
+                    }
+                    Some(slot) if !slot.active && back => {
+                        self.change_slot((slot.id.clone(), SlotChange::Activate), now)
+                    }
+                    _ => self.doubted(Event::Listed(Listed::Slots(listed)), now),
+                }
+            }
+            _ => self.cut_over(event, now),
+        }
+    }
+
+    /// Before the old secret is taken away from anybody, the server shows that it takes the new one.
+    pub(super) fn drained_with_slots(&mut self, event: Event, now: Timestamp) -> Effect {
+        let forward = self.record.direction() == Direction::Forward;
+        let drained = self.record.state == State::Drained;
+        if forward && self.record.policy.hold_at_drained && drained {
+            return Effect::Stop(Ending::AwaitsRetirement);
+        }
+        match event {
+            Event::Probed(which, Probe::Accepted) if which == self.target() => {
+                self.seen.neither_since = None;
+                self.seen.asked = 0;
+                match self.record.plan.slots() {
+                    _ if !drained => self.publish_target_alone(),
+                    Some(slots) if slots.deactivation && forward => {
+                        self.enter(State::Deactivating, now)
+                    }
+                    _ => self.begin_to_retire(now),
+                }
+            }
+            Event::Probed(..) | Event::Listed(_) => self.doubted(event, now),
+            Event::Published(revision) => {
+                self.record.revision = revision;
+                self.enter(State::Retired, now)
+            }
+            Event::ForeignList => self.stuck(StuckReason::ForeignList, now),
+            Event::Written if self.seen.may_retire => self.publish_target_alone(),
+            _ => Effect::Probe(self.target()),
+        }
+    }
+
+    pub(super) fn deactivating(&mut self, event: Event, now: Timestamp) -> Effect {
+        match event {
+            Event::Listed(Listed::Slots(listed)) => {
+                if self.in_force(self.target(), &listed).is_none_or(|slot| !slot.active) {
+                    return self.stuck(StuckReason::SecretGone, now);
+                }
+                match self.in_force(self.source(), &listed) {
+                    Some(slot) if slot.active => {
+                        self.change_slot((slot.id.clone(), SlotChange::Deactivate), now)
+                    }
+                    _ => self.enter(State::Deactivated, now),
+                }
+            }
+            Event::Listed(Listed::Unavailable(reason)) => self.doubt(reason),
+            Event::SlotChanged(answer) => self.slot_changed(answer),
+            _ => Effect::List,
+        }
+    }
+
+    /// The old secret is out of force and could be put back. Programs that nobody knows of may still use
+    /// it: the people who run them have the observation period to notice, and `rollback` puts it back.
+    pub(super) fn deactivated(&mut self, event: Event, now: Timestamp) -> Effect {
+        let policy = &self.record.policy;
+        match event {
+            Event::Fleet(fleet) => {
+                let (observed, wanted) = (now.since(self.record.since()), policy.observation());
+                let mut missing = self.not_drained(&fleet, now);
+                if observed < wanted {
+                    missing.push(Missing::Observation {
+                        observed_ms: milliseconds(observed),
+                        wanted_ms: milliseconds(wanted),
+                    });
+                }
+                match missing.is_empty() {
+                    true => Effect::Probe(self.target()),
+                    false => Effect::Wait(self.record.policy.poll_every, missing),
+                }
+            }
+            Event::Probed(which, Probe::Accepted) if which == self.target() => {
+                self.seen.neither_since = None;
+                self.seen.asked = 0;
+                Effect::Probe(self.source())
+            }
+            Event::Probed(which, answer) if which == self.source() => {
+                self.source_answered(answer, now).unwrap_or_else(|| self.begin_to_retire(now))
+            }
+            Event::Probed(..) | Event::Listed(_) => self.doubted(event, now),
+            _ => Effect::Observe,
+        }
+    }
+
+    /// Everybody holds the target alone: the source goes at the server, and what a request that was given
+    /// up may have added.
+    pub(super) fn removing(&mut self, event: Event, now: Timestamp) -> Effect {
+        match event {
+            Event::Listed(Listed::Slots(listed)) => {
+                if self.in_force(self.target(), &listed).is_none_or(|slot| !slot.active) {
+                    return self.stuck(StuckReason::SecretGone, now);
+                }
+                let deactivation = self.record.plan.slots().is_some_and(|slots| slots.deactivation);
+                match listed.iter().find(|slot| self.goes(slot)) {
+                    Some(slot) if slot.active && deactivation => {
+                        self.change_slot((slot.id.clone(), SlotChange::Deactivate), now)
+                    }
+                    Some(slot) => self.change_slot((slot.id.clone(), SlotChange::Remove), now),
+                    None => self.removed(now),
+                }
+            }
+            Event::Probed(which, answer) if which == self.source() => {
+                self.source_answered(answer, now).unwrap_or_else(|| self.over(now))
+            }
+            Event::Listed(Listed::Unavailable(reason)) => self.doubt(reason),
+            Event::SlotChanged(answer) => self.slot_changed(answer),
+            _ => Effect::List,
+        }
+    }
+
+    fn removed(&mut self, now: Timestamp) -> Effect {
+        // On the way back, a request that was given up may add the secret yet that nobody is to hold.
+        if let Some(until) = self.record.counter_change_until()
+            && until > now
+        {
+            let left = until.since(now);
+            let policy = &self.record.policy;
+            let pause = left.min(policy.window().max(policy.poll_every));
+            return Effect::Wait(pause, vec![Missing::InFlight { left_ms: milliseconds(left) }]);
+        }
+        match self.record.secret(self.source()) {
+            Some(_) => Effect::Probe(self.source()),
+            // The server never said it.
+            None => self.over(now),
+        }
+    }
+
+    fn over(&mut self, now: Timestamp) -> Effect {
+        self.record.retire_source(now);
+        self.enter(self.record.end(), now)
+    }
+
+    /// What a token request with the source says, once it should be out of force; `None` if it is. Nodes
+    /// may take it for one propagation window longer.
+    fn source_answered(&mut self, answer: Probe, now: Timestamp) -> Option<Effect> {
+        match answer {
+            Probe::Refused => {
+                self.seen.both_since = None;
+                None
+            }
+            Probe::Inconclusive(reason) => Some(self.doubt(reason)),
+            Probe::Accepted => {
+                let since = *self.seen.both_since.get_or_insert(now);
+                if now.since(since) > self.record.policy.window() {
+                    return Some(self.stuck(StuckReason::OldSecretStillAccepted, now));
+                }
+                Some(Effect::Wait(self.record.policy.poll_every, Vec::new()))
+            }
+        }
+    }
+
+    /// Where one of the two secrets is, in what the server lists.
+    pub(super) fn in_force<'a>(&self, which: Which, listed: &'a [Slot]) -> Option<&'a Slot> {
+        let slots = self.record.plan.slots()?;
+        let id = match which {
+            Which::Old => &slots.old,
+            Which::New => slots.new.as_ref()?,
+        };
+        listed.iter().find(|slot| slot.id == *id)
+    }
+
+    /// Whether this is one of those that the end of the rotation takes away.
+    fn goes(&self, slot: &Slot) -> bool {
+        let Some(Slots { old, new, .. }) = self.record.plan.slots() else { return false };
+        let is_new = new.as_ref() == Some(&slot.id);
+        match self.record.direction() {
+            Direction::Forward => slot.id == *old || slot.is_for(&self.record.new) && !is_new,
+            Direction::Back => is_new || slot.is_for(&self.record.new),
+        }
+    }
+
+    /// Changes one of the secrets at the server. What it lists may be older than the last such change, so
+    /// that is repeated only after the propagation window.
+    fn change_slot(&mut self, (slot, change): (SlotId, SlotChange), now: Timestamp) -> Effect {
+        let policy = &self.record.policy;
+        if let Some(last) = &self.seen.slot_change
+            && (&last.slot, last.change) == (&slot, change)
+            && now.since(last.at) < policy.window()
+        {
+            return Effect::Wait(policy.poll_every, Vec::new());
+        }
+        self.seen.slot_change = Some(SentSlotChange { slot: slot.clone(), change, at: now });
+        Effect::ChangeSlot(slot, change)
+    }
+
+    /// These changes can be repeated: the list of the server tells what came of one without an answer.
+    fn slot_changed(&mut self, answer: ChangeAnswer) -> Effect {
+        match answer {
+            ChangeAnswer::Applied => Effect::List,
+            ChangeAnswer::Refused(error) => Effect::Stop(Ending::Refused(error)),
+            ChangeAnswer::RetryAfter(time) => {
+                self.seen.slot_change = None;
+                self.turned_away(time)
+            }
+            ChangeAnswer::Unknown(reason) => self.doubt(reason),
+        }
+    }
+}
+
+impl Slot {
+    /// Whether it is the one that was added, or is being added, for this secret.
+    fn is_for(&self, new: &NewSecret) -> bool {
+        [&self.holds, &self.made_for].into_iter().flatten().any(|id| id == new.id())
+    }
+
+    /// Whether the server shows nothing that would tell whose it is.
+    fn says_nothing(&self) -> bool {
+        self.holds.is_none() && self.made_for.is_none()
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
