@@ -31,7 +31,7 @@ pub enum AuthorityErrorKind {
 ///
 /// The text names what was being done, to which client, the reason and the next step. It holds no
 /// secret, no token, and of the answer no more than error codes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct AuthorityError {
     kind: AuthorityErrorKind,
     message: String,

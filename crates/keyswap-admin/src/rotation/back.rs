@@ -187,9 +187,8 @@ impl Record {
         let mut forward = std::mem::take(&mut self.change);
         // A process that was paused or killed may have sent the change of which it wrote, and nobody knows
         // when.
-        if matches!(from, State::CuttingOver | State::Adding)
-            && (forward.sends > 0 || forward.unresolved)
-        {
+        let may_be_sent = from == State::CuttingOver && (forward.sends > 0 || forward.unresolved);
+        if may_be_sent || self.plan.adds() && forward.sends > 0 {
             forward.unresolved = true;
             forward.last_sent = now;
         }

@@ -195,7 +195,9 @@ impl Rotation {
                 }
                 Effect::Wait(every, Vec::new())
             }
-            Event::Probed(..) | Event::ReadBack(_) | Event::Listed(_) => self.doubted(event, now),
+            Event::Probed(..) | Event::ReadBack(_) | Event::Listed(_) | Event::SlotChanged(_) => {
+                self.doubted(event, now)
+            }
             _ => Effect::Probe(target),
         }
     }
@@ -231,10 +233,8 @@ impl Rotation {
                 Effect::Wait(every, Vec::new())
             }
             Event::ReadBack(found) => self.foreign(&found, now),
-            Event::Listed(Listed::Slots(listed)) => match self.in_force(self.target(), &listed) {
-                Some(slot) if slot.active => Effect::Wait(every, Vec::new()),
-                _ => self.stuck(StuckReason::SecretGone, now),
-            },
+            Event::Listed(Listed::Slots(listed)) => self.target_is_missed(&listed, now),
+            Event::SlotChanged(answer) => self.slot_changed(answer, now),
             Event::Listed(Listed::Unavailable(reason))
             | Event::Probed(_, Probe::Inconclusive(reason)) => self.doubt(reason),
             _ => Effect::Wait(every, Vec::new()),

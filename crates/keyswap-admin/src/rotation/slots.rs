@@ -66,11 +66,7 @@ impl Rotation {
                 }
                 Effect::Wait(self.record.policy.poll_every, Vec::new())
             }
-            Event::SlotChanged(answer) => self.slot_changed(answer),
-            Event::TakenUp => {
-                self.an_earlier_process_may_have_sent(now);
-                Effect::List
-            }
+            Event::SlotChanged(answer) => self.slot_changed(answer, now),
             _ => Effect::List,
         }
     }
@@ -83,7 +79,11 @@ impl Rotation {
                 self.record.new = NewSecret::Known(secret);
                 self.added_as(slot, now)
             }
-            AddAnswer::Refused(_) if self.record.change.unresolved => Effect::List,
+            AddAnswer::Refused(error) if self.record.change.unresolved => {
+                // An earlier request may have taken the room that this one did not find.
+                self.seen.refused = Some(error);
+                Effect::List
+            }
             AddAnswer::Refused(error) => {
                 let _ = self.enter(State::Generated, now);
                 Effect::Stop(Ending::Refused(error))
@@ -100,10 +100,16 @@ impl Rotation {
         }
     }
 
-    fn added_as(&mut self, slot: SlotId, now: Timestamp) -> Effect {
+    fn is_at(&mut self, slot: SlotId) {
         if let Plan::Add(slots) = &mut self.record.plan {
             slots.new = Some(slot);
         }
+    }
+
+    fn added_as(&mut self, slot: SlotId, now: Timestamp) -> Effect {
+        self.is_at(slot);
+        // What is sent from here on is another change.
+        self.record.change.sends = 0;
         self.enter(State::Added, now)
     }
 
@@ -122,25 +128,32 @@ impl Rotation {
                 }
             };
         }
-        let Some(slots) = self.record.plan.slots() else { return Effect::List };
-        let known = new.secret().is_some();
-        let appeared: Vec<&Slot> = slots.appeared(listed).collect();
-        match appeared.as_slice() {
-            [] => {
-                if now.since(self.record.change.last_sent) >= self.record.policy.window()
-                    || !self.record.change.unresolved
-                {
-                    return self.add(now);
-                }
-                Effect::Wait(self.record.policy.poll_every, Vec::new())
-            }
-            // The server shows neither value nor text: whether it is the one, a token request tells.
-            [one] if known && one.says_nothing() => {
-                self.seen.appeared = Some(one.id.clone());
-                Effect::Probe(Which::New)
-            }
-            _ => self.stuck(StuckReason::SecretAppeared, now),
+        let slots = self.record.plan.slots();
+        if slots.is_some_and(|slots| slots.appeared(listed).next().is_some()) {
+            self.seen.appeared = self.may_be_the_new_one(listed);
+            return match self.seen.appeared {
+                Some(_) => Effect::Probe(Which::New),
+                None => self.stuck(StuckReason::SecretAppeared, now),
+            };
         }
+        if let Some(error) = self.seen.refused.take() {
+            return Effect::Stop(Ending::Refused(error));
+        }
+        let change = &self.record.change;
+        if change.unresolved && now.since(change.last_sent) < self.record.policy.window() {
+            return Effect::Wait(self.record.policy.poll_every, Vec::new());
+        }
+        self.add(now)
+    }
+
+    /// The only one that appeared, where the server shows neither value nor text: whether it is the new one, a
+    /// token request tells.
+    fn may_be_the_new_one(&self, listed: &[Slot]) -> Option<SlotId> {
+        let slots = self.record.plan.slots()?;
+        self.record.new.secret().filter(|_| slots.new.is_none())?;
+        let mut appeared = slots.appeared(listed);
+        let one = appeared.next().filter(|one| one.says_nothing())?;
+        appeared.next().is_none().then(|| one.id.clone())
     }
 
     /// Whatever is there now besides the two secrets of this rotation belongs to somebody.
@@ -161,21 +174,36 @@ impl Rotation {
     pub(super) fn proving(&mut self, event: Event, now: Timestamp) -> Effect {
         match event {
             Event::TakenUp | Event::Written => Effect::List,
-            Event::SlotChanged(answer) => self.slot_changed(answer),
-            Event::Listed(Listed::Slots(listed)) => {
-                let back = self.record.direction() == Direction::Back;
-                match self.in_force(self.target(), &listed) {
-                    Some(slot) if slot.active && self.seen.neither_since.is_none() => {
-                        Effect::Probe(self.target())
-                    }
-                    Some(slot) if !slot.active && back => {
-                        self.change_slot((slot.id.clone(), SlotChange::Activate), now)
-                    }
-                    _ => self.doubted(Event::Listed(Listed::Slots(listed)), now),
+            Event::Listed(Listed::Slots(listed)) => match self.in_force(self.target(), &listed) {
+                Some(slot) if slot.active && self.seen.neither_since.is_none() => {
+                    Effect::Probe(self.target())
                 }
-            }
+                _ => self.target_is_missed(&listed, now),
+            },
             _ => self.cut_over(event, now),
         }
+    }
+
+    /// A probe did not accept the target, or may not: the server says whether it is in force. On the way
+    /// back the old secret may have been deactivated by this rotation itself, also later than it asked.
+    pub(super) fn target_is_missed(&mut self, listed: &[Slot], now: Timestamp) -> Effect {
+        let back = self.record.direction() == Direction::Back;
+        match self.in_force(self.target(), listed) {
+            // Some nodes are late.
+            Some(slot) if slot.active => Effect::Wait(self.record.policy.probe_every(), Vec::new()),
+            Some(slot) if back => self.change_slot((slot.id.clone(), SlotChange::Activate), now),
+            _ => self.stuck(StuckReason::SecretGone, now),
+        }
+    }
+
+    /// Whether programs go on with the source although the list has the target in front. One that met a node
+    /// that did not take the target yet has learnt that order, and a server that takes both never teaches it
+    /// another: a list that is published anew does.
+    pub(super) fn is_led_by_the_source(&self, missing: &[Missing], now: Timestamp) -> bool {
+        let policy = &self.record.policy;
+        let in_use = missing.iter().any(|one| matches!(one, Missing::InUse { .. }));
+        let long = policy.quiet() * 2 + policy.window();
+        self.record.plan.adds() && in_use && now.since(self.record.since()) >= long
     }
 
     /// Before the old secret is taken away from anybody, the server shows that it takes the new one.
@@ -189,6 +217,9 @@ impl Rotation {
             Event::Probed(which, Probe::Accepted) if which == self.target() => {
                 self.seen.neither_since = None;
                 self.seen.asked = 0;
+                if let Some(wait) = self.may_be_crossed(now) {
+                    return wait;
+                }
                 match self.record.plan.slots() {
                     _ if !drained => self.publish_target_alone(),
                     Some(slots) if slots.deactivation && forward => {
@@ -197,7 +228,9 @@ impl Rotation {
                     _ => self.begin_to_retire(now),
                 }
             }
-            Event::Probed(..) | Event::Listed(_) => self.doubted(event, now),
+            Event::Probed(..) | Event::Listed(_) | Event::SlotChanged(_) => {
+                self.doubted(event, now)
+            }
             Event::Published(revision) => {
                 self.record.revision = revision;
                 self.enter(State::Retired, now)
@@ -222,7 +255,7 @@ impl Rotation {
                 }
             }
             Event::Listed(Listed::Unavailable(reason)) => self.doubt(reason),
-            Event::SlotChanged(answer) => self.slot_changed(answer),
+            Event::SlotChanged(answer) => self.slot_changed(answer, now),
             _ => Effect::List,
         }
     }
@@ -254,7 +287,9 @@ impl Rotation {
             Event::Probed(which, answer) if which == self.source() => {
                 self.source_answered(answer, now).unwrap_or_else(|| self.begin_to_retire(now))
             }
-            Event::Probed(..) | Event::Listed(_) => self.doubted(event, now),
+            Event::Probed(..) | Event::Listed(_) | Event::SlotChanged(_) => {
+                self.doubted(event, now)
+            }
             _ => Effect::Observe,
         }
     }
@@ -273,27 +308,34 @@ impl Rotation {
                         self.change_slot((slot.id.clone(), SlotChange::Deactivate), now)
                     }
                     Some(slot) => self.change_slot((slot.id.clone(), SlotChange::Remove), now),
-                    None => self.removed(now),
+                    None => {
+                        self.seen.appeared = self.may_be_the_new_one(&listed);
+                        self.removed(now)
+                    }
                 }
+            }
+            // On the way back from where nobody knew yet whether it was added, nor as which.
+            Event::Probed(which, Probe::Accepted)
+                if which == self.source() && self.seen.appeared.is_some() =>
+            {
+                if let Some(slot) = self.seen.appeared.take() {
+                    self.is_at(slot);
+                }
+                Effect::List
             }
             Event::Probed(which, answer) if which == self.source() => {
                 self.source_answered(answer, now).unwrap_or_else(|| self.over(now))
             }
             Event::Listed(Listed::Unavailable(reason)) => self.doubt(reason),
-            Event::SlotChanged(answer) => self.slot_changed(answer),
+            Event::SlotChanged(answer) => self.slot_changed(answer, now),
             _ => Effect::List,
         }
     }
 
     fn removed(&mut self, now: Timestamp) -> Effect {
-        // On the way back, a request that was given up may add the secret yet that nobody is to hold.
-        if let Some(until) = self.record.counter_change_until()
-            && until > now
-        {
-            let left = until.since(now);
-            let policy = &self.record.policy;
-            let pause = left.min(policy.window().max(policy.poll_every));
-            return Effect::Wait(pause, vec![Missing::InFlight { left_ms: milliseconds(left) }]);
+        // Also the secret that nobody is to hold may be added yet.
+        if let Some(wait) = self.may_be_crossed(now) {
+            return wait;
         }
         match self.record.secret(self.source()) {
             Some(_) => Effect::Probe(self.source()),
@@ -356,20 +398,34 @@ impl Rotation {
         {
             return Effect::Wait(policy.poll_every, Vec::new());
         }
+        if let Some(stop) = self.count_send(now) {
+            return stop;
+        }
         self.seen.slot_change = Some(SentSlotChange { slot: slot.clone(), change, at: now });
         Effect::ChangeSlot(slot, change)
     }
 
     /// These changes can be repeated: the list of the server tells what came of one without an answer.
-    fn slot_changed(&mut self, answer: ChangeAnswer) -> Effect {
+    pub(super) fn slot_changed(&mut self, answer: ChangeAnswer, now: Timestamp) -> Effect {
         match answer {
-            ChangeAnswer::Applied => Effect::List,
-            ChangeAnswer::Refused(error) => Effect::Stop(Ending::Refused(error)),
+            ChangeAnswer::Applied => {
+                self.record.change.sends = 0;
+                Effect::List
+            }
+            ChangeAnswer::Refused(error) => {
+                self.record.change.sends = 0;
+                Effect::Stop(Ending::Refused(error))
+            }
             ChangeAnswer::RetryAfter(time) => {
+                self.record.change.sends -= 1;
                 self.seen.slot_change = None;
                 self.turned_away(time)
             }
-            ChangeAnswer::Unknown(reason) => self.doubt(reason),
+            ChangeAnswer::Unknown(reason) => {
+                self.record.change.unresolved = true;
+                self.record.change.last_sent = now;
+                self.doubt(reason)
+            }
         }
     }
 }

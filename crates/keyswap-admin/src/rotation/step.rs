@@ -17,7 +17,7 @@ use super::policy::Timestamp;
 use super::record::Record;
 use super::slots::SentSlotChange;
 use super::state::{State, StuckReason};
-use crate::authority::{Probe, SlotId};
+use crate::authority::{AuthorityError, Probe, SlotId};
 
 /// A rotation in progress: its journal, and what this process has seen since it took it up.
 ///
@@ -56,6 +56,8 @@ pub(super) struct Seen {
     /// The one that the server lists and did not when the rotation began; a probe tells whether it is the
     /// new one.
     pub(super) appeared: Option<SlotId>,
+    /// Why the server refused to add the new secret, although an earlier request may have added it.
+    pub(super) refused: Option<AuthorityError>,
     /// A person has looked at what appeared.
     pub(super) appeared_is_known: bool,
     pub(super) slot_change: Option<SentSlotChange>,
@@ -107,6 +109,9 @@ impl Rotation {
             Event::RetireWanted => return self.retire_wanted(now),
             Event::TakenUp => {
                 self.seen = Seen::default();
+                if self.record.plan.adds() {
+                    self.an_earlier_process_may_have_sent(now);
+                }
                 if let (Stuck, Some((state, reason))) =
                     (self.record.state, self.record.stuck.take())
                 {
@@ -230,6 +235,9 @@ impl Rotation {
                 if let Some(stop) = self.unconfirmed(Gate::Drained, &missing) {
                     return stop;
                 }
+                if self.is_led_by_the_source(&missing, now) {
+                    return self.enter(State::Confirmed, now);
+                }
                 let due = self.seen.neither_since.is_some()
                     || now.since(*self.seen.proved.get_or_insert(now))
                         >= self.record.policy.window();
@@ -245,7 +253,9 @@ impl Rotation {
                 self.seen.proved = Some(now);
                 Effect::Wait(self.record.policy.poll_every, self.seen.missing.clone())
             }
-            Event::Probed(..) | Event::ReadBack(_) | Event::Listed(_) => self.doubted(event, now),
+            Event::Probed(..) | Event::ReadBack(_) | Event::Listed(_) | Event::SlotChanged(_) => {
+                self.doubted(event, now)
+            }
             _ => Effect::Observe,
         }
     }
@@ -289,7 +299,9 @@ impl Rotation {
                 }
                 Effect::Wait(policy.poll_every, Vec::new())
             }
-            Event::Probed(..) | Event::ReadBack(_) | Event::Listed(_) => self.doubted(event, now),
+            Event::Probed(..) | Event::ReadBack(_) | Event::Listed(_) | Event::SlotChanged(_) => {
+                self.doubted(event, now)
+            }
             Event::Published(revision) => {
                 self.record.revision = revision;
                 self.enter(State::Retired, now)
@@ -318,19 +330,22 @@ impl Rotation {
     fn retire(&mut self, now: Timestamp) -> Effect {
         // On the way back the change of the way forward may be on its way yet: as long as it may arrive,
         // programs hold both, and the server is looked at again after that.
-        if let Some(until) = self.record.counter_change_until()
-            && until > now
-        {
-            let left = until.since(now);
-            let policy = &self.record.policy;
-            let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-            let pause = left.min(policy.window().max(policy.poll_every));
-            return Effect::Wait(pause, vec![Missing::InFlight { left_ms }]);
+        if let Some(wait) = self.may_be_crossed(now) {
+            return wait;
         }
         if self.record.state == State::Drained {
             return self.begin_to_retire(now);
         }
         self.publish_target_alone()
+    }
+
+    /// The wait for what the way forward sent and may arrive yet, on the way back.
+    pub(super) fn may_be_crossed(&self, now: Timestamp) -> Option<Effect> {
+        let until = self.record.counter_change_until().filter(|until| *until > now)?;
+        let (left, policy) = (until.since(now), &self.record.policy);
+        let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        let pause = left.min(policy.window().max(policy.poll_every));
+        Some(Effect::Wait(pause, vec![Missing::InFlight { left_ms }]))
     }
 
     /// From here there is no way back.
@@ -360,6 +375,8 @@ impl Rotation {
     /// has to be waited for: a program that holds both goes on with the old one.
     fn withdrawing(&mut self, event: Event, now: Timestamp) -> Effect {
         match event {
+            // Where the new secret is added first, nothing was published before that.
+            _ if self.record.plan.adds() => self.withdrawn(now),
             Event::Published(revision) => {
                 self.record.revision = revision;
                 self.withdrawn(now)

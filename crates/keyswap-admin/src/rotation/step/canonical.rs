@@ -50,8 +50,11 @@ impl Rotation {
             retired,
             history,
         } = &mut self.record;
-        // Where a secret was deactivated, that state lasts for the observation period.
-        let longest_state = past_window.max(policy.observation());
+        // At a server with several secrets, states are looked at for longer.
+        let longest_state = match self.record.plan.adds() {
+            true => past_window.max(policy.observation()).max(policy.quiet() * 2 + policy.window()),
+            false => past_window,
+        };
         // When earlier states were entered is for the history alone, but for a rotation that was stuck.
         let stuck = matches!(entered.as_slice(), [.., before, _] if before.state == State::Stuck);
         entered.drain(..entered.len().saturating_sub(1 + usize::from(stuck)));
@@ -78,6 +81,7 @@ impl Rotation {
             throttled: _,
             asked: _,
             appeared: _,
+            refused: _,
             appeared_is_known: _,
             slot_change,
         } = &mut self.seen;

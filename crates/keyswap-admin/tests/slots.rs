@@ -1,0 +1,510 @@
+//! The protocol at a simulated server that holds several secrets: nodes that take up a change late, answers
+//! that are lost, requests that are applied after they were given up, values that only the server knows, a
+//! person at its console, and a rotator that is killed at any step.
+//!
+//! The instances are real rings with the real fallback decision; only time, the network and the server
+//! are simulated, so that a run comes out the same from its seed each time.
+
+use std::time::{Duration, Instant};
+
+use keyswap_admin::authority::{
+    AddAnswer, ChangeAnswer, Listed, NewSecret, Probe, ReadBack, Slot, SlotId,
+};
+use keyswap_admin::rotation::{
+    Direction, Effect, Ending, Event, Fleet, Record, Rotation, SlotChange, Slots, State,
+    StuckReason, Timestamp, WayBack,
+};
+use keyswap_admin::{Application, RotationPolicy};
+use keyswap_core::{
+    Attempts, FallbackPolicy, Next, Revision, Secret, SecretId, SecretList, SecretRing, Verdict,
+};
+use keyswap_store::InstanceReport;
+use proptest::prelude::*;
+
+const WINDOW: u64 = 1_000;
+const IN_FLIGHT: u64 = 5_000;
+const NODES: usize = 3;
+/// How many secrets the server takes.
+const MOST: usize = 3;
+
+fn secret(id: &str) -> Secret {
+    Secret::new(id.parse().unwrap(), format!("value-of-{id}")).unwrap()
+}
+
+fn policy() -> RotationPolicy {
+    let window = Duration::from_millis(WINDOW);
+    let mut policy = RotationPolicy::new([Application::new("app").instances(2)])
+        .propagation_window(window)
+        .quiet_period(window)
+        .observation_period(3 * window)
+        .poll_every(Duration::from_millis(100));
+    policy.probes = 4;
+    policy.in_flight_bound = Duration::from_millis(IN_FLIGHT);
+    policy
+}
+
+/// What the server shows of a secret in its list.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Shows {
+    Value,
+    Text,
+    Nothing,
+}
+
+/// What a server is like, and what may go wrong at it.
+#[derive(Clone, Copy, Debug)]
+struct Trouble {
+    chosen_by_caller: bool,
+    shows: Shows,
+    deactivation: bool,
+    crashes: u32,
+    lost_answers: u32,
+    rollback_after: Option<u32>,
+    /// The state in which somebody at the console does this.
+    at_the_console: Option<(State, Console)>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Console {
+    AddsASecret,
+    RemovesTheNewOne,
+    RemovesTheOldOne,
+}
+
+/// One of the client's secrets, and since when each node takes it or does not.
+struct Held {
+    id: SlotId,
+    secret: Secret,
+    changes: Vec<Change>,
+    foreign: bool,
+}
+
+struct Change {
+    to: Option<bool>,
+    applied: u64,
+    arrives: [u64; NODES],
+}
+
+impl Held {
+    /// Whether it is in force for whoever has heard of what reached it by `when`; `None`: it is gone.
+    fn state(&self, when: impl Fn(&Change) -> bool) -> Option<bool> {
+        let mut heard: Vec<&Change> = self.changes.iter().filter(|change| when(change)).collect();
+        heard.sort_by_key(|change| change.applied);
+        // What is removed stays so.
+        let removed = heard.iter().any(|change| change.to.is_none());
+        heard.last().filter(|_| !removed).and_then(|change| change.to)
+    }
+}
+
+struct World {
+    now: u64,
+    base: Instant,
+    dice: u64,
+    server: Vec<Held>,
+    published: (Revision, SecretList),
+    instances: Vec<(SecretRing, InstanceReport)>,
+    trouble: Trouble,
+    requests: u64,
+    refusals: u64,
+    failed: u64,
+    stopped: u32,
+}
+
+impl World {
+    fn new(seed: u64, trouble: Trouble) -> Self {
+        let list = SecretList::new([secret("old")]).unwrap();
+        let mut world = Self {
+            now: 1_000_000,
+            base: Instant::now(),
+            dice: seed,
+            server: Vec::new(),
+            published: (Revision::new(1), list),
+            instances: Vec::new(),
+            trouble,
+            requests: 0,
+            refusals: 0,
+            failed: 0,
+            stopped: 0,
+        };
+        world.hold(secret("old"), 0, false);
+        for name in ["i1", "i2"] {
+            let policy =
+                FallbackPolicy::default().propagation_window(Duration::from_millis(WINDOW));
+            let (revision, list) = world.published.clone();
+            let ring = SecretRing::starting(list, revision, policy, world.instant());
+            let report = InstanceReport::new("app", name).next(ring.usage());
+            world.instances.push((ring, report));
+        }
+        world
+    }
+
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.dice >> 33) % sides
+    }
+
+    fn instant(&self) -> Instant {
+        self.base + Duration::from_millis(self.now)
+    }
+
+    fn change_of(&mut self, to: Option<bool>, applied: u64) -> Change {
+        let late = [(); NODES].map(|()| self.roll(WINDOW * 9 / 10));
+        // What was there at the beginning has arrived.
+        let arrives = late.map(|late| if applied == 0 { 0 } else { applied + late });
+        Change { to, applied, arrives }
+    }
+
+    fn hold(&mut self, secret: Secret, applied: u64, foreign: bool) -> SlotId {
+        let id = SlotId::new(format!("slot-{}", self.server.len()));
+        let changes = vec![self.change_of(Some(true), applied)];
+        self.server.push(Held { id: id.clone(), secret, changes, foreign });
+        id
+    }
+
+    fn listed(&self) -> impl Iterator<Item = (&Held, bool)> {
+        let now = self.now;
+        self.server
+            .iter()
+            .filter_map(move |held| Some((held, held.state(|change| change.applied <= now)?)))
+    }
+
+    fn accepts(&self, node: usize, secret: &Secret) -> bool {
+        let heard = |change: &Change| change.arrives[node] <= self.now;
+        self.server.iter().any(|held| held.secret == *secret && held.state(heard) == Some(true))
+    }
+
+    fn pass(&mut self, milliseconds: u64) {
+        let end = self.now + milliseconds.max(1);
+        while self.now < end {
+            self.now = (self.now + 50).min(end);
+            for index in 0..self.instances.len() {
+                if self.roll(6) == 0 {
+                    let ((revision, list), now) = (self.published.clone(), self.instant());
+                    self.instances[index].0.replace_at_time(list, revision, now);
+                }
+                self.sign_in(index);
+                let (ring, report) = &mut self.instances[index];
+                *report = report.next(ring.usage());
+            }
+        }
+    }
+
+    fn sign_in(&mut self, index: usize) {
+        self.requests += 1;
+        let mut now = self.instant();
+        let ring = self.instances[index].0.clone();
+        let (mut attempts, mut secret) = Attempts::begin_seeded(&ring, self.requests);
+        loop {
+            let node = self.roll(NODES as u64) as usize;
+            let accepted = self.accepts(node, &secret);
+            self.refusals += u64::from(!accepted);
+            let verdict = if accepted { Verdict::Accepted } else { Verdict::Refused };
+            secret = match attempts.conclude(verdict, now) {
+                Next::Send(secret) => secret,
+                Next::WaitThenSend(delay, secret) => {
+                    now += delay;
+                    secret
+                }
+                _ => {
+                    self.failed += u64::from(!accepted);
+                    return;
+                }
+            };
+        }
+    }
+
+    /// The answer to a request, which may be applied now, later or never.
+    fn answer(&mut self) -> (Option<u64>, Result<(), ChangeAnswer>) {
+        let lost = || Err(ChangeAnswer::Unknown("the answer was lost".into()));
+        if self.trouble.lost_answers > 0 && self.roll(2) == 0 {
+            self.trouble.lost_answers -= 1;
+            return match self.roll(4) {
+                0 => (Some(self.now), lost()),
+                1 => (None, lost()),
+                2 => (Some(self.now + self.roll(3 * WINDOW)), lost()),
+                _ => (None, Err(ChangeAnswer::RetryAfter(Duration::from_millis(300)))),
+            };
+        }
+        (Some(self.now), Ok(()))
+    }
+
+    fn add(&mut self, new: &NewSecret) -> AddAnswer {
+        if self.listed().count() >= MOST {
+            let error = keyswap_admin::AuthorityError::new(
+                keyswap_admin::AuthorityErrorKind::Refused,
+                "there is no room",
+            );
+            return AddAnswer::Refused(error);
+        }
+        let secret = match new {
+            NewSecret::Known(secret) => secret.clone(),
+            NewSecret::Awaited(id) => {
+                let value = format!("chosen-{}", self.server.len());
+                Secret::new(id.clone(), value).unwrap()
+            }
+        };
+        let (applied, answer) = self.answer();
+        let slot = applied.map(|applied| self.hold(secret.clone(), applied, false));
+        match (answer, slot) {
+            (Ok(()), Some(slot)) => AddAnswer::Added(slot, secret),
+            (Err(ChangeAnswer::RetryAfter(time)), _) => AddAnswer::RetryAfter(time),
+            _ => AddAnswer::Unknown("the answer was lost".into()),
+        }
+    }
+
+    fn change(&mut self, slot: &SlotId, to: Option<bool>) -> ChangeAnswer {
+        let (applied, answer) = self.answer();
+        let change = applied.map(|applied| self.change_of(to, applied));
+        let held = self.server.iter_mut().find(|held| held.id == *slot).unwrap();
+        assert!(!held.foreign, "the rotation touched {slot}, which is somebody else's");
+        held.changes.extend(change);
+        answer.err().unwrap_or(ChangeAnswer::Applied)
+    }
+
+    fn person(&mut self, record: &Record) {
+        let Some((state, act)) = self.trouble.at_the_console else { return };
+        if state != record.state {
+            return;
+        }
+        self.trouble.at_the_console = None;
+        let value = match act {
+            Console::AddsASecret => {
+                self.hold(secret("foreign"), self.now, true);
+                return;
+            }
+            Console::RemovesTheNewOne => record.new.secret().unwrap().clone(),
+            Console::RemovesTheOldOne => record.old.clone(),
+        };
+        let change = self.change_of(None, self.now);
+        let held = self.server.iter_mut().find(|held| held.secret == value).unwrap();
+        held.changes.push(change);
+    }
+
+    fn perform(&mut self, effect: Effect, record: &Record) -> Result<Event, Ending> {
+        let latency = 1 + self.roll(40);
+        self.pass(latency);
+        Ok(match effect {
+            Effect::Write => Event::Written,
+            Effect::Publish { list, replaces, instead_of, .. } => {
+                let (revision, published) = &self.published;
+                let later = *revision > replaces;
+                if later && *published == list {
+                    Event::Published(*revision)
+                } else if *revision == replaces || later && instead_of.contains(published) {
+                    self.published = (revision.next(), list);
+                    Event::Published(self.published.0)
+                } else {
+                    Event::ForeignList
+                }
+            }
+            Effect::Observe => Event::Fleet(Fleet {
+                live: self.instances.iter().map(|(_, report)| report.clone()).collect(),
+                unreadable: Vec::new(),
+            }),
+            Effect::Add => Event::Added(self.add(&record.new)),
+            Effect::ChangeSlot(slot, change) => Event::SlotChanged(match change {
+                SlotChange::Activate => self.change(&slot, Some(true)),
+                SlotChange::Deactivate => self.change(&slot, Some(false)),
+                SlotChange::Remove => self.change(&slot, None),
+            }),
+            Effect::List => Event::Listed(Listed::Slots(self.slots(&record.known()))),
+            Effect::ReadBack => Event::ReadBack(ReadBack::Unavailable("it cannot".into())),
+            Effect::Probe(which) => {
+                let node = self.roll(NODES as u64) as usize;
+                let accepted = self.accepts(node, record.secret(which).unwrap());
+                Event::Probed(which, if accepted { Probe::Accepted } else { Probe::Refused })
+            }
+            Effect::Wait(time, _) | Effect::BackOff(time) => {
+                self.pass(time.as_millis() as u64);
+                Event::Waited
+            }
+            Effect::Stop(ending) => return Err(ending),
+            other => panic!("unknown effect {other:?}"),
+        })
+    }
+
+    fn slots(&self, known: &[Secret]) -> Vec<Slot> {
+        let shows = self.trouble.shows;
+        let slot = |(held, active): (&Held, bool)| {
+            let id = |shown| (shows == shown).then(|| held.secret.id().clone());
+            let text =
+                id(Shows::Text).filter(|_| !held.foreign && held.secret.id().as_str() != "old");
+            let value = id(Shows::Value).filter(|_| known.contains(&held.secret));
+            Slot::new(held.id.clone()).active(active).holding(value).made_for(text)
+        };
+        self.listed().map(slot).collect()
+    }
+
+    fn begin(&self) -> Record {
+        let new = match self.trouble.chosen_by_caller {
+            true => NewSecret::Known(secret("new")),
+            false => NewSecret::Awaited("new".parse::<SecretId>().unwrap()),
+        };
+        let listed = self.slots(&[secret("old")]);
+        let slots = Slots::new(SlotId::new("slot-0"), &listed, self.trouble.deactivation);
+        let now = Timestamp::from_milliseconds(self.now);
+        let revision = self.published.0;
+        Record::begin("client", policy(), secret("old"), new, revision, now).adding(slots)
+    }
+
+    /// Runs a rotation until it stops, killing and resuming it on the way. Whom it calls looks, and does
+    /// what `answer` says.
+    fn rotate(&mut self, answer: Event) -> (Ending, Record) {
+        let record = self.begin();
+        let mut journal = record.to_json();
+        let mut rotation = Rotation::new(record);
+        let mut event = Event::TakenUp;
+        for step in 0..40_000 {
+            if self.trouble.rollback_after == Some(step) {
+                rotation = Rotation::new(Record::parse(&journal).unwrap());
+                event = Event::RollbackWanted;
+            }
+            let effect = rotation.step(event, Timestamp::from_milliseconds(self.now));
+            if self.crash() {
+                rotation = Rotation::new(Record::parse(&journal).unwrap());
+                event = Event::TakenUp;
+                continue;
+            }
+            if Record::parse(&journal).unwrap().state != rotation.record().state {
+                self.person(rotation.record());
+            }
+            journal = rotation.record().to_json();
+            event = match self.perform(effect, rotation.record()) {
+                Ok(happened) => happened,
+                Err(Ending::Unknown(_) | Ending::Throttled | Ending::NoWayBack(_)) => {
+                    Event::TakenUp
+                }
+                Err(Ending::Stuck(_)) if self.stopped < 3 => {
+                    self.stopped += 1;
+                    answer.clone()
+                }
+                Err(ending) => return (ending, rotation.record().clone()),
+            };
+            if self.crash() {
+                rotation = Rotation::new(Record::parse(&journal).unwrap());
+                event = Event::TakenUp;
+            }
+        }
+        panic!("the rotation does not end: {:?}", rotation.record());
+    }
+
+    fn crash(&mut self) -> bool {
+        let crash = self.trouble.crashes > 0 && self.roll(25) == 0;
+        self.trouble.crashes -= u32::from(crash);
+        crash
+    }
+
+    /// Which secrets the client has in the end, once everything has arrived.
+    fn left(&mut self) -> Vec<String> {
+        self.pass(IN_FLIGHT + 2 * WINDOW);
+        self.listed().map(|(held, _)| held.secret.id().to_string()).collect()
+    }
+}
+
+fn servers() -> impl Strategy<Value = Trouble> {
+    let shows = prop_oneof![Just(Shows::Value), Just(Shows::Text), Just(Shows::Nothing)];
+    (any::<bool>(), shows, any::<bool>(), 0u32..8, 0u32..5).prop_map(
+        |(chosen_by_caller, shows, deactivation, crashes, lost_answers)| Trouble {
+            chosen_by_caller,
+            // A value that nobody knows can be recognised by the text that goes with it alone.
+            shows: if chosen_by_caller { shows } else { Shows::Text },
+            deactivation,
+            crashes,
+            lost_answers,
+            rollback_after: None,
+            at_the_console: None,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(250))]
+
+    #[test]
+    fn a_rotation_ends_with_the_new_secret_alone_and_not_one_failed_request(
+        seed in any::<u64>(),
+        trouble in servers(),
+    ) {
+        let mut world = World::new(seed, trouble);
+        let (ending, record) = world.rotate(Event::TakenUp);
+        prop_assert!(matches!(ending, Ending::Done), "{ending:?} {record:?}");
+        prop_assert_eq!(world.failed, 0);
+        let new = record.new.secret().unwrap().clone();
+        prop_assert_eq!(&world.published.1, &SecretList::new([new.clone()]).unwrap());
+        for (ring, _) in &world.instances {
+            let held = ring.snapshot().list();
+            prop_assert_eq!(held.preferred(), &new);
+        }
+        let left = world.left();
+        prop_assert!((0..NODES).all(|node| world.accepts(node, &new)));
+        prop_assert!((0..NODES).all(|node| !world.accepts(node, &record.old)));
+        prop_assert!(left.iter().all(|id| id == "new"), "{left:?}");
+        // Where no answer was lost, nothing is left over and not even a fallback was needed.
+        if trouble.lost_answers == 0 {
+            prop_assert_eq!(left.len(), 1);
+            prop_assert_eq!(world.refusals, 0);
+        }
+    }
+
+    #[test]
+    fn a_rotation_that_goes_back_at_any_moment_ends_as_it_began(
+        seed in any::<u64>(),
+        trouble in servers(),
+        rollback_after in 0u32..120,
+    ) {
+        let rollback_after = Some(rollback_after);
+        let mut world = World::new(seed, Trouble { rollback_after, ..trouble });
+        let (ending, record) = world.rotate(Event::TakenUp);
+        prop_assert_eq!(world.failed, 0);
+        let stays = match ending {
+            Ending::RolledBack => "old",
+            Ending::Done => "new",
+            // Two were added, and nothing tells that they are not somebody's: a person has to look.
+            Ending::Stuck(StuckReason::OldSecretStillAccepted | StuckReason::SecretAppeared)
+                if trouble.shows == Shows::Nothing => return Ok(()),
+            other => panic!("{other:?}: {record:?}"),
+        };
+        let left = world.left();
+        prop_assert_eq!(world.failed, 0);
+        prop_assert!(left.iter().all(|id| id == stays), "{left:?} {record:?}");
+        let ids: Vec<String> = world.published.1.ids().map(ToString::to_string).collect();
+        prop_assert_eq!(ids, [stays]);
+    }
+
+    /// Whatever somebody does at the console, what they added is never touched, and the way that the
+    /// message names leads to an end in which every program signs in.
+    #[test]
+    fn what_somebody_does_at_the_console_in_the_middle_costs_no_request_and_is_left_as_it_is(
+        seed in any::<u64>(),
+        trouble in servers(),
+        state in prop::sample::select(&State::PATH_WITH_SLOTS[2..7]),
+        act in prop::sample::select(
+            &[Console::AddsASecret, Console::RemovesTheNewOne, Console::RemovesTheOldOne][..]
+        ),
+        back in any::<bool>(),
+    ) {
+        let at_the_console = Some((state, act));
+        // Before each node takes the new one for each program, nobody can do without the old one.
+        let alone = act == Console::RemovesTheOldOne && state < State::Confirmed;
+        prop_assume!(!alone);
+        let mut world = World::new(seed, Trouble { at_the_console, lost_answers: 0, ..trouble });
+        let answer = if back { Event::RollbackWanted } else { Event::TakenUp };
+        let (ending, record) = world.rotate(answer);
+        match (act, &ending) {
+            (_, Ending::Done | Ending::RolledBack) => {}
+            // The new one is gone for good, and the person did not choose the way back.
+            (Console::RemovesTheNewOne, Ending::Stuck(StuckReason::SecretGone)) if !back => {
+                prop_assert_eq!(record.way_back(), WayBack::Remove);
+            }
+            // Nobody can lead the programs back to the old one.
+            (Console::RemovesTheOldOne, Ending::Stuck(StuckReason::SecretGone)) if back => {
+                prop_assert_eq!(record.direction(), Direction::Back);
+            }
+            _ => prop_assert!(false, "{ending:?} {record:?}"),
+        }
+        prop_assert_eq!(world.failed, 0);
+        let left = world.left();
+        prop_assert_eq!(world.failed, 0);
+        prop_assert_eq!(left.contains(&"foreign".to_owned()), act == Console::AddsASecret);
+    }
+}
