@@ -78,7 +78,7 @@ impl Core {
             changes,
             foreign_changes,
             management_requests: self.counters.management_requests.read(),
-            faults: self.faults.happened(),
+            faults: self.faults.happened().iter().map(|(_, times)| times).sum(),
         }
     }
 }

@@ -145,7 +145,8 @@ pub(crate) struct Faults {
 #[derive(Debug, Default)]
 struct FaultsState {
     armed: Vec<Armed>,
-    happened: u64,
+    /// How often each one happened, in the order in which they did first.
+    happened: Vec<(Fault, u64)>,
 }
 
 impl Faults {
@@ -157,8 +158,8 @@ impl Faults {
         self.with(|state| state.armed.clear());
     }
 
-    pub(crate) fn happened(&self) -> u64 {
-        self.with(|state| state.happened)
+    pub(crate) fn happened(&self) -> Vec<(Fault, u64)> {
+        self.with(|state| state.happened.clone())
     }
 
     /// Takes every latency and the first other fault that is tied to `called`.
@@ -183,7 +184,7 @@ impl Faults {
                     _ => continue,
                 }
                 armed.spend();
-                state.happened += 1;
+                count(&mut state.happened, &armed.fault);
             }
             arrival
         })
@@ -204,7 +205,7 @@ impl Faults {
                     )
             })?;
             armed.spend();
-            state.happened += 1;
+            count(&mut state.happened, &armed.fault);
             Some(armed.fault.clone())
         })
     }
@@ -215,6 +216,13 @@ impl Faults {
         let result = act(&mut state);
         state.armed.retain(|armed| armed.left > 0);
         result
+    }
+}
+
+fn count(happened: &mut Vec<(Fault, u64)>, fault: &Fault) {
+    match happened.iter_mut().find(|(known, _)| known == fault) {
+        Some((_, times)) => *times += 1,
+        None => happened.push((fault.clone(), 1)),
     }
 }
 
@@ -241,7 +249,9 @@ mod tests {
             assert_eq!(faults.on_arrival(Endpoint::UpdateClient).instead, Some(fault.clone()));
         }
         assert_eq!(faults.on_arrival(Endpoint::UpdateClient), Arrival::default());
-        assert_eq!(faults.happened(), 2);
+        faults.inject(Fault::AnswerLostAfterChange, Times::EVERY);
+        assert_eq!(faults.on_change(), Some(Fault::AnswerLostAfterChange));
+        assert_eq!(faults.happened(), [(fault, 2), (Fault::AnswerLostAfterChange, 1)]);
     }
 
     #[test]

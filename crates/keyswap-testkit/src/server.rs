@@ -330,6 +330,12 @@ impl AuthorizationServer {
         self.inner.core.faults.clear();
     }
 
+    /// The faults that happened so far, and how often each, in the order in which they happened first.
+    #[must_use]
+    pub fn faults(&self) -> Vec<(Fault, u64)> {
+        self.inner.core.faults.happened()
+    }
+
     /// How often what happened so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
