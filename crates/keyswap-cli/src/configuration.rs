@@ -67,6 +67,22 @@ pub(crate) enum AuthorityTable {
     },
 }
 
+impl AuthorityTable {
+    /// Whether nothing but this machine is between it and the rotator.
+    fn is_on_this_machine(&self) -> bool {
+        let url = match self {
+            Self::Auth0 { url, .. } => url,
+            Self::Hydra { admin_url, .. } => admin_url,
+        };
+        match url.host() {
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            Some(url::Host::Domain(name)) => name == "localhost",
+            None => false,
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StoreTable {
@@ -100,11 +116,15 @@ pub(crate) struct PolicyTable {
     quiet_period: Option<Duration>,
     #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
     pub(crate) patience: Option<Duration>,
+    #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
+    in_flight_bound: Option<Duration>,
 }
 
 /// A lease that is shorter is lost to a slow disk, and one that is longer is waited for.
 const LEASES: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(3600);
+/// A change is on its way for as long as its request may take, and whatever stands between.
+const SHORTEST_IN_FLIGHT_BOUND: Duration = Duration::from_secs(60);
 /// How often an application uses the secret if it does not say.
 const USES_EVERY: Duration = Duration::from_secs(600);
 
@@ -145,6 +165,16 @@ impl Configuration {
         }
         if configuration.store.lease.is_some_and(|lease| !LEASES.contains(&lease)) {
             return Err(wrong(String::new(), "a `lease` is from 1s to 1h long"));
+        }
+        let bound = configuration.policy.in_flight_bound;
+        if bound.is_some_and(|bound| bound < SHORTEST_IN_FLIGHT_BOUND)
+            && !configuration.authority.is_on_this_machine()
+        {
+            return Err(wrong(
+                String::new(),
+                "an `in_flight_bound` of less than 1m is for a server on this machine only: a change that \
+                 comes after it would undo the next rotation",
+            ));
         }
         let applications = &configuration.applications;
         if applications.is_empty() {
@@ -197,11 +227,15 @@ impl Configuration {
         let uses_every =
             self.applications.iter().map(|table| table.uses_every.unwrap_or(USES_EVERY)).max();
         let quiet = self.policy.quiet_period.unwrap_or(window + uses_every.unwrap_or(USES_EVERY));
-        RotationPolicy::new(self.applications())
+        let mut policy = RotationPolicy::new(self.applications())
             .propagation_window(window)
             .quiet_period(quiet)
             // Once a second at a real server; more often where everything else is faster as well.
-            .poll_every((window / 10).clamp(Duration::from_millis(100), Duration::from_secs(1)))
+            .poll_every((window / 10).clamp(Duration::from_millis(100), Duration::from_secs(1)));
+        if let Some(bound) = self.policy.in_flight_bound {
+            policy.in_flight_bound = bound;
+        }
+        policy
     }
 }
 
@@ -314,6 +348,25 @@ mod tests {
         for lease in ["\"0s\"", "\"999ms\"", "\"2h\""] {
             assert!(refused(&with(lease)).contains("`lease` is from 1s to 1h"), "{lease}");
         }
+    }
+
+    #[test]
+    fn a_change_is_given_time_to_arrive_unless_the_server_is_on_this_machine() {
+        let with = |bound: &str, server: &str| {
+            let text =
+                template(None).replace("https://THE-TENANT.eu.auth0.com\"", &format!("{server}\""));
+            parse(&format!("{text}\n[policy]\nin_flight_bound = \"{bound}\"\n"))
+        };
+        let bound = |read: Result<Configuration, Failure>| {
+            read.unwrap().rotation_policy(Duration::from_secs(30)).in_flight_bound
+        };
+        assert_eq!(bound(parse(&template(None))), Duration::from_secs(600));
+        assert_eq!(bound(with("1m", "https://example.eu.auth0.com")), Duration::from_secs(60));
+        for server in ["http://127.0.0.1:4400", "http://[::1]:4400", "http://localhost:4400"] {
+            assert_eq!(bound(with("3s", server)), Duration::from_secs(3), "{server}");
+        }
+        let error = with("59s", "https://localhost.example").unwrap_err().to_string();
+        assert!(error.contains("`in_flight_bound` of less than 1m"), "{error}");
     }
 
     #[test]
