@@ -69,8 +69,11 @@ pub(crate) struct Demo {
     /// How often the secret is rotated
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rotations: u32,
-    /// Sign in the ordinary way, with one secret and no fallback, to see what fails then
+    /// Kill the rotating process in every state, and let the server fail around the change
     #[arg(long)]
+    pub(crate) chaos: bool,
+    /// Sign in the ordinary way, with one secret and no fallback, to see what fails then
+    #[arg(long, conflicts_with = "chaos")]
     pub(crate) without_fallback: bool,
     /// Print one JSON object a line
     #[arg(long)]
@@ -183,6 +186,9 @@ pub(crate) struct Rotate {
     /// Print one JSON object a line
     #[arg(long)]
     pub(crate) json: bool,
+    /// Go on from each state when a line comes on standard input: `demo --chaos` kills it there
+    #[arg(long, hide = true)]
+    pub(crate) step: bool,
 }
 
 #[derive(Args, Debug)]

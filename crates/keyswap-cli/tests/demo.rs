@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::{Command, Output, Vault};
+use common::{Command, Output, STATES, Vault};
+use serde_json::Value;
 
 fn demo(vault: &Vault, arguments: &[&str]) -> Output {
     let arguments = [&["demo", "--window", "500ms", "--rate", "50"], arguments].concat();
@@ -55,6 +56,79 @@ fn it_changes_as_often_as_asked() {
     assert_eq!(number(&output, "failed"), 0, "{output:#?}");
     let ended = output.stderr.lines().filter(|line| line.starts_with("done")).count();
     assert_eq!(ended, 2, "{output:#?}");
+}
+
+#[test]
+fn with_chaos_each_state_is_killed_in_the_server_fails_and_no_request_does() {
+    let (directory, vault) = no_vault();
+    let kept = directory.path().join("kept");
+    let output = demo(&vault, &["--chaos", "--directory", kept.to_str().unwrap()]);
+    output.ends_with(0);
+    assert!(number(&output, "requests") > 50, "{output:#?}");
+    assert_eq!(number(&output, "failed"), 0, "{output:#?}");
+    assert!(number(&output, "refused first, saved by the fallback") > 0, "{output:#?}");
+    let kills = to_the_end().map(|state| number(&output, &format!("in {state} ")));
+    let kills: Vec<_> = kills.collect();
+    assert!(kills.iter().all(|kills| *kills > 0), "{output:#?}");
+    let total: u64 = kills.iter().sum();
+    assert_eq!(number(&output, "rotating process killed"), total, "{output:#?}");
+    assert_eq!(number(&output, "faults of the server"), 6, "{output:#?}");
+    for fault in [
+        "slow answer, and killed meanwhile",
+        "500 when asked what it holds",
+        "429 with Retry-After",
+        "503 to the change",
+        "no answer, change not made",
+        "no answer, change made ",
+    ] {
+        assert_eq!(number(&output, fault), 1, "{fault}: {output:#?}");
+    }
+    let refused = output.stdout.lines().find(|line| line.contains("old secret refused")).unwrap();
+    assert!(refused.contains("yes"), "{refused}");
+    // What is kept can be looked at with the commands that were killed.
+    let status = Command::new(&vault, &["status", "--config"]).argument(kept.join("keyswap.toml"));
+    let status = status.run();
+    assert!(status.ends_with(0).stdout.contains("done"), "{status:#?}");
+}
+
+#[test]
+fn with_chaos_and_json_each_rotation_says_where_it_was_killed_and_goes_on() {
+    let (_directory, vault) = no_vault();
+    let output = demo(&vault, &["--chaos", "--json", "--rotations", "2", "--instances", "2"]);
+    output.ends_with(0);
+    assert_eq!(output.stderr, "", "nothing else is said");
+    let lines = output.json_lines();
+    let (last, before) = lines.split_last().unwrap();
+    assert_eq!((&last["event"], &last["failed"]), (&"demo".into(), &0.into()), "{last}");
+    assert_eq!(last["old_secret_refused"], true);
+    for state in to_the_end() {
+        let killed = before.iter().filter(|one| one["event"] == "killed" && one["state"] == state);
+        let killed = killed.count();
+        assert!(killed >= 2, "killed in {state} {killed} times: {before:#?}");
+        assert_eq!(last["killed"][state], killed, "{state}: {last}");
+        let entered = |one: &&Value| one["event"] == "entered" && one["state"] == state;
+        assert_eq!(before.iter().filter(entered).count(), 2, "{state}: {before:#?}");
+    }
+    // Who was killed is followed by another, which takes up where it was, unless there is nothing left.
+    let told = before.iter().filter(|one| ["killed", "taken_up"].contains(&event(one)));
+    let told: Vec<_> = told.collect();
+    for (killed, then) in told.iter().zip(&told[1..]).filter(|(one, _)| event(one) == "killed") {
+        let (expected, state) = match killed["state"] == "done" {
+            true => ("killed", "generated".into()),
+            false => ("taken_up", killed["state"].clone()),
+        };
+        assert_eq!((event(then), &then["state"]), (expected, &state), "{told:#?}");
+    }
+    assert_eq!(last["faults"]["no answer, change made later"], 1, "{last}");
+    assert_eq!(last["faults"]["no answer, change not made"], 2, "{last}");
+}
+
+fn to_the_end() -> impl Iterator<Item = &'static str> {
+    STATES.into_iter().chain(["done"])
+}
+
+fn event(line: &Value) -> &str {
+    line["event"].as_str().unwrap()
 }
 
 #[test]
@@ -154,6 +228,9 @@ fn a_directory_that_is_in_use_is_not_taken() {
     output.says(1, &["file", "not a directory", "name a directory"]);
     let output = Command::new(&vault, &["demo", "--rate", "0"]).run();
     output.ends_with(2);
+    let output = Command::new(&vault, &["demo", "--chaos", "--without-fallback"]).run();
+    output.ends_with(2);
+    assert!(output.stderr.contains("cannot be used with"), "{output:#?}");
     let output = Command::new(&vault, &["demo", "--window", "soon"]).run();
     output.ends_with(2);
     assert!(output.stderr.contains("300ms, 3s, 5m"), "{output:#?}");

@@ -32,7 +32,7 @@ fn open_store(configuration: &Configuration) -> Result<FileStore, Failure> {
 }
 
 /// Writes a new file that its owner alone may read. One that is there already is left alone.
-fn write_private(path: &Path, text: &[u8]) -> Result<(), Failure> {
+pub(crate) fn write_private(path: &Path, text: &[u8]) -> Result<(), Failure> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let failed = |error: std::io::Error| {

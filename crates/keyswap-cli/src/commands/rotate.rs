@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Arc, PoisonError};
 
 use keyswap_admin::rotation::{Missing, Record, StuckReason, WayBack};
-use keyswap_admin::{Authority, Finished, RotateError, RotateErrorKind, Rotator, Status};
+use keyswap_admin::{Authority, Finished, Progress, RotateError, RotateErrorKind, Rotator, Status};
 use keyswap_store::{FileStore, SecretStore};
 
 use super::open_store;
@@ -88,6 +88,10 @@ async fn with_rotator(
     let shown = Arc::clone(&presenter);
     let mut rotator = Rotator::new(authority, store).on_progress(move |progress| {
         shown.lock().unwrap_or_else(PoisonError::into_inner).show(&progress);
+        if options.step && matches!(progress, Progress::Entered { .. } | Progress::TakenUp { .. }) {
+            // Nothing else goes on in this process meanwhile. It also goes on when nobody is there any more.
+            let _ = std::io::stdin().read_line(&mut String::new());
+        }
     });
     if let Some(patience) = options.patience.or(configuration.policy.patience) {
         rotator = rotator.patience(patience);

@@ -3,6 +3,7 @@
 //! The server is embedded, the programs are processes of their own that know nothing but a store, and
 //! the rotation is the one that `keyswap rotate` makes.
 
+mod chaos;
 pub(crate) mod instance;
 mod report;
 
@@ -44,17 +45,25 @@ pub(crate) async fn run(options: Demo) -> Result<(), Failure> {
             options.rate,
             if options.without_fallback { " with one secret and no fallback" } else { "" }
         );
+        if options.chaos {
+            println!(
+                "the rotating process is killed in every state, and the server fails around the change"
+            );
+        }
     }
     let programs = Programs::start(&options, place.path(), &world).await?;
-    let report = if options.without_fallback {
-        world.change_the_ordinary_way(&options, &programs).await
+    let rotated = if options.without_fallback {
+        world.change_the_ordinary_way(&options, &programs).await.map(|rotated| (rotated, None))
+    } else if options.chaos {
+        let rotated = chaos::rotate(&world, &options, place.path()).await;
+        rotated.map(|(rotated, chaos)| (rotated, Some(chaos)))
     } else {
-        world.rotate(&options).await
+        world.rotate(&options).await.map(|rotated| (rotated, None))
     };
     let tally = programs.stop().await?;
-    let (states, old_refused) = report?;
+    let (rotated, chaos) = rotated?;
     world.server.shutdown().await;
-    let report = Report { tally, states, old_refused, fallback: !options.without_fallback };
+    let report = Report { tally, rotated, chaos, fallback: !options.without_fallback };
     if options.json {
         println!("{}", report.as_json());
     } else {
@@ -66,7 +75,7 @@ pub(crate) async fn run(options: Demo) -> Result<(), Failure> {
             report.tally.failed, report.tally.requests
         )));
     }
-    if !report.old_refused {
+    if !report.rotated.old_refused {
         return Err(Failure::failed("the server still accepts the old secret"));
     }
     Ok(())
@@ -100,6 +109,22 @@ impl Drop for Place {
         if let Self::Temporary(path) = self {
             // Nothing to be done about it at the end; the directory is the owner's alone.
             let _ = std::fs::remove_dir_all(path);
+        }
+    }
+}
+
+/// What became of the rotations.
+struct Rotated {
+    /// How long each state lasted, of all rotations together.
+    states: Vec<(State, Duration)>,
+    old_refused: bool,
+}
+
+impl Rotated {
+    fn add(&mut self, state: State, duration: Duration) {
+        match self.states.iter_mut().find(|(known, _)| *known == state) {
+            Some((_, total)) => *total += duration,
+            None => self.states.push((state, duration)),
         }
     }
 }
@@ -150,15 +175,14 @@ impl World {
     }
 
     /// What `keyswap rotate` does, as often as asked.
-    async fn rotate(&self, options: &Demo) -> Result<(Vec<(State, Duration)>, bool), Failure> {
+    async fn rotate(&self, options: &Demo) -> Result<Rotated, Failure> {
         let applications = applications(options)
             .into_iter()
             .map(|(name, instances)| Application::new(name).instances(instances));
         let policy = RotationPolicy::new(applications)
             .quiet_period(options.window)
             .poll_every(Duration::from_millis(100));
-        let mut states: Vec<(State, Duration)> = Vec::new();
-        let mut old_refused = true;
+        let mut rotated = Rotated { states: Vec::new(), old_refused: true };
         for round in 1..=options.rotations {
             if options.rotations > 1 && !options.json {
                 println!("rotation {round} of {}", options.rotations);
@@ -174,14 +198,11 @@ impl World {
             let finished = rotator.run(policy.clone()).await;
             presenter.lock().unwrap_or_else(PoisonError::into_inner).clear();
             for (state, duration) in finished?.states {
-                match states.iter_mut().find(|(known, _)| *known == state) {
-                    Some((_, total)) => *total += duration,
-                    None => states.push((state, duration)),
-                }
+                rotated.add(state, duration);
             }
-            old_refused &= self.authority(options)?.probe(&old).await == Probe::Refused;
+            rotated.old_refused &= self.authority(options)?.probe(&old).await == Probe::Refused;
         }
-        Ok((states, old_refused))
+        Ok(rotated)
     }
 
     /// What people do without keyswap: change the secret at the server, then give the new one to every
@@ -190,7 +211,7 @@ impl World {
         &self,
         options: &Demo,
         programs: &Programs,
-    ) -> Result<(Vec<(State, Duration)>, bool), Failure> {
+    ) -> Result<Rotated, Failure> {
         let authority = self.authority(options)?;
         let mut old = self.present().await?;
         for _ in 0..options.rotations {
@@ -211,7 +232,8 @@ impl World {
             self.server.until_settled(CLIENT).await;
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        Ok((Vec::new(), authority.probe(&old).await == Probe::Refused))
+        let old_refused = authority.probe(&old).await == Probe::Refused;
+        Ok(Rotated { states: Vec::new(), old_refused })
     }
 
     async fn present(&self) -> Result<Secret, Failure> {

@@ -1,18 +1,17 @@
 //! What the demo ends with.
 
-use std::time::Duration;
-
 use comfy_table::Table;
-use keyswap_admin::rotation::State;
-use serde_json::json;
+use serde_json::{Map, json};
 
+use super::Rotated;
+use super::chaos::Chaos;
 use super::instance::Tally;
 use crate::presenter::states_as_json;
 
 pub(super) struct Report {
     pub(super) tally: Tally,
-    pub(super) states: Vec<(State, Duration)>,
-    pub(super) old_refused: bool,
+    pub(super) rotated: Rotated,
+    pub(super) chaos: Option<Chaos>,
     pub(super) fallback: bool,
 }
 
@@ -34,9 +33,21 @@ impl Report {
             ]);
             table.add_row(["promoted on the way", &tally.promoted.to_string()]);
         }
-        let refused = if self.old_refused { "yes" } else { "NO" };
+        if let Some(Chaos { kills, faults }) = &self.chaos {
+            let total: u64 = kills.values().map(|(_, times)| times).sum();
+            table.add_row(["rotating process killed", &total.to_string()]);
+            for (state, times) in kills.values() {
+                table.add_row([&format!("  in {state}"), &times.to_string()]);
+            }
+            let total: u64 = faults.iter().map(|(_, times)| times).sum();
+            table.add_row(["faults of the server", &total.to_string()]);
+            for (fault, times) in faults {
+                table.add_row([&format!("  {fault}"), &times.to_string()]);
+            }
+        }
+        let refused = if self.rotated.old_refused { "yes" } else { "NO" };
         table.add_row(["old secret refused at the end", refused]);
-        for (state, duration) in &self.states {
+        for (state, duration) in &self.rotated.states {
             table.add_row([
                 &format!("time in {state}"),
                 &format!("{:.1} s", duration.as_secs_f64()),
@@ -46,7 +57,7 @@ impl Report {
     }
 
     pub(super) fn as_json(&self) -> serde_json::Value {
-        json!({
+        let mut report = json!({
             "event": "demo",
             "requests": self.tally.requests,
             "failed": self.tally.failed,
@@ -54,8 +65,16 @@ impl Report {
             "saved": self.tally.saved,
             "attempts": self.tally.attempts,
             "promoted": self.tally.promoted,
-            "old_secret_refused": self.old_refused,
-            "states_ms": states_as_json(&self.states),
-        })
+            "old_secret_refused": self.rotated.old_refused,
+            "states_ms": states_as_json(&self.rotated.states),
+        });
+        if let Some(Chaos { kills, faults }) = &self.chaos {
+            let kills =
+                kills.values().map(|(state, times)| (state.name().to_owned(), json!(times)));
+            let faults = faults.iter().map(|(fault, times)| ((*fault).to_owned(), json!(times)));
+            report["killed"] = kills.collect::<Map<_, _>>().into();
+            report["faults"] = faults.collect::<Map<_, _>>().into();
+        }
+        report
     }
 }
