@@ -51,7 +51,18 @@ fn measure() -> Result<Figures, Box<dyn Error>> {
     eprintln!("lists that are replaced");
     let replaced =
         [0, 2, 64].map(|readers| (readers, replace::ring(readers), replace::rw_lock(readers)));
-    Ok(Figures { groups, instructions, allocations, times, two_threads, loopback, replaced })
+    eprintln!("rotations");
+    let rotation = tools::rotation()?;
+    Ok(Figures {
+        groups,
+        instructions,
+        allocations,
+        times,
+        two_threads,
+        loopback,
+        replaced,
+        rotation,
+    })
 }
 
 fn check() -> Result<ExitCode, Box<dyn Error>> {

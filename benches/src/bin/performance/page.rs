@@ -22,6 +22,8 @@ pub(crate) struct Figures {
     pub(crate) loopback: Vec<Loopback>,
     /// Readers, our ring, the lock.
     pub(crate) replaced: [(usize, Replaced, Replaced); 3],
+    /// The part about a rotation, as the program of that name writes it.
+    pub(crate) rotation: String,
 }
 
 const PEERS: &[&str] = &[
@@ -49,6 +51,7 @@ pub(crate) fn write(figures: &Figures) -> Result<String, Box<dyn Error>> {
         connections(&mut page, loopback)?;
     }
     replaced(&mut page, figures)?;
+    page.push_str(&figures.rotation);
     Ok(page)
 }
 
@@ -287,6 +290,9 @@ mod tests {
         for variant in groups.iter().flat_map(|group| &group.variants) {
             let name = format!("| `{}` | {} |", variant.name(), variant.what());
             assert!(page.contains(&name), "write docs/performance.md anew: it lacks {name}");
+        }
+        for measured in ["| own time, 3 instances", "| peak memory, 10000 instances"] {
+            assert!(page.contains(measured), "write docs/performance.md anew: it lacks {measured}");
         }
         let goals = INSTRUCTIONS.iter().map(|goal| goal.path);
         for path in goals.chain(ALLOCATIONS.iter().map(|goal| goal.path)) {

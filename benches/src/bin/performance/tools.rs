@@ -19,7 +19,7 @@ pub(crate) fn build() -> Outcome<()> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut build = Command::new(cargo);
     build.args(["build", "--quiet", "--profile", "bench", "-p", "keyswap-benches"]);
-    build.args(["--bin", "instructions", "--bin", "allocations"]);
+    build.args(["--bin", "instructions", "--bin", "allocations", "--bin", "rotation"]);
     build.current_dir(env!("CARGO_MANIFEST_DIR"));
     if !build.status()?.success() {
         return Err("the programs that are measured do not build".into());
@@ -85,6 +85,11 @@ pub(crate) fn allocations() -> Outcome<BTreeMap<String, (f64, f64)>> {
             Ok((field()?.to_owned(), (field()?.parse()?, field()?.parse()?)))
         })
         .collect()
+}
+
+/// The part of the page about a rotation.
+pub(crate) fn rotation() -> Outcome<String> {
+    Ok(output(&mut Command::new(beside("rotation")?))?.0)
 }
 
 /// What a package of Cargo.lock depends on, each with its version.

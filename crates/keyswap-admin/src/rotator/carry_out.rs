@@ -101,7 +101,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 .map_err(|error| self.store_error("keeping the rotation lease", error, record))?;
             event = match performed? {
                 Performed::Happened(event) => event,
-                Performed::Over => return Ok(finished(rotation.record())),
+                Performed::Over => return Ok(finished(rotation.record(), waiting.asked)),
             };
         }
     }
@@ -165,7 +165,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 let spread = time / 5
                     * u32::try_from(Timestamp::now().milliseconds() % 64).unwrap_or(0)
                     / 64;
-                tokio::time::sleep((time + spread).min(LONGEST_BACK_OFF)).await;
+                waiting.pause((time + spread).min(LONGEST_BACK_OFF)).await;
                 Event::Waited
             }
             Effect::Wait(time, missing) => {
@@ -176,7 +176,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 if waiting.lasts(record.state) > self.patience {
                     return Err(stop::still_waiting(record, missing));
                 }
-                tokio::time::sleep(time).await;
+                waiting.pause(time).await;
                 Event::Waited
             }
             Effect::Stop(Ending::Done | Ending::RolledBack) => return Ok(Performed::Over),
@@ -304,7 +304,7 @@ fn history_line(record: &Record) -> serde_json::Value {
     line
 }
 
-fn finished(record: &Record) -> Finished {
+fn finished(record: &Record, waited: Duration) -> Finished {
     let states = record
         .entered
         .windows(2)
@@ -316,6 +316,7 @@ fn finished(record: &Record) -> Finished {
         rolled_back: record.direction() == Direction::Back,
         revision: record.revision,
         states,
+        waited,
     }
 }
 

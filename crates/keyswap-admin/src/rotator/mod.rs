@@ -63,6 +63,9 @@ pub struct Finished {
     pub revision: Revision,
     /// How long each state lasted, in order.
     pub states: Vec<(State, Duration)>,
+    /// How long this process waited because the policy, a gate or the server asked for it. What is left
+    /// of its time is the rotation's own.
+    pub waited: Duration,
 }
 
 /// Where a rotation stands, and what the instances report.

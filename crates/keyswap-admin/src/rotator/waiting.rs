@@ -6,10 +6,11 @@ use tokio::time::Instant;
 
 use crate::rotation::{Missing, State};
 
-/// How this process waits: since when it is in a state, and what it told last, so that news is told
-/// once.
+/// How this process waits: for how long in all, since when it is in a state, and what it told last, so
+/// that news is told once.
 #[derive(Default)]
 pub(super) struct Waiting {
+    pub(super) asked: Duration,
     since: Option<(State, Instant)>,
     told: Option<(State, Vec<String>)>,
 }
@@ -25,6 +26,12 @@ impl Waiting {
                 Duration::ZERO
             }
         }
+    }
+
+    /// Waits as long as the policy or the server asks for.
+    pub(super) async fn pause(&mut self, time: Duration) {
+        self.asked += time;
+        tokio::time::sleep(time).await;
     }
 
     pub(super) fn news(&mut self, state: State, missing: &[Missing]) -> bool {
