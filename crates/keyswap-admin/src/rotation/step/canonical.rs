@@ -41,7 +41,7 @@ impl Rotation {
             entered,
             old: _,
             new: _,
-            plan: _,
+            plan,
             revision: _,
             change: Change { sends: _, last_sent, unresolved: _ },
             stuck: _,
@@ -51,7 +51,7 @@ impl Rotation {
             history,
         } = &mut self.record;
         // At a server with several secrets, states are looked at for longer.
-        let longest_state = match self.record.plan.adds() {
+        let longest_state = match plan.adds() {
             true => past_window.max(policy.observation()).max(policy.quiet() * 2 + policy.window()),
             false => past_window,
         };
