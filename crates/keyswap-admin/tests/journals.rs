@@ -151,7 +151,7 @@ fn there_is_a_journal_of_each_version_in_each_state() {
     }
     for name in journals().keys() {
         let found = name.split_once('-').unwrap().0;
-        assert!(["1", "2"].contains(&found), "{name}");
+        assert!(["1", "2", "3"].contains(&found), "{name}");
     }
 }
 
@@ -210,6 +210,7 @@ fn a_journal_of_each_version_goes_back_where_there_is_a_way() {
         ("2-back-retiring", WayBack::UnderWay),
         ("2-back-retired", WayBack::UnderWay),
         ("2-back-rolled-back", WayBack::RolledBack),
+        ("3-drained-doubted", WayBack::SetBack),
     ];
     let journals = journals();
     assert_eq!(journals.len(), expected.len(), "each is expected to do something");
@@ -284,4 +285,14 @@ fn a_stuck_journal_says_why_and_keeps_both_secrets() {
     let mut ids: Vec<_> = record.known().iter().map(|secret| secret.id().to_string()).collect();
     ids.sort();
     assert_eq!(ids, ["s-new", "s-old"]);
+}
+
+/// Earlier versions did not say it.
+#[test]
+fn a_journal_of_a_rotation_that_was_stuck_is_doubted() {
+    for (name, record) in journals() {
+        let was_stuck = record.entered.iter().any(|entered| entered.state == State::Stuck);
+        let said = name == "3-drained-doubted";
+        assert_eq!(record.doubted, was_stuck || said, "{name}");
+    }
 }

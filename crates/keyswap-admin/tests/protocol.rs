@@ -809,7 +809,9 @@ fn a_rotation_that_holds_goes_on_when_a_person_retires_the_old_secret_and_not_be
     assert!(!rotation.record().policy.hold_at_drained, "the word is in the journal");
     let proved =
         [Event::Probed(Which::New, Probe::Accepted), Event::Probed(Which::Old, Probe::Refused)];
-    assert!(matches!(step_to(&mut rotation, proved), Effect::Write));
+    assert!(matches!(step_to(&mut rotation, proved), Effect::ReadBack));
+    let holds_new = Event::ReadBack(ReadBack::Holds("new".parse().unwrap()));
+    assert!(matches!(step_to(&mut rotation, [holds_new]), Effect::Write));
     assert_eq!(rotation.record().state, State::Retiring);
     assert!(matches!(step_to(&mut rotation, [Event::Written]), Effect::Publish { .. }));
 
@@ -922,24 +924,73 @@ fn a_change_without_an_answer_is_in_flight_from_when_the_answer_was_missed() {
     assert_eq!(record.in_flight_until(), Some(missed.after(record.policy.in_flight_bound)));
 }
 
-/// One node has what the person set, another one has not yet.
+/// One node has what the person set, another one has not yet, and a third one has the late change that came
+/// behind it.
 #[test]
-fn a_rotation_that_was_mended_retires_nothing_within_the_window() {
-    let mut rotation = sending();
-    let mut record = rotation.record().clone();
+fn a_rotation_that_was_mended_is_proved_for_two_windows_before_anything_is_retired() {
+    let mut record = sending().record().clone();
     record.state = State::Stuck;
     record.stuck = Some((State::Drained, StuckReason::OldSecretReturned));
-    record.entered.push(keyswap_admin::rotation::Entered {
-        state: State::Stuck,
-        at: Timestamp::from_milliseconds(150_000),
-    });
-    rotation = Rotation::new(record);
+    let mut rotation = Rotation::new(record);
     at(&mut rotation, 200, Event::TakenUp);
     assert_eq!(rotation.record().state, State::Drained);
-    let effect = at(&mut rotation, 200, Event::Written);
+    at(&mut rotation, 200, Event::Written);
+    assert!(takes_the_target_and_retires_nothing(&mut rotation, 200));
+    assert!(takes_the_target_and_retires_nothing(&mut rotation, 201));
+    // The next process cannot know for how long nothing was seen.
+    rotation = Rotation::new(Record::parse(&rotation.record().to_json()).unwrap());
+    at(&mut rotation, 202, Event::TakenUp);
+    assert!(takes_the_target_and_retires_nothing(&mut rotation, 202));
+    assert!(takes_the_target_and_retires_nothing(&mut rotation, 203));
+    assert!(!takes_the_target_and_retires_nothing(&mut rotation, 204));
+}
+
+/// Somebody put the old secret back for a moment, and no rotation was ever stuck.
+#[test]
+fn a_target_that_was_refused_after_it_was_proved_is_proved_for_two_windows() {
+    let mut rotation = drained(false);
+    at(&mut rotation, 200, Event::TakenUp);
+    let effect = at(&mut rotation, 200, Event::Probed(Which::New, Probe::Refused));
     assert!(matches!(effect, Effect::Wait(..)), "{effect:?}");
-    let effect = at(&mut rotation, 201, Event::Waited);
+    assert!(rotation.record().doubted, "the next process has to know");
+    assert!(takes_the_target_and_retires_nothing(&mut rotation, 200));
+    assert!(takes_the_target_and_retires_nothing(&mut rotation, 201));
+    // Once more, and it begins anew.
+    at(&mut rotation, 201, Event::Waited);
+    at(&mut rotation, 201, Event::Probed(Which::New, Probe::Refused));
+    assert!(takes_the_target_and_retires_nothing(&mut rotation, 202));
+    assert!(!takes_the_target_and_retires_nothing(&mut rotation, 203));
+}
+
+/// Whether the source is left alone after the server took the target.
+fn takes_the_target_and_retires_nothing(rotation: &mut Rotation, second: u64) -> bool {
+    let effect = at(rotation, second, Event::Waited);
     assert!(matches!(effect, Effect::Probe(Which::New)), "{effect:?}");
+    match at(rotation, second, Event::Probed(Which::New, Probe::Accepted)) {
+        Effect::Wait(..) => true,
+        Effect::Probe(Which::Old) => false,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_rotation_without_a_doubt_is_proved_by_one_look_and_by_what_the_server_says_it_holds() {
+    let proved = || {
+        let mut rotation = drained(false);
+        at(&mut rotation, 200, Event::TakenUp);
+        assert!(!takes_the_target_and_retires_nothing(&mut rotation, 200));
+        let effect = at(&mut rotation, 200, Event::Probed(Which::Old, Probe::Refused));
+        assert!(matches!(effect, Effect::ReadBack), "{effect:?}");
+        rotation
+    };
+    let mut rotation = proved();
+    at(&mut rotation, 200, read_back_is_not_possible());
+    assert_eq!(rotation.record().state, State::Retiring);
+    // Somebody put the old one back since the nodes were asked, and they will go over to it.
+    let mut rotation = proved();
+    at(&mut rotation, 200, Event::ReadBack(ReadBack::Holds("old".parse().unwrap())));
+    assert_eq!(rotation.record().stuck, Some((State::Drained, StuckReason::OldSecretReturned)));
+    assert_eq!(rotation.record().way_back(), WayBack::SetBack, "programs hold both");
 }
 
 /// A report that was written while an earlier look took its time says nothing of the time after it.

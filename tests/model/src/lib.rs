@@ -24,10 +24,8 @@
 //!
 //! # What is left out
 //!
-//! A change that arrives late, just after a person set another secret at the server to mend what the
-//! rotation was stuck for, and just before the old one is retired: what one node says is taken for all of
-//! them then. Lists that somebody else publishes, damaged journals, clocks that are set, and how many passes a
-//! request takes inside the window, which has its own simulation in `keyswap-core`.
+//! Lists that somebody else publishes, damaged journals, clocks that are set, and how many passes a request
+//! takes inside the window, which has its own simulation in `keyswap-core`.
 #![forbid(unsafe_code)]
 
 #[cfg(test)]

@@ -53,12 +53,14 @@ pub(crate) enum Mutation {
     RetiredForgotten,
     /// A rotation that was stuck goes on as if the nodes still agreed.
     ResumedWithoutProof,
+    /// What one node says after the quiet period is taken for all of them, although there was doubt.
+    OneLookAfterDoubt,
     /// The way back does not wait for a change of the way forward that had no answer.
     ForwardForgotten,
 }
 
 impl Mutation {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::AdoptionNotAwaited,
         Self::ReportsOfTheStore,
         Self::ReadBeforeRegistering,
@@ -80,6 +82,7 @@ impl Mutation {
         Self::InFlightNotAwaited,
         Self::RetiredForgotten,
         Self::ResumedWithoutProof,
+        Self::OneLookAfterDoubt,
         Self::ForwardForgotten,
     ];
 
@@ -112,7 +115,10 @@ impl Mutation {
             Self::UnknownIsApplied => Bounds { lost: 1, ..calm },
             Self::TakenUpAsApplied => Bounds { crashes: 1, ..calm },
             Self::FreshCandidate => Bounds { lost: 1, ..calm },
-            Self::NoNegativeTest => Bounds { foreign: 1, foreign_value: 0, ..calm },
+            // What the server says it holds would show it as well.
+            Self::NoNegativeTest => {
+                Bounds { foreign: 1, foreign_value: 0, read_back: false, ..calm }
+            }
             Self::NoFencing => Bounds { pauses: 1, ..calm },
             Self::UnknownIsRefused | Self::UnresolvedForgotten | Self::InFlightNotAwaited => {
                 Bounds { lost: 1, ..twice }
@@ -124,6 +130,10 @@ impl Mutation {
             }
             Self::ForwardForgotten => Bounds { rotations: 1, rollbacks: 1, lost: 1, ..twice },
             Self::ResumedWithoutProof => Bounds { foreign: 1, mended: true, ..calm },
+            Self::OneLookAfterDoubt => {
+                let alone = Bounds { instances: 1, expected: 1, ..calm };
+                Bounds { foreign: 1, mended: true, crashes: 1, ..alone }
+            }
         }
     }
 

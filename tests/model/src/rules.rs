@@ -334,8 +334,6 @@ impl Rules {
         if let Some(state) = stuck.filter(|_| self.breaks(Mutation::ResumedWithoutProof)) {
             rotation = self.rotations.falsified(rotation, |record| {
                 (record.state, record.stuck) = (state, None);
-                record.entered.drain(..record.entered.len() - 1);
-                record.entered[0].state = state;
             });
         }
         self.start(world, rotation, Happened::TakenUp)
@@ -406,6 +404,10 @@ impl Rules {
             });
         }
         let state = self.rotations.written(rotation).state;
+        let drained = state == State::Drained && written.state != State::Drained;
+        if drained && self.breaks(Mutation::OneLookAfterDoubt) {
+            rotation = self.rotations.falsified(rotation, |record| record.doubted = false);
+        }
         let first = matches!(happened, Happened::TakenUp | Happened::RollbackWanted);
         if state != written.state && !first {
             self.note_entered(world, state, attested);

@@ -32,6 +32,11 @@ fn a_rotation_survives_what_may_go_wrong_in_a_small_world() {
         Bounds { lost: 1, slow_answers: true, read_back: false, ..CALM },
     );
     check("foreign change, mended", Bounds { foreign: 1, mended: true, ..CALM });
+    let alone = Bounds { instances: 1, expected: 1, ..CALM };
+    check(
+        "foreign change, mended, crash",
+        Bounds { foreign: 1, mended: true, crashes: 1, ..alone },
+    );
     check(
         "old secret put back, mended",
         Bounds { foreign: 1, foreign_value: 0, mended: true, ..CALM },
@@ -60,6 +65,14 @@ fn a_rotation_survives_what_may_go_wrong_in_larger_worlds() {
     let all = Bounds { crashes: 1, lost: 1, foreign: 1, foreign_value: FOREIGN, ..CALM };
     check("crash, lost answer, late write, foreign change", all);
     check("the same, no read back", Bounds { read_back: false, ..all });
+    // Also with what a person makes of it.
+    let mended = Bounds { foreign: 1, mended: true, crashes: 1, ..CALM };
+    check("foreign change, mended, crash, two instances", mended);
+    check("the same, no read back", Bounds { read_back: false, ..mended });
+    let alone = Bounds { instances: 1, expected: 1, ..CALM };
+    check("foreign change, mended, lost answer", Bounds { lost: 1, crashes: 0, ..mended });
+    let twice = Bounds { lost: 1, foreign: 1, mended: true, crashes: 1, ..alone };
+    check("foreign change, mended, lost answer, crash", twice);
 }
 
 #[test]

@@ -193,6 +193,7 @@ impl Record {
             forward.last_sent = now;
         }
         self.rollback = Some(Rollback { from, at: now, forward, stuck });
+        self.doubted |= stuck.is_some();
         self.stuck = None;
         self.enter(state, now);
         true
@@ -205,6 +206,7 @@ impl Record {
         let all_hold_both = !matches!(from, State::Retiring | State::Retired | State::Removing);
         if stuck.is_some_and(|reason| reason != StuckReason::ForeignList) && all_hold_both {
             rollback.stuck = stuck;
+            self.doubted = true;
             self.stuck = None;
             self.enter(State::Adopted, now);
         }

@@ -210,6 +210,9 @@ impl Rotation {
             Event::Probed(which, Probe::Refused) if which == self.target() => {
                 self.seen.accepted = 0;
                 self.seen.accepted_since = None;
+                if self.record.state != State::CutOver {
+                    self.doubt_the_target(now);
+                }
                 let since = *self.seen.neither_since.get_or_insert(now);
                 let since = since.max(self.record.change.last_sent);
                 let asked = self.seen.probed_target.unwrap_or(since);
@@ -254,7 +257,7 @@ impl Rotation {
     /// be the late change of the way forward: everybody holds both, so the target is sent once more.
     fn source_is_held(&mut self, now: Timestamp) -> Effect {
         if self.record.source_may_be_held() {
-            self.seen = super::step::Seen::default();
+            self.forget_what_was_seen(now);
             return self.enter(State::CuttingOver, now);
         }
         self.stuck(StuckReason::OldSecretReturned, now)

@@ -41,6 +41,10 @@ impl Record {
         if wire.new.value.is_none() && !awaited {
             return Err(JournalError(Fault::NoValue));
         }
+        if wire.keyswap_journal < 3 {
+            // Since then it is said, and not read off the states.
+            wire.doubted = wire.entered.iter().any(|entered| entered.state == State::Stuck);
+        }
         let secret = |wire: WireSecret| {
             Secret::new(wire.id, wire.value.as_str()).map_err(|_| JournalError(Fault::Secret))
         };
@@ -58,6 +62,7 @@ impl Record {
             revision: wire.revision,
             change: wire.change,
             stuck: wire.stuck,
+            doubted: wire.doubted,
             rollback: wire.rollback,
             confirmations: wire.confirmations,
             retired: wire
@@ -89,6 +94,7 @@ impl Record {
             revision: self.revision,
             change: self.change,
             stuck: self.stuck,
+            doubted: self.doubted,
             rollback: self.rollback,
             confirmations: self.confirmations.clone(),
             retired: self
@@ -143,6 +149,8 @@ struct Wire {
     change: Change,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stuck: Option<(State, StuckReason)>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    doubted: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rollback: Option<Rollback>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -261,6 +269,7 @@ mod tests {
     fn a_journal_reads_back_as_it_was_written() {
         let mut record = record();
         record.stuck = Some((State::CuttingOver, StuckReason::ForeignSecret));
+        record.doubted = true;
         record.retire_source(Timestamp::from_milliseconds(9));
         record.change =
             Change { sends: 2, last_sent: Timestamp::from_milliseconds(8), unresolved: true };

@@ -61,6 +61,10 @@ pub struct Record {
     pub change: Change,
     /// The state that it was stuck in, and why.
     pub stuck: Option<(State, StuckReason)>,
+    /// Whether it was stuck, or the server refused the target after it had been proved. Somebody may have
+    /// changed the secret then, so that the nodes of the server disagree once more, and what one of them
+    /// says is taken for all of them only when a propagation window has passed over it.
+    pub doubted: bool,
     /// Since when it goes back, and what is left of the way forward; `None` on the way forward.
     pub rollback: Option<Rollback>,
     /// What persons confirmed for applications that cannot report.
@@ -104,6 +108,7 @@ impl Record {
             revision,
             change: Change::default(),
             stuck: None,
+            doubted: false,
             rollback: None,
             confirmations: Vec::new(),
             retired: Vec::new(),
@@ -210,7 +215,7 @@ impl Hash for Record {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Self { client, policy, state: stands, entered, old, new, plan, revision, .. } = self;
         (client, policy, stands, entered, old.id(), new.id(), plan, revision).hash(state);
-        (&self.change, &self.stuck, &self.rollback, &self.confirmations).hash(state);
+        (&self.change, &self.stuck, self.doubted, &self.rollback, &self.confirmations).hash(state);
         (&self.retired, &self.history).hash(state);
     }
 }

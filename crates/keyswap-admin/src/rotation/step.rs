@@ -17,7 +17,7 @@ use super::policy::Timestamp;
 use super::record::Record;
 use super::slots::SentSlotChange;
 use super::state::{State, StuckReason};
-use crate::authority::{AuthorityError, Probe, SlotId};
+use crate::authority::{AuthorityError, Probe, ReadBack, SlotId};
 
 /// A rotation in progress: its journal, and what this process has seen since it took it up.
 ///
@@ -41,6 +41,10 @@ pub(super) struct Seen {
     /// When the probe of the target was begun whose answer is awaited or was a refusal. It says how
     /// things were then or later, so it is evidence from then, however late it comes.
     pub(super) probed_target: Option<Timestamp>,
+    /// Since when nothing more was seen of what made the rotation [doubted](Record::doubted).
+    pub(super) doubted: Option<Timestamp>,
+    /// Since when the target is proved once more after that.
+    pub(super) held_since: Option<Timestamp>,
     /// When the look at the instances was begun whose outcome is awaited; likewise.
     looking: Option<Timestamp>,
     /// Since when the source was accepted, although it should not be.
@@ -108,7 +112,7 @@ impl Rotation {
             Event::RollbackWanted => return self.rollback_wanted(now),
             Event::RetireWanted => return self.retire_wanted(now),
             Event::TakenUp => {
-                self.seen = Seen::default();
+                self.forget_what_was_seen(now);
                 if self.record.plan.adds() {
                     self.an_earlier_process_may_have_sent(now);
                 }
@@ -120,6 +124,7 @@ impl Rotation {
                         matches!(state, CuttingOver | Adding) && self.record.change.sends > 0;
                     self.record.change.unresolved |= sent;
                     self.after_a_look(state, reason);
+                    self.doubt_the_target(now);
                     return self.enter(state, now);
                 }
             }
@@ -169,7 +174,7 @@ impl Rotation {
         if !self.record.turn_back(now) {
             return Effect::Stop(Ending::NoWayBack(self.record.way_back()));
         }
-        self.seen = Seen::default();
+        self.forget_what_was_seen(now);
         if self.record.entered.len() > entered {
             return Effect::Write;
         }
@@ -276,20 +281,21 @@ impl Rotation {
         if forward && policy.hold_at_drained && self.record.state == State::Drained {
             return Effect::Stop(Ending::AwaitsRetirement);
         }
-        let published = matches!(event, Event::Published(_) | Event::ForeignList);
-        if !published && self.was_mended(now) {
-            return Effect::Wait(policy.poll_every, Vec::new());
-        }
         match event {
             Event::Probed(which, Probe::Accepted) if which == target => {
                 self.seen.neither_since = None;
                 self.seen.asked = 0;
+                if !self.is_proved_anew(now) {
+                    return Effect::Wait(self.record.policy.probe_every(), Vec::new());
+                }
                 Effect::Probe(self.source())
             }
             Event::Probed(_, Probe::Refused) if self.proving_the_source(&event) => {
                 self.seen.both_since = None;
-                self.retire(now)
+                self.look_last(now)
             }
+            // Where the server says what it holds, it may say that somebody else has just changed it.
+            Event::ReadBack(ref found) if self.is_as_proved(found) => self.retire(now),
             Event::Probed(_, Probe::Accepted) if self.proving_the_source(&event) => {
                 let since = *self.seen.both_since.get_or_insert(now);
                 // The nodes may have gone over to the source after the target was asked for.
@@ -312,12 +318,41 @@ impl Rotation {
         }
     }
 
-    /// Whether somebody may have mended just now what the rotation was stuck for. Then the nodes of the
-    /// server may disagree once more, and what one of them says proves nothing.
-    fn was_mended(&self, now: Timestamp) -> bool {
-        let entered = &self.record.entered;
-        matches!(entered.as_slice(), [.., before, last] if before.state == State::Stuck
-            && now.since(last.at) < self.record.policy.window())
+    /// Whether every node of the server has the target, as far as anybody can know.
+    ///
+    /// Where there was doubt, a person may have put the source back, and a late change of this rotation may
+    /// bring the target into force again, on one node after the other. So the first window is for whatever
+    /// was set before the doubt was over: a node that takes the target after that has it from a later
+    /// change, and one window more is for the other nodes to have that as well.
+    fn is_proved_anew(&mut self, now: Timestamp) -> bool {
+        let Some(doubted) = self.seen.doubted else { return true };
+        let (asked, window) = (self.seen.probed_target.unwrap_or(now), self.record.policy.window());
+        if asked.since(doubted) < window {
+            return false;
+        }
+        asked.since(*self.seen.held_since.get_or_insert(now)) >= window
+    }
+
+    /// What one node says of the target is no proof for the others from here on.
+    pub(super) fn doubt_the_target(&mut self, now: Timestamp) {
+        self.record.doubted = true;
+        (self.seen.doubted, self.seen.held_since) = (Some(now), None);
+    }
+
+    pub(super) fn forget_what_was_seen(&mut self, now: Timestamp) {
+        // Whatever was done about the doubt, nobody knows when.
+        self.seen = Seen { doubted: self.record.doubted.then_some(now), ..Seen::default() };
+    }
+
+    /// Whether the server says what its nodes have just shown, or does not say.
+    fn is_as_proved(&self, found: &ReadBack) -> bool {
+        let target = self.record.id(self.target());
+        self.seen.neither_since.is_none()
+            && match found {
+                ReadBack::Unavailable(_) => true,
+                ReadBack::Holds(id) => id == target,
+                ReadBack::Other => false,
+            }
     }
 
     /// Whether this is the answer to the probe of the source that follows one of the target.
@@ -327,12 +362,16 @@ impl Rotation {
     }
 
     /// The server takes the target and refuses the source, and nobody uses that any more.
-    fn retire(&mut self, now: Timestamp) -> Effect {
+    fn look_last(&self, now: Timestamp) -> Effect {
         // On the way back the change of the way forward may be on its way yet: as long as it may arrive,
         // programs hold both, and the server is looked at again after that.
         if let Some(wait) = self.may_be_crossed(now) {
             return wait;
         }
+        Effect::ReadBack
+    }
+
+    fn retire(&mut self, now: Timestamp) -> Effect {
         if self.record.state == State::Drained {
             return self.begin_to_retire(now);
         }

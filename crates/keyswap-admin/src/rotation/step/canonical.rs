@@ -10,7 +10,6 @@ use super::{Rotation, Seen};
 use crate::rotation::back::Rollback;
 use crate::rotation::policy::Timestamp;
 use crate::rotation::record::{Change, Record};
-use crate::rotation::state::State;
 
 impl Rotation {
     /// A rotation that, at the moment `at`, steps like this one does at the moment `now`: one for all
@@ -45,6 +44,7 @@ impl Rotation {
             revision: _,
             change: Change { sends: _, last_sent, unresolved: _ },
             stuck: _,
+            doubted: _,
             rollback,
             confirmations: _,
             retired,
@@ -55,9 +55,8 @@ impl Rotation {
             true => past_window.max(policy.observation()).max(policy.quiet() * 2 + policy.window()),
             false => past_window,
         };
-        // When earlier states were entered is for the history alone, but for a rotation that was stuck.
-        let stuck = matches!(entered.as_slice(), [.., before, _] if before.state == State::Stuck);
-        entered.drain(..entered.len().saturating_sub(1 + usize::from(stuck)));
+        // When states were entered is for the history alone.
+        entered.drain(..entered.len().saturating_sub(1));
         entered.iter_mut().for_each(|entered| moved(&mut entered.at, longest_state));
         moved(last_sent, longest_flight);
         if let Some(Rollback { from: _, at, forward, stuck: _ }) = rollback {
@@ -73,6 +72,8 @@ impl Rotation {
             accepted_since,
             neither_since,
             probed_target,
+            doubted,
+            held_since,
             looking,
             both_since,
             proved,
@@ -90,7 +91,8 @@ impl Rotation {
             moved(&mut sent.at, past_window);
         }
         *accepted = (*accepted).min(policy.probes);
-        for time in [accepted_since, both_since, proved].into_iter().flatten() {
+        for time in [accepted_since, both_since, proved, doubted, held_since].into_iter().flatten()
+        {
             moved(time, past_window);
         }
         for time in [neither_since, probed_target].into_iter().flatten() {
