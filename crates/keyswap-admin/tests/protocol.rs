@@ -993,6 +993,41 @@ fn a_rotation_without_a_doubt_is_proved_by_one_look_and_by_what_the_server_says_
     assert_eq!(rotation.record().way_back(), WayBack::SetBack, "programs hold both");
 }
 
+/// What the next process finds in the journal is a day old, and nobody can say whether a day has passed:
+/// none of it counts for a window or for a quiet period.
+#[test]
+fn a_clock_that_was_set_forward_a_day_between_two_processes_opens_no_gate_and_proves_nothing() {
+    const DAY: u64 = 24 * 3600;
+    let taken_up = |state| {
+        let mut record = sending().record().clone();
+        record.state = state;
+        record.doubted = true;
+        let mut rotation = Rotation::new(record);
+        at(&mut rotation, DAY, Event::TakenUp);
+        rotation
+    };
+    let mut rotation = taken_up(State::CutOver);
+    for _ in 0..10 {
+        let effect = at(&mut rotation, DAY, Event::Probed(Which::New, Probe::Accepted));
+        assert!(matches!(effect, Effect::Wait(..)), "confirmed without a window: {effect:?}");
+    }
+    let mut rotation = taken_up(State::Promoted);
+    for _ in 0..10 {
+        let effect = at(&mut rotation, DAY, ready_fleet(2));
+        assert!(matches!(effect, Effect::Wait(..)), "drained without a quiet period: {effect:?}");
+    }
+    let mut rotation = taken_up(State::Drained);
+    for _ in 0..10 {
+        assert!(takes_the_target_and_retires_nothing(&mut rotation, DAY));
+    }
+    // It may be sent again, with the same secret, only after the source was in force for a window.
+    let mut rotation = taken_up(State::CuttingOver);
+    for _ in 0..10 {
+        let holds_old = Event::ReadBack(ReadBack::Holds("old".parse().unwrap()));
+        assert!(matches!(at(&mut rotation, DAY, holds_old), Effect::Wait(..)));
+    }
+}
+
 /// A report that was written while an earlier look took its time says nothing of the time after it.
 #[test]
 fn a_slow_look_at_the_reports_does_not_pass_for_quiet_time() {

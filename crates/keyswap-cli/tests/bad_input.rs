@@ -169,14 +169,23 @@ fn a_damaged_journal_needs_a_person_and_is_kept() {
     let journal = site.client_directory().join("rotation.json");
     let text = std::fs::read_to_string(&journal).unwrap();
     let shown = site.store().display().to_string();
+    let mut without_candidate: serde_json::Value = serde_json::from_str(&text).unwrap();
+    without_candidate["new"]["value"] = format!("{REAL_SECRET}\t{REAL_SECRET}").into();
+    let bad_candidate = without_candidate.to_string();
+    without_candidate.as_object_mut().unwrap().remove("new");
     for (damaged, reason) in [
+        (without_candidate.to_string(), "is damaged at line"),
+        (bad_candidate, "a value that is not a secret: keep the file"),
         (text[..text.len() / 2].to_owned(), "is damaged at line"),
         (text.replace("\"keyswap_journal\": 3", "\"keyswap_journal\": 9"), "use a newer keyswap"),
     ] {
         std::fs::write(&journal, &damaged).unwrap();
         let published = site.published();
         for command in ["rotate", "resume", "rollback", "retire", "status"] {
-            site.command(&[command]).run().says(6, &[CLIENT, &shown, "journal", reason]);
+            let said = site.command(&[command]).run();
+            said.says(6, &[CLIENT, &shown, "journal", reason]);
+            let leads_on = said.paragraph().ends_with("go on with `keyswap resume`");
+            assert!(leads_on || command == "status", "{said:#?}");
         }
         let confirm = ["confirm", CLIENT, "--by", "ada", "--reason", "saw it"];
         site.command(&confirm).run().says(6, &[CLIENT, &shown, "journal", reason]);
@@ -189,6 +198,64 @@ fn a_damaged_journal_needs_a_person_and_is_kept() {
     open.says(1, &["rotation.json", "mode 640", "chmod 600"]);
     set_mode(&journal, 0o600);
     site.command(&["status"]).run().ends_with(0);
+}
+
+#[test]
+fn a_store_that_lost_its_list_in_mid_rotation_stops_it_until_the_list_is_put_back() {
+    let embedded = site_with_secret();
+    let site = &embedded.site;
+    let old = site.first_secret();
+    site.command(&["rotate", "--patience", "1ms"]).run().ends_with(3);
+    let programs = Programs::start(site, CLIENT, 1, 20);
+    let ring = site.client_directory().join("ring.json");
+    let kept = std::fs::read(&ring).unwrap();
+    std::fs::remove_file(&ring).unwrap();
+    let journal = site.journal();
+    let shown = site.store().display().to_string();
+    for command in ["resume", "rollback"] {
+        let texts = [CLIENT, &shown, "lost the published list", "staged", "put the list back"];
+        let stopped = site.command(&[command]).run();
+        stopped.says(6, &texts).says(6, &["`keyswap resume`"]);
+        assert_eq!(site.journal(), journal, "both secrets are kept");
+    }
+    site.command(&["rotate"]).run().says(1, &["has not come to its end", "`keyswap resume`"]);
+    assert_eq!(embedded.server().counts().changes, 0);
+    std::fs::write(&ring, kept).unwrap();
+    set_mode(&ring, 0o600);
+    resume(site).ends_with(0);
+    site.is_rotated_from(&old);
+    let (requests, failed, _) = programs.stop();
+    assert!(requests > 0 && failed == 0, "{failed} of {requests} failed");
+}
+
+#[test]
+fn a_history_with_a_missing_line_stops_the_rotation_before_the_next_act() {
+    let embedded = site_with_secret();
+    let site = &embedded.site;
+    let old = site.first_secret();
+    site.command(&["rotate", "--patience", "1ms"]).run().ends_with(3);
+    let history = site.client_directory().join("history.jsonl");
+    let whole = std::fs::read_to_string(&history).unwrap();
+    let lines: Vec<_> = whole.lines().collect();
+    assert!(lines.len() > 1);
+    let _programs = Programs::start(site, CLIENT, 1, 20);
+    let shown = history.display().to_string();
+    let (first, last) = (lines[..lines.len() - 1].join("\n"), lines[1..].join("\n"));
+    for (cut, reason) in [(first, "it ends after line"), (last, "line 1: it says that it is")] {
+        std::fs::write(&history, cut + "\n").unwrap();
+        for command in ["resume", "rollback"] {
+            site.command(&[command]).run().says(1, &[&shown, reason, "backup"]);
+        }
+        let published = site.published();
+        assert!(published.len() == 2 && published.contains(&old), "both secrets are kept");
+        assert_eq!(
+            (site.state().as_deref(), embedded.server().counts().changes),
+            (Some("staged"), 0)
+        );
+    }
+    std::fs::write(&history, whole).unwrap();
+    resume(site).ends_with(0);
+    site.is_rotated_from(&old);
 }
 
 #[test]

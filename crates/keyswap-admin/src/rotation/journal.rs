@@ -237,7 +237,10 @@ impl fmt::Display for JournalError {
                 "the rotation journal does not hold the value of the new secret, which the server may hold \
                  already: keep the file, and restore it from a backup",
             ),
-            Fault::Secret => f.write_str("the rotation journal holds a value that is not a secret"),
+            Fault::Secret => f.write_str(
+                "the rotation journal holds a value that is not a secret: keep the file, it may hold the \
+                 only copy of another one, and restore it from a backup",
+            ),
         }
     }
 }

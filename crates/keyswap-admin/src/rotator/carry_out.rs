@@ -10,9 +10,10 @@ use crate::authority::{AddAnswer, Authority, ChangeAnswer};
 use crate::error::{RotateError, RotateErrorKind};
 use crate::progress::Progress;
 use crate::rotation::{
-    Application, Direction, Effect, Ending, Event, Fleet, Record, Rotation, SlotChange, Timestamp,
+    Application, Direction, Effect, Ending, Event, Fleet, Record, Rotation, SlotChange,
+    StuckReason, Timestamp,
 };
-use keyswap_core::{Revision, SecretList};
+use keyswap_core::{Revision, SecretDocument, SecretList};
 use keyswap_store::{Instance, Lease, SecretStore, StoreError};
 use serde_json::json;
 
@@ -44,6 +45,9 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 Direction::Forward => "the last rotation is done; there is nothing to resume",
                 Direction::Back => "the last rotation was rolled back; there is nothing to resume",
             }));
+        }
+        if !record.is_over() {
+            self.published_in(&record).await?;
         }
         let (state, direction) = (record.state, record.direction());
         (self.progress)(Progress::TakenUp { state, direction });
@@ -195,23 +199,41 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         lease: &Lease,
     ) -> Result<Event, RotateError> {
         let failed = |error| self.store_error("publishing the list", error, record);
-        let published = self.store.published().await.map_err(failed)?;
-        match published {
-            Some(document) if document.list == *list && document.revision > replaces => {
-                Ok(Event::Published(document.revision))
-            }
-            Some(document)
-                if document.revision == replaces
-                    || (document.revision > replaces && instead_of.contains(&document.list)) =>
-            {
-                match self.store.publish(lease, document.revision, list, attest_every).await {
-                    Ok(revision) => Ok(Event::Published(revision)),
-                    Err(error) if error.is_conflict() => Ok(Event::ForeignList),
-                    Err(error) => Err(failed(error)),
-                }
-            }
-            _ => Ok(Event::ForeignList),
+        let document = self.published_in(record).await?;
+        if document.revision > replaces && document.list == *list {
+            return Ok(Event::Published(document.revision));
         }
+        let own = document.revision > replaces && instead_of.contains(&document.list);
+        if document.revision != replaces && !own {
+            return Ok(Event::ForeignList);
+        }
+        match self.store.publish(lease, document.revision, list, attest_every).await {
+            Ok(revision) => Ok(Event::Published(revision)),
+            Err(error) if error.is_conflict() => Ok(Event::ForeignList),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// The published list. A store that lost it in mid-rotation is no place to go on from: whoever starts
+    /// now finds nothing, and nobody can say any more which list the others hold.
+    async fn published_in(&self, record: &Record) -> Result<SecretDocument, RotateError> {
+        let published = self.store.published().await;
+        published.map_err(|error| self.store_error("reading the list", error, record))?.ok_or_else(
+            || {
+                RotateError::new(
+                    RotateErrorKind::Stuck(StuckReason::ForeignList),
+                    format!(
+                        "client {}: {} has lost the published list in mid-rotation (state {}, revision \
+                         {}). Nothing was changed, and each secret is in the journal still: put the \
+                         list back from a backup, then resume",
+                        record.client,
+                        self.store.describe(),
+                        record.state,
+                        record.revision
+                    ),
+                )
+            },
+        )
     }
 
     async fn fleet(&self, record: &Record) -> Result<Fleet, RotateError> {
@@ -256,7 +278,9 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     }
 
     fn store_error(&self, doing: &str, error: StoreError, record: &Record) -> RotateError {
-        let sent = record.change.sends > 0 || record.rollback.is_some();
+        let forward = record.rollback.map(|rollback| rollback.forward);
+        let mut changes = [Some(record.change), forward].into_iter().flatten();
+        let sent = changes.any(|change| change.sends > 0 || change.unresolved);
         RotateError::store(doing, error, sent)
     }
 

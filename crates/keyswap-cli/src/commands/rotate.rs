@@ -41,7 +41,7 @@ pub(crate) async fn retire(options: Rotate) -> Result<(), Failure> {
 pub(crate) async fn rollback(options: Rollback) -> Result<(), Failure> {
     let configuration = Configuration::load(&options.rotate.configured.config)?;
     let store = open_store(&configuration)?;
-    if let Some(record) = Status::read(&store).await?.record
+    if let Some(record) = Status::read(&store).await.map_err(failure)?.record
         && matches!(record.way_back(), WayBack::Withdraw | WayBack::SetBack | WayBack::UnderWay)
     {
         if !options.rotate.json {
@@ -105,11 +105,14 @@ async fn with_rotator(
         }
         Err(error) => {
             presenter.clear();
-            let way_out = way_out(error.kind());
-            let failure = Failure::from(error);
-            Err(failure.followed_by(&way_out))
+            Err(failure(error))
         }
     }
+}
+
+fn failure(error: RotateError) -> Failure {
+    let way_out = way_out(error.kind());
+    Failure::from(error).followed_by(&way_out)
 }
 
 /// The command that leads on.
@@ -132,6 +135,7 @@ fn way_out(kind: &RotateErrorKind) -> String {
         RotateErrorKind::NoWayBack(WayBack::TooLate) => {
             ". The commands are `keyswap resume` and `keyswap rotate`"
         }
+        RotateErrorKind::JournalUnreadable => ". Then go on with `keyswap resume`",
         RotateErrorKind::NoWayBack(WayBack::Done) => ". The command is `keyswap rotate`",
         RotateErrorKind::OutcomeUnknown
         | RotateErrorKind::Stuck(StuckReason::ForeignList)
