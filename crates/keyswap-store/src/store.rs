@@ -186,6 +186,14 @@ pub trait SecretStore: Clone + Send + Sync + 'static {
     ///
     /// [`Invalid`](crate::StoreErrorKind::Invalid) names the first broken line.
     fn history(&self) -> impl Future<Output = Result<Vec<HistoryEntry>, StoreError>> + Send;
+
+    /// As [`history`](Self::history), and refuses as well what a process that was killed while it wrote
+    /// may have left behind the last record: somebody else may have put it there.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](crate::StoreErrorKind::Invalid) names the first line that is wrong.
+    fn verify_history(&self) -> impl Future<Output = Result<Vec<HistoryEntry>, StoreError>> + Send;
 }
 
 /// Tells that something may have changed.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use common::{store, write_private};
 use keyswap_store::{FileStore, SecretStore, StoreErrorKind};
+use proptest::prelude::*;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -60,13 +61,18 @@ async fn the_hash_is_the_documented_one() {
 }
 
 #[tokio::test]
-async fn a_changed_record_is_named_by_the_line_after_it_or_by_the_head() {
+async fn a_changed_record_is_named() {
     let (_directory, store, path) = store_with_three_records().await;
     let good = std::fs::read_to_string(&path).unwrap();
     write_private(&path, good.replace("cut over", "cut open"));
     let error = broken(&store).await;
-    assert!(error.contains("line 3: the line before it is not the one"), "{error}");
+    assert!(error.contains("line 2: it is not the line that was written"), "{error}");
     assert!(error.contains("history.jsonl"), "{error}");
+    let second: serde_json::Value = serde_json::from_str(good.lines().nth(1).unwrap()).unwrap();
+    let previous = second["previous"].as_str().unwrap();
+    write_private(&path, good.replace(previous, &previous.replace('a', "b")));
+    let error = broken(&store).await;
+    assert!(error.contains("line 2: it does not follow the line before it"), "{error}");
     write_private(&path, good.replace("retired", "retried"));
     let error = broken(&store).await;
     assert!(error.contains("line 3: it is not the line that was written"), "{error}");
@@ -133,4 +139,115 @@ async fn a_crash_between_a_line_and_its_head_costs_nothing() {
     write_private(&head, behind);
     assert_eq!(store.history().await.unwrap().len(), 4);
     assert_eq!(store.append_history(&lease, &json!({"n": 5})).await.unwrap().number, 5);
+}
+
+/// What somebody does to the lines of a history.
+#[derive(Clone, Debug)]
+enum Tampering {
+    Flip { at: prop::sample::Index, bit: u8 },
+    Drop(prop::sample::Index),
+    Swap(prop::sample::Index, prop::sample::Index),
+    Repeat(prop::sample::Index),
+    Insert(prop::sample::Index, String),
+    CutOff(prop::sample::Index),
+}
+
+fn tampering() -> impl Strategy<Value = Tampering> {
+    let index = any::<prop::sample::Index>;
+    prop_oneof![
+        8 => (index(), 0..8u8).prop_map(|(at, bit)| Tampering::Flip { at, bit }),
+        2 => index().prop_map(Tampering::Drop),
+        2 => (index(), index()).prop_map(|(one, other)| Tampering::Swap(one, other)),
+        2 => index().prop_map(Tampering::Repeat),
+        2 => (index(), "[a-z{}\":]{0,9}").prop_map(|(at, text)| Tampering::Insert(at, text)),
+        2 => index().prop_map(Tampering::CutOff),
+    ]
+}
+
+/// The text after that, and the number of the first line that is wrong in it.
+fn tampered(text: &[u8], tampering: &Tampering) -> (Vec<u8>, usize) {
+    let mut lines: Vec<_> =
+        text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    let line_of = |at: usize| text[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+    let count = lines.len();
+    let wrong = match tampering {
+        Tampering::Flip { at, bit } => {
+            let at = at.index(text.len());
+            let mut text = text.to_vec();
+            text[at] ^= 1 << bit;
+            return (text, line_of(at));
+        }
+        Tampering::CutOff(at) => {
+            let at = at.index(text.len());
+            return (text[..at].to_vec(), line_of(at));
+        }
+        Tampering::Drop(line) => {
+            lines.remove(line.index(count));
+            line.index(count)
+        }
+        Tampering::Swap(one, other) => {
+            lines.swap(one.index(count), other.index(count));
+            one.index(count).min(other.index(count))
+        }
+        Tampering::Repeat(line) => {
+            lines.insert(line.index(count), lines[line.index(count)].clone());
+            line.index(count) + 1
+        }
+        Tampering::Insert(line, text) => {
+            let line = line.index(count + 1);
+            lines.insert(line, format!("{text}\n").into_bytes());
+            line
+        }
+    };
+    (lines.concat(), wrong + 1)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_done_to_a_history_shows_and_the_first_wrong_line_is_named(
+        tampering in tampering(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (_directory, store, path) = store_with_three_records().await;
+            assert_eq!(store.verify_history().await.unwrap().len(), 3);
+            let before = std::fs::read(&path).unwrap();
+            let (after, wrong) = tampered(&before, &tampering);
+            write_private(&path, &after);
+            if after == before {
+                return Ok(());
+            }
+            let Err(error) = store.verify_history().await else {
+                return Err(TestCaseError::fail("nothing was noticed"));
+            };
+            prop_assert_eq!(error.kind(), &StoreErrorKind::Invalid);
+            let error = error.to_string();
+            let named = error.contains(&format!("line {wrong}: "))
+                || error.contains(&format!("it ends after line {},", wrong - 1));
+            prop_assert!(named, "{} is wrong: {}", wrong, error);
+            Ok(())
+        })?;
+    }
+}
+
+#[tokio::test]
+async fn what_a_writer_that_was_killed_left_is_forgiven_and_yet_named_to_whoever_verifies() {
+    let (_directory, store, path) = store_with_three_records().await;
+    let head = store.client_directory().join("history.head");
+    let behind = std::fs::read_to_string(&head).unwrap();
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let lease = store.acquire("test").await.unwrap();
+    store.append_history(&lease, &json!({"n": 4})).await.unwrap();
+    write_private(&head, behind);
+    let named = "line 4: it is not one that was written to its end";
+    assert_eq!(store.history().await.unwrap().len(), 4);
+    assert!(store.verify_history().await.unwrap_err().to_string().contains(named));
+    write_private(&path, format!("{whole}{{\"number\":4"));
+    assert_eq!(store.history().await.unwrap().len(), 3);
+    let error = store.verify_history().await.unwrap_err().to_string();
+    assert!(error.contains(named) && error.contains("`keyswap resume`"), "{error}");
+    store.append_history(&lease, &json!({"n": 4})).await.unwrap();
+    assert_eq!(store.verify_history().await.unwrap().len(), 4);
 }

@@ -126,6 +126,10 @@ impl SecretStore for Recording {
     async fn history(&self) -> Result<Vec<HistoryEntry>, StoreError> {
         self.store.history().await
     }
+
+    async fn verify_history(&self) -> Result<Vec<HistoryEntry>, StoreError> {
+        self.store.verify_history().await
+    }
 }
 
 #[tokio::test]

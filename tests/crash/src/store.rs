@@ -110,4 +110,8 @@ impl<S: SecretStore> SecretStore for DyingStore<S> {
     async fn history(&self) -> Result<Vec<HistoryEntry>, StoreError> {
         self.inner.history().await
     }
+
+    async fn verify_history(&self) -> Result<Vec<HistoryEntry>, StoreError> {
+        self.inner.verify_history().await
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -16,6 +17,8 @@ use crate::{HistoryEntry, HistoryHead, StoreError, StoreErrorKind};
 const DOMAIN: &[u8] = b"keyswap-history-v1\0";
 /// What the first line holds for the hash of the line before.
 const BEGINNING: [u8; 32] = [0; 32];
+/// How long a rotator may be between a line and its head.
+const LONGEST_WRITE: Duration = Duration::from_secs(1);
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -31,11 +34,40 @@ struct Verified {
     entries: Vec<HistoryEntry>,
     length: usize,
     last: [u8; 32],
+    /// The first line that no head covers, if there is one, or a part of one.
+    uncovered: Option<u64>,
 }
 
 /// Reads and verifies the history of the client whose directory this is.
 pub(super) fn read(directory: &Path, doing: &str) -> Result<Vec<HistoryEntry>, StoreError> {
     Ok(verified(directory, doing)?.entries)
+}
+
+/// As [`read`], and what no head covers is refused as well.
+pub(super) fn read_strictly(
+    directory: &Path,
+    doing: &str,
+) -> Result<Vec<HistoryEntry>, StoreError> {
+    let end = Instant::now() + LONGEST_WRITE;
+    loop {
+        let verified = verified(directory, doing)?;
+        let Some(line) = verified.uncovered else { return Ok(verified.entries) };
+        // A rotator may be between the line and its head just now.
+        if Instant::now() < end {
+            std::thread::sleep(LONGEST_WRITE / 20);
+            continue;
+        }
+        return Err(StoreError::new(StoreErrorKind::Invalid, doing)
+            .at(directory.join("history.jsonl").display().to_string())
+            .because(format!(
+                "line {line}: it is not one that was written to its end: a process that was killed \
+                 leaves such a line, or somebody added it"
+            ))
+            .way_out(
+                "look at it; the next step of a rotation (`keyswap resume`, or the next `keyswap \
+                 rotate`) puts that in order",
+            ));
+    }
 }
 
 /// Appends one record under the lease, durably.
@@ -92,10 +124,10 @@ fn verified(directory: &Path, doing: &str) -> Result<Verified, StoreError> {
     // The head first: a record that is appended in between is then one more than it says, not one less.
     let head = read_head(directory, doing)?;
     let text = permissions::read(&path, doing)?.unwrap_or_default();
-    let acknowledged = head.as_ref().map_or(0, |head| head.number);
-    let verified = verify(&text, acknowledged).map_err(|reason| broken(&path, reason, doing))?;
+    let mut verified =
+        verify(&text, head.as_ref()).map_err(|reason| broken(&path, reason, doing))?;
     let count = verified.entries.len() as u64;
-    if let Some(head) = head
+    if let Some(head) = &head
         && head.number > 0
     {
         let at = usize::try_from(head.number - 1).ok().and_then(|at| verified.entries.get(at));
@@ -104,7 +136,7 @@ fn verified(directory: &Path, doing: &str) -> Result<Verified, StoreError> {
                 let reason = format!("it ends after line {count}, and had {} lines", head.number);
                 return Err(broken(&path, reason, doing));
             }
-            Some(entry) if entry.head != head => {
+            Some(entry) if entry.head != *head => {
                 let reason = format!("line {}: it is not the line that was written", head.number);
                 return Err(broken(&path, reason, doing));
             }
@@ -112,6 +144,10 @@ fn verified(directory: &Path, doing: &str) -> Result<Verified, StoreError> {
         }
     } else if count > 1 && read_head(directory, doing)?.is_none() {
         return Err(broken(&path, "its head, the file history.head, is missing".to_owned(), doing));
+    }
+    let covered = head.map_or(0, |head| head.number);
+    if count > covered || text.len() > verified.length {
+        verified.uncovered = Some(covered + 1);
     }
     Ok(verified)
 }
@@ -126,8 +162,10 @@ fn read_head(directory: &Path, doing: &str) -> Result<Option<HistoryHead>, Store
 
 /// The head names the last of so many lines that were `acknowledged`. One more may be there, and may be torn
 /// by a loss of power, even with its end in place and its beginning not: then it is none.
-fn verify(text: &[u8], acknowledged: u64) -> Result<Verified, String> {
-    let mut verified = Verified { entries: Vec::new(), length: 0, last: BEGINNING };
+fn verify(text: &[u8], head: Option<&HistoryHead>) -> Result<Verified, String> {
+    let acknowledged = head.map_or(0, |head| head.number);
+    let mut verified =
+        Verified { entries: Vec::new(), length: 0, last: BEGINNING, uncovered: None };
     for raw in text.split_inclusive(|byte| *byte == b'\n') {
         let Some(raw) = raw.strip_suffix(b"\n") else { break };
         let number = verified.entries.len() as u64 + 1;
@@ -146,9 +184,8 @@ fn verify(text: &[u8], acknowledged: u64) -> Result<Verified, String> {
             return Err(format!("line {number}: it says that it is record {}", line.number));
         }
         if line.previous != hexadecimal(&verified.last) {
-            return Err(format!(
-                "line {number}: the line before it is not the one that stood there"
-            ));
+            let rest = &text[verified.length + raw.len() + 1..];
+            return Err(which_of_two(number, &line, raw, rest, head));
         }
         verified.last = hash(&verified.last, raw);
         verified.length += raw.len() + 1;
@@ -156,6 +193,27 @@ fn verify(text: &[u8], acknowledged: u64) -> Result<Verified, String> {
         verified.entries.push(HistoryEntry::new(head, line.record));
     }
     Ok(verified)
+}
+
+/// Which line was changed if this one names another hash for the line before it than that one has: if what
+/// follows vouches for this one as it stands, it was the one before.
+fn which_of_two(
+    number: u64,
+    line: &Line,
+    raw: &[u8],
+    rest: &[u8],
+    head: Option<&HistoryHead>,
+) -> String {
+    let next = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let vouched_for = match serde_json::from_slice::<Line>(next) {
+        Ok(next) => Some(next.previous),
+        Err(_) => head.filter(|head| head.number == number).map(|head| head.hash.clone()),
+    };
+    let as_it_stands = bytes(&line.previous).map(|previous| hexadecimal(&hash(&previous, raw)));
+    if number > 1 && as_it_stands.is_some() && as_it_stands == vouched_for {
+        return format!("line {}: it is not the line that was written", number - 1);
+    }
+    format!("line {number}: it does not follow the line before it")
 }
 
 /// Whether this line of the text is the last of it.
@@ -177,4 +235,17 @@ fn hash(previous: &[u8; 32], line: &[u8]) -> [u8; 32] {
 
 fn hexadecimal(hash: &[u8; 32]) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The other way round; `None` if it is no hash.
+fn bytes(hash: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let digits = hash.as_bytes().chunks_exact(2);
+    if hash.len() != 64 {
+        return None;
+    }
+    for (byte, digits) in bytes.iter_mut().zip(digits) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(bytes)
 }

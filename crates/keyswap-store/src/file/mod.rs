@@ -365,6 +365,16 @@ impl SecretStore for FileStore {
         })
         .await
     }
+
+    async fn verify_history(&self) -> Result<Vec<HistoryEntry>, StoreError> {
+        self.blocking("verify the history", |place, doing| {
+            if !place.exists(doing)? {
+                return Ok(Vec::new());
+            }
+            history::read_strictly(&place.directory, doing)
+        })
+        .await
+    }
 }
 
 impl FileStore {
