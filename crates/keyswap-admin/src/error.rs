@@ -41,6 +41,8 @@ pub enum RotateErrorKind {
     OutcomeUnknown,
     /// The journal is damaged, or of a version that this program does not know: a person has to look.
     JournalUnreadable,
+    /// The history is not as it was written: a person has to look.
+    HistoryChanged,
     /// A person has to look.
     Stuck(StuckReason),
     /// Another rotator has taken over; this one wrote nothing more.

@@ -21,6 +21,6 @@ pub use authority::{
     Auth0, Authority, AuthorityError, AuthorityErrorKind, ClientAuthentication, Hydra,
 };
 pub use error::{RotateError, RotateErrorKind};
-pub use progress::Progress;
+pub use progress::{Awaited, Progress};
 pub use rotation::{Application, RotationPolicy, State};
-pub use rotator::{Finished, Rotator, Status, confirm};
+pub use rotator::{Finished, Rotator, Status, confirm, verify_history};

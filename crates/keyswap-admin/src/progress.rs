@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::rotation::{Direction, Missing, State};
+use serde::Serialize;
+
+use crate::rotation::{Direction, Missing, State, Timestamp};
 
 /// News of a rotation in progress, for a person or a log. Nothing in it is secret.
 #[derive(Clone, Debug)]
@@ -31,11 +33,29 @@ pub enum Progress {
     Waiting {
         /// The state that waits.
         state: State,
-        /// For whom.
-        missing: Vec<Missing>,
+        /// Since when it is in that state.
+        since: Timestamp,
+        /// For whom, each since when.
+        missing: Vec<Awaited>,
     },
     /// Something that a person may want to know: an answer that was lost, a server that asks to wait.
     Note(String),
+}
+
+/// One that a gate waits for.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Awaited {
+    /// Who, and why.
+    #[serde(flatten)]
+    pub missing: Missing,
+    /// Since when this process has seen that.
+    pub since: Timestamp,
+}
+
+impl fmt::Display for Awaited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (since {})", self.missing, self.since)
+    }
 }
 
 /// One line for a person, without a line end.
@@ -53,8 +73,8 @@ impl fmt::Display for Progress {
             Self::TakenUp { state, direction: Direction::Back } => {
                 write!(f, "taken up again in state {state}, on the way back")
             }
-            Self::Waiting { missing, .. } => {
-                f.write_str("  waiting: ")?;
+            Self::Waiting { since, missing, .. } => {
+                write!(f, "  waiting since {since}: ")?;
                 for (position, one) in missing.iter().take(MOST_NAMED).enumerate() {
                     let separator = if position == 0 { "" } else { "; " };
                     write!(f, "{separator}{one}")?;

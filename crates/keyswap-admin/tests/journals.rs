@@ -211,6 +211,8 @@ fn a_journal_of_each_version_goes_back_where_there_is_a_way() {
         ("2-back-retired", WayBack::UnderWay),
         ("2-back-rolled-back", WayBack::RolledBack),
         ("3-drained-doubted", WayBack::SetBack),
+        ("3-drained-attested", WayBack::SetBack),
+        ("3-retiring-proved", WayBack::TooLate),
     ];
     let journals = journals();
     assert_eq!(journals.len(), expected.len(), "each is expected to do something");
@@ -295,4 +297,32 @@ fn a_journal_of_a_rotation_that_was_stuck_is_doubted() {
         let said = name == "3-drained-doubted";
         assert_eq!(record.doubted, was_stuck || said, "{name}");
     }
+}
+
+/// What a process attested and proved before it was killed is not gathered anew by the next one, and is
+/// never taken for evidence of the way back.
+#[test]
+fn the_evidence_in_a_journal_outlives_its_process_and_not_a_rollback() {
+    for (name, proved) in [("3-drained-attested", false), ("3-retiring-proved", true)] {
+        let record = &journals()[name];
+        let attested = record.evidence.unused.clone().unwrap();
+        assert_eq!(attested.instances[0].used, 9);
+        assert_eq!(record.evidence.proof.is_some(), proved, "{name}");
+        let (ending, ended) = World::of(record).take_up(record, &Event::TakenUp);
+        assert!(matches!(ending, Ending::Done), "{name}: {ending:?}");
+        assert_eq!(ended.evidence.unused.as_ref(), Some(&attested));
+        assert_eq!(ended.evidence.words, record.evidence.words);
+        let account = ended.account();
+        assert_eq!(account["asked"][0]["asker"]["reason"], "ticket \"4711\"");
+        assert_eq!(account["unused"]["instances"][1][1], "i-two");
+        assert_eq!(account["negative_test"]["refused"], record.old.id().as_str());
+        let refused = ended.evidence.proof.unwrap().refused_by;
+        assert!(refused >= World::of(record).now, "the last test counts, not the one before it");
+        assert!(!account.to_string().contains("value"), "{account}");
+    }
+    let record = &journals()["3-drained-attested"];
+    let (_, ended) = World::of(record).take_up(record, &Event::RollbackWanted);
+    let evidence = ended.evidence;
+    assert_eq!(evidence.unused.unwrap().secret, *record.new.id());
+    assert_eq!(evidence.proof.unwrap().refused, *record.new.id());
 }

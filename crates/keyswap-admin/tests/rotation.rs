@@ -462,6 +462,56 @@ async fn a_rotation_that_holds_is_retired_by_a_person_or_rolled_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_history_says_who_wanted_a_rotation_and_on_what_it_rests_and_no_secret() {
+    let world = World::new().await;
+    let program = world.program().await;
+    let rotator = || world.rotator().asked_by("ada").reason("ticket 4711");
+    // The process that saw the instances attest is not the one that comes to the end.
+    rotator().run(policy().hold_at_drained(true)).await.unwrap_err();
+    let retiring = world.rotator().asked_by("grace").reason("looked at the traffic");
+    let finished = retiring.retire(None).await.unwrap();
+    let secrets = {
+        let document = world.store.published().await.unwrap().unwrap();
+        [OLD.to_owned(), document.list.preferred().expose().to_owned()]
+    };
+    program.stop().await;
+    let entries = keyswap_admin::verify_history(&world.store).await.unwrap();
+    let first = &entries[0].record;
+    let asker = &first["asked"][0]["asker"];
+    assert_eq!((&asker["by"], &asker["reason"]), (&"ada".into(), &"ticket 4711".into()));
+    assert!(first["holder"].as_str().unwrap().starts_with("keyswap, process "), "{first}");
+    let of_state = |state: &str| entries.iter().find(|entry| entry.record["state"] == state);
+    assert!(of_state("staged").unwrap().record["asked"].is_null());
+    let retired = &of_state("retiring").unwrap().record["asked"][0];
+    assert_eq!((&retired["wish"], &retired["asker"]["by"]), (&"retire".into(), &"grace".into()));
+
+    let account = &entries.last().unwrap().record["account"];
+    assert_eq!(account["asked"].as_array().unwrap().len(), 2);
+    let entered: Vec<_> = account["entered"].as_array().unwrap().iter().collect();
+    assert_eq!(entered.len(), State::PATH.len());
+    assert!(entered.windows(2).all(|pair| pair[0]["at"].as_u64() <= pair[1]["at"].as_u64()));
+    let unused = &account["unused"];
+    assert_eq!(unused["secret"], "old");
+    let row = unused["instances"][0].as_array().unwrap();
+    let number = |column: usize| row[column].as_u64().unwrap();
+    assert_eq!(
+        (unused["instances"].as_array().unwrap().len(), &row[0]),
+        (1, &"billing-app".into())
+    );
+    assert!(number(2) > 0, "the program used the old secret before: {row:?}");
+    let window = u64::try_from(WINDOW.as_millis()).unwrap();
+    assert!(number(5) - number(3) >= window && number(6) > number(4), "{row:?}");
+    let drained = entered.iter().find(|entered| entered["state"] == "drained").unwrap();
+    assert!(number(5) <= drained["at"].as_u64().unwrap());
+    let test = &account["negative_test"];
+    assert_eq!(test["accepted"], finished.new.as_str());
+    assert_eq!(test["refused"], "old");
+    assert!(test["accepted_after"].as_u64() <= test["refused_by"].as_u64());
+    let text = format!("{:?}", entries);
+    assert!(secrets.iter().all(|secret| !text.contains(secret)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gate_asks_a_person_for_an_application_that_cannot_report() {
     let world = World::new().await;
     let program = world.program().await;

@@ -39,6 +39,8 @@ pub(crate) enum Command {
     DevServer(DevServer),
     /// Make a strong random secret
     Generate(Generate),
+    /// Show what was done and why, or verify that nothing in it was changed
+    History(History),
     /// Write a commented keyswap.toml, and put the present secret into the store
     Init(Init),
     /// Say for an application that cannot report what a rotation waits to know
@@ -46,7 +48,7 @@ pub(crate) enum Command {
     /// Go on with a rotation that was interrupted, waited or lost its answer
     Resume(Rotate),
     /// Retire the old secret of a rotation that was begun with --hold-at drained
-    Retire(Rotate),
+    Retire(Retire),
     /// Take a rotation back to where it began, as long as programs hold both secrets
     Rollback(Rollback),
     /// Rotate the secret of the client that keyswap.toml names
@@ -152,6 +154,7 @@ pub(crate) struct Configured {
         short,
         default_value = "keyswap.toml",
         env = "KEYSWAP_CONFIG",
+        global = true,
         value_name = "FILE"
     )]
     pub(crate) config: PathBuf,
@@ -195,9 +198,49 @@ pub(crate) struct Rotate {
 pub(crate) struct Begin {
     #[command(flatten)]
     pub(crate) rotate: Rotate,
+    #[command(flatten)]
+    pub(crate) asked: Asked,
     /// Stop with exit code 3 in this state, for a person to go on with `keyswap retire`
     #[arg(long, value_enum, value_name = "STATE")]
     pub(crate) hold_at: Option<HoldAt>,
+}
+
+/// Who asks for something, and why.
+#[derive(Args, Debug)]
+pub(crate) struct Asked {
+    /// Why; it is kept in the journal and the history
+    #[arg(long, value_name = "TEXT", value_parser = said)]
+    pub(crate) reason: Option<String>,
+    /// Who says so
+    #[arg(long, env = "USER", value_name = "NAME", value_parser = said)]
+    pub(crate) by: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Retire {
+    #[command(flatten)]
+    pub(crate) rotate: Rotate,
+    #[command(flatten)]
+    pub(crate) asked: Asked,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct History {
+    #[command(subcommand)]
+    pub(crate) act: Option<HistoryAct>,
+    #[command(flatten)]
+    pub(crate) configured: Configured,
+    /// Print one JSON object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HistoryAct {
+    /// Print each record, oldest first
+    Show,
+    /// Check that every record is as it was written and none is missing; exit code 6 if not
+    Verify,
 }
 
 /// Where a rotation can stop for a person.
@@ -211,6 +254,8 @@ pub(crate) enum HoldAt {
 pub(crate) struct Rollback {
     #[command(flatten)]
     pub(crate) rotate: Rotate,
+    #[command(flatten)]
+    pub(crate) asked: Asked,
     /// Do not ask; without a terminal nobody is asked
     #[arg(long)]
     pub(crate) yes: bool,

@@ -99,6 +99,7 @@ impl From<RotateError> for Failure {
             RotateErrorKind::OutcomeUnknown => Code::OutcomeUnknown,
             RotateErrorKind::Stuck(_)
             | RotateErrorKind::LeaseLost
+            | RotateErrorKind::HistoryChanged
             | RotateErrorKind::JournalUnreadable => Code::Person,
             _ => Code::Failed,
         };

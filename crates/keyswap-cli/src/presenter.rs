@@ -129,8 +129,8 @@ fn as_json(progress: &Progress) -> serde_json::Value {
         Progress::TakenUp { state, direction } => {
             json!({ "event": "taken_up", "state": state, "direction": direction })
         }
-        Progress::Waiting { state, missing } => {
-            json!({ "event": "waiting", "state": state, "missing": missing })
+        Progress::Waiting { state, since, missing } => {
+            json!({ "event": "waiting", "state": state, "since": since, "missing": missing })
         }
         Progress::Note(text) => json!({ "event": "note", "text": text }),
         _ => json!({ "event": "other" }),

@@ -465,7 +465,16 @@ fn a_gate_names_whom_it_waits_for_and_resume_goes_on_when_they_are_there() {
         let stopped = site.command(&[command, "--patience", "100ms"]).run();
         stopped.says(
             3,
-            &[&[CLIENT, "still waiting in state staged", "`keyswap resume`"], texts].concat(),
+            &[
+                &[
+                    CLIENT,
+                    "still waiting in state staged, since 20",
+                    "(since 20",
+                    "`keyswap resume`",
+                ],
+                texts,
+            ]
+            .concat(),
         );
         assert_eq!(site.state().as_deref(), Some("staged"));
         assert_eq!(site.published()[0], old, "the old secret leads");
@@ -498,7 +507,7 @@ fn only_one_rotator_is_at_work() {
     let embedded = site_with_secret();
     let site = &embedded.site;
     let mut first = rotate(site);
-    first.until_stderr("waiting: billing: 0 of 1");
+    first.until_stderr("Z: billing: 0 of 1");
     for command in ["rotate", "resume"] {
         let second = site.command(&[command]).run();
         second.says(3, &["client billing", "holds the lease", "process", "wait until it ends"]);
@@ -517,7 +526,7 @@ fn an_interrupted_rotation_says_so_and_is_resumed() {
         let embedded = site_with_secret();
         let site = &embedded.site;
         let mut rotating = rotate(site);
-        rotating.until_stderr("waiting: billing: 0 of 1");
+        rotating.until_stderr("Z: billing: 0 of 1");
         rotating.signal(signal);
         rotating.wait().says(130, &["interrupted", "journal", "`keyswap resume`"]);
         assert_eq!(site.state().as_deref(), Some("staged"));

@@ -245,6 +245,7 @@ fn every_command_has_help_and_the_exit_codes_stand_in_it() {
         "demo",
         "dev-server",
         "generate",
+        "history",
         "init",
         "resume",
         "retire",

@@ -37,6 +37,8 @@ fn every_command_of_the_readme_is_run_by_a_test_or_by_continuous_integration() {
         "keyswap rollback",
         "keyswap rotate --hold-at drained",
         "keyswap retire",
+        "keyswap history",
+        "keyswap history verify",
         CONFIRM,
     ];
     for line in shown() {
@@ -88,6 +90,9 @@ fn a_reader_who_types_the_commands_of_the_readme_gets_what_it_says() {
     run("keyswap rotate --hold-at drained").ends_with(3);
     run("keyswap retire").ends_with(0);
     site.is_rotated_from(&second[0]);
+
+    assert!(run("keyswap history").ends_with(0).stdout.contains("rolled_back"));
+    assert!(run("keyswap history verify").ends_with(0).stdout.contains("all as written"));
 
     let file = here.path().join("keyswap.toml");
     let text = std::fs::read_to_string(&file).unwrap();

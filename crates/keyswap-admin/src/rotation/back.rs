@@ -195,6 +195,7 @@ impl Record {
         self.rollback = Some(Rollback { from, at: now, forward, stuck });
         self.doubted |= stuck.is_some();
         self.stuck = None;
+        self.evidence.turn_back();
         self.enter(state, now);
         true
     }
@@ -208,6 +209,7 @@ impl Record {
             rollback.stuck = stuck;
             self.doubted = true;
             self.stuck = None;
+            self.evidence.turn_back();
             self.enter(State::Adopted, now);
         }
     }

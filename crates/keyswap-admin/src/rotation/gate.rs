@@ -13,6 +13,7 @@ use keyswap_store::InstanceReport;
 use serde::Serialize;
 
 use super::confirmation::Gate;
+use super::evidence::Attested;
 use super::policy::{Application, Timestamp};
 
 /// What was seen of the instances at one moment.
@@ -202,8 +203,9 @@ pub struct Quiet {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct Use {
     used: u64,
-    /// When a report with this count was seen first.
+    /// When a report with this count was seen first, and its number.
     since: Timestamp,
+    since_sequence: u64,
     /// The last report, and the latest time by which it certainly had not been written.
     sequence: u64,
     attested: Timestamp,
@@ -239,6 +241,24 @@ impl Quiet {
         missing
     }
 
+    /// What each instance that lives attested, for the record.
+    pub(super) fn attested(&self, fleet: &Fleet) -> Vec<Attested> {
+        let live = fleet.live.iter().filter_map(|report| {
+            let key = (report.application.clone(), report.instance.clone());
+            let seen = self.seen.get(&key)?;
+            Some(Attested {
+                application: key.0,
+                instance: key.1,
+                used: seen.used,
+                from: seen.since,
+                from_sequence: seen.since_sequence,
+                until: seen.attested,
+                until_sequence: seen.sequence,
+            })
+        });
+        live.collect()
+    }
+
     /// For [`Rotation::canonical`](super::Rotation::canonical): what matters of the times of these looks,
     /// and of the one that is being taken, is whether one is the quiet period before another.
     pub(super) fn make_canonical<'a>(
@@ -253,8 +273,8 @@ impl Quiet {
         };
         let last = self.looked.unwrap_or(now);
         let mut times: Vec<&mut Timestamp> = self.looked.iter_mut().chain(looking).collect();
-        for Use { used, since, sequence, attested } in self.seen.values_mut() {
-            (*used, *sequence) = (0, 0);
+        for Use { used, since, since_sequence, sequence, attested } in self.seen.values_mut() {
+            (*used, *since_sequence, *sequence) = (0, 0, 0);
             if attested.since(*since) >= quiet {
                 (*since, *attested) = (before(last, quiet), last);
             } else {
@@ -282,7 +302,8 @@ impl Quiet {
         let usage = report.usage.as_ref().and_then(|usage| usage.of(source));
         let used = usage.map_or(0, |usage| usage.used());
         let key = (report.application.clone(), report.instance.clone());
-        let fresh = Use { used, since: now, sequence: report.sequence, attested: now };
+        let sequence = report.sequence;
+        let fresh = Use { used, since: now, since_sequence: sequence, sequence, attested: now };
         let seen = self.seen.entry(key).or_insert_with(|| fresh.clone());
         if seen.used != used || report.sequence < seen.sequence {
             *seen = fresh;

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::back::Rollback;
 use super::confirmation::Confirmation;
+use super::evidence::Evidence;
 use super::plan::Plan;
 use super::policy::{RotationPolicy, Timestamp};
 use super::record::{Change, Entered, Record, RetiredSecret};
@@ -65,6 +66,7 @@ impl Record {
             doubted: wire.doubted,
             rollback: wire.rollback,
             confirmations: wire.confirmations,
+            evidence: wire.evidence,
             retired: wire
                 .retired
                 .into_iter()
@@ -97,6 +99,7 @@ impl Record {
             doubted: self.doubted,
             rollback: self.rollback,
             confirmations: self.confirmations.clone(),
+            evidence: self.evidence.clone(),
             retired: self
                 .retired
                 .iter()
@@ -120,7 +123,9 @@ impl Record {
             .sum();
         let entered = 96 * (self.entered.len() + 1);
         let mut text = Zeroizing::new(Vec::with_capacity(
-            3072 + 6 * (values + names + said + self.client.len()) + entered,
+            3072 + 6 * (values + names + said + self.client.len())
+                + entered
+                + self.evidence.most_bytes(),
         ));
         // Neither the writer nor these types can fail.
         if serde_json::to_writer_pretty(&mut *text, &wire).is_ok() {
@@ -155,6 +160,8 @@ struct Wire {
     rollback: Option<Rollback>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     confirmations: Vec<Confirmation>,
+    #[serde(default, skip_serializing_if = "Evidence::is_empty")]
+    evidence: Evidence,
     #[serde(default)]
     retired: Vec<WireRetired>,
     #[serde(default)]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::back::{Direction, Rollback};
 use super::confirmation::Confirmation;
 use super::event::Which;
+use super::evidence::Evidence;
 use super::plan::{Plan, Slots};
 use super::policy::{RotationPolicy, Timestamp};
 use super::state::{State, StuckReason};
@@ -69,6 +70,8 @@ pub struct Record {
     pub rollback: Option<Rollback>,
     /// What persons confirmed for applications that cannot report.
     pub confirmations: Vec<Confirmation>,
+    /// Who asked for what, and on what it rests that a secret was taken away.
+    pub evidence: Evidence,
     /// Secrets of this and earlier rotations that no list holds any more. A request that sets one of
     /// them may still be on its way, so they are kept for the late-write bound.
     pub retired: Vec<RetiredSecret>,
@@ -111,6 +114,7 @@ impl Record {
             doubted: false,
             rollback: None,
             confirmations: Vec::new(),
+            evidence: Evidence::default(),
             retired: Vec::new(),
             history: None,
         }
@@ -216,7 +220,7 @@ impl Hash for Record {
         let Self { client, policy, state: stands, entered, old, new, plan, revision, .. } = self;
         (client, policy, stands, entered, old.id(), new.id(), plan, revision).hash(state);
         (&self.change, &self.stuck, self.doubted, &self.rollback, &self.confirmations).hash(state);
-        (&self.retired, &self.history).hash(state);
+        (&self.evidence, &self.retired, &self.history).hash(state);
     }
 }
 

@@ -285,7 +285,10 @@ impl Rotation {
                 Effect::Probe(self.source())
             }
             Event::Probed(which, answer) if which == self.source() => {
-                self.source_answered(answer, now).unwrap_or_else(|| self.begin_to_retire(now))
+                self.source_answered(answer, now).unwrap_or_else(|| {
+                    self.note_proof(now);
+                    self.begin_to_retire(now)
+                })
             }
             Event::Probed(..) | Event::Listed(_) | Event::SlotChanged(_) => {
                 self.doubted(event, now)
@@ -324,7 +327,10 @@ impl Rotation {
                 Effect::List
             }
             Event::Probed(which, answer) if which == self.source() => {
-                self.source_answered(answer, now).unwrap_or_else(|| self.over(now))
+                self.source_answered(answer, now).unwrap_or_else(|| {
+                    self.note_proof(now);
+                    self.over(now)
+                })
             }
             Event::Listed(Listed::Unavailable(reason)) => self.doubt(reason),
             Event::SlotChanged(answer) => self.slot_changed(answer, now),

@@ -12,6 +12,7 @@ use keyswap_core::{Secret, SecretList};
 use super::back::Direction;
 use super::confirmation::Gate;
 use super::event::{Effect, Ending, Event, Which};
+use super::evidence::{Asker, Proof, Unused, Wish};
 use super::gate::{Fleet, Missing, Quiet, not_adopted};
 use super::policy::Timestamp;
 use super::record::Record;
@@ -28,6 +29,8 @@ use crate::authority::{AuthorityError, Probe, ReadBack, SlotId};
 pub struct Rotation {
     pub(super) record: Record,
     pub(super) seen: Seen,
+    /// Who asks for what this process is to do.
+    asker: Option<Asker>,
 }
 
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
@@ -70,7 +73,7 @@ pub(super) struct Seen {
 impl Rotation {
     /// Takes up a journal.
     pub fn new(record: Record) -> Self {
-        Self { record, seen: Seen::default() }
+        Self { record, seen: Seen::default(), asker: None }
     }
 
     /// The journal as it stands.
@@ -82,6 +85,12 @@ impl Rotation {
     /// Replaces the declared applications: a person may have added one that a gate named.
     pub fn with_applications(mut self, applications: Vec<super::Application>) -> Self {
         self.record.policy.applications = applications;
+        self
+    }
+
+    /// Says who asks for what this process is to do, for the record.
+    pub fn asked_by(mut self, asker: Asker) -> Self {
+        self.asker = Some(asker);
         self
     }
 
@@ -176,6 +185,7 @@ impl Rotation {
         }
         self.forget_what_was_seen(now);
         if self.record.entered.len() > entered {
+            self.note_word(Wish::RollBack, now);
             return Effect::Write;
         }
         self.step(Event::TakenUp, now)
@@ -199,8 +209,16 @@ impl Rotation {
             return Effect::Stop(Ending::NotDrained);
         }
         // The person's word is written down with the first step that it leads to.
-        self.record.policy.hold_at_drained = false;
+        if std::mem::take(&mut self.record.policy.hold_at_drained) {
+            self.note_word(Wish::Retire, now);
+        }
         self.step(Event::TakenUp, now)
+    }
+
+    fn note_word(&mut self, wish: Wish, now: Timestamp) {
+        if let Some(asker) = self.asker.take() {
+            self.record.note_word(wish, asker, now);
+        }
     }
 
     fn generated(&mut self, event: Event, now: Timestamp) -> Effect {
@@ -250,6 +268,9 @@ impl Rotation {
                     self.seen.missing = missing;
                     return Effect::Probe(target);
                 }
+                if missing.is_empty() {
+                    self.note_unused(&fleet);
+                }
                 self.gate(missing, State::Drained, now)
             }
             Event::Probed(which, Probe::Accepted) if which == target => {
@@ -271,6 +292,15 @@ impl Rotation {
         let wanted = (self.record.revision, self.record.id(self.source()), policy.quiet());
         let look = (self.seen.looking.unwrap_or(now), now);
         self.seen.quiet.not_drained(&policy.applications, fleet, wanted, look)
+    }
+
+    /// What the instances said to that is written down with it, since the next process begins anew.
+    fn note_unused(&mut self, fleet: &Fleet) {
+        let (record, quiet) = (&self.record, self.record.policy.quiet());
+        let attested = self.seen.quiet.attested(fleet);
+        let unused =
+            Unused::new(record.id(record.source()).clone(), record.revision, quiet, attested);
+        self.record.evidence.unused = Some(unused);
     }
 
     /// Before the source is taken away from anybody, the server shows that it takes the target and not
@@ -362,12 +392,13 @@ impl Rotation {
     }
 
     /// The server takes the target and refuses the source, and nobody uses that any more.
-    fn look_last(&self, now: Timestamp) -> Effect {
+    fn look_last(&mut self, now: Timestamp) -> Effect {
         // On the way back the change of the way forward may be on its way yet: as long as it may arrive,
         // programs hold both, and the server is looked at again after that.
         if let Some(wait) = self.may_be_crossed(now) {
             return wait;
         }
+        self.note_proof(now);
         Effect::ReadBack
     }
 
@@ -385,6 +416,16 @@ impl Rotation {
         let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let pause = left.min(policy.window().max(policy.poll_every));
         Some(Effect::Wait(pause, vec![Missing::InFlight { left_ms }]))
+    }
+
+    /// The source was refused just now, and the target accepted before, if that was asked together.
+    pub(super) fn note_proof(&mut self, now: Timestamp) {
+        self.record.evidence.proof = Some(Proof {
+            accepted: self.record.id(self.target()).clone(),
+            accepted_after: self.seen.probed_target,
+            refused: self.record.id(self.source()).clone(),
+            refused_by: now,
+        });
     }
 
     /// From here there is no way back.

@@ -72,7 +72,8 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
 
         let window = policy.propagation_window.unwrap_or(capabilities.propagation_window);
         let policy = policy.propagation_window(window);
-        let mut record = Record::begin(client, policy, old, new, document.revision, now);
+        let mut record = Record::begin(client, policy, old, new, document.revision, now)
+            .asked_by(self.asker.clone());
         if let Some(slots) = slots {
             record = record.adding(slots);
         }

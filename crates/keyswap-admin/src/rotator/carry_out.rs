@@ -51,7 +51,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         }
         let (state, direction) = (record.state, record.direction());
         (self.progress)(Progress::TakenUp { state, direction });
-        let mut rotation = Rotation::new(record.clone());
+        let mut rotation = Rotation::new(record.clone()).asked_by(self.asker.clone());
         if let Some(applications) = applications {
             rotation = rotation.with_applications(applications);
         }
@@ -99,7 +99,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 written = rotation.record().clone();
             }
             let record = rotation.record();
-            let act = self.perform(effect, record, lease, &mut waiting);
+            let act = self.perform(effect, record, lease, (&mut waiting, clock.now()));
             let performed = keeping(&self.store, lease, act)
                 .await
                 .map_err(|error| self.store_error("keeping the rotation lease", error, record))?;
@@ -115,7 +115,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         effect: Effect,
         record: &Record,
         lease: &Lease,
-        waiting: &mut Waiting,
+        (waiting, now): (&mut Waiting, Timestamp),
     ) -> Result<Performed, RotateError> {
         Ok(Performed::Happened(match effect {
             Effect::Write => Event::Written,
@@ -173,12 +173,15 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 Event::Waited
             }
             Effect::Wait(time, missing) => {
-                if waiting.news(record.state, &missing) {
-                    let (state, missing) = (record.state, missing.clone());
-                    (self.progress)(Progress::Waiting { state, missing });
+                let (state, since) = (record.state, record.since());
+                let lasts = waiting.lasts(state);
+                let awaited = waiting.look(missing, now);
+                if waiting.news(state, &awaited) {
+                    let missing = awaited.clone();
+                    (self.progress)(Progress::Waiting { state, since, missing });
                 }
-                if waiting.lasts(record.state) > self.patience {
-                    return Err(stop::still_waiting(record, missing));
+                if lasts > self.patience {
+                    return Err(stop::still_waiting(record, &awaited));
                 }
                 waiting.pause(time).await;
                 Event::Waited
@@ -265,7 +268,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             let record = rotation.record();
             let head = self
                 .store
-                .append_history(lease, &history_line(record))
+                .append_history(lease, &history_line(record, &self.asker.holder))
                 .await
                 .map_err(|error| self.store_error("writing the history", error, record))?;
             rotation.note_history(head);
@@ -312,10 +315,12 @@ fn fleet(instances: Vec<Instance>) -> Fleet {
     fleet
 }
 
-fn history_line(record: &Record) -> serde_json::Value {
+/// The last one holds the whole [account](Record::account).
+fn history_line(record: &Record, holder: &str) -> serde_json::Value {
     let mut line = json!({
         "at": record.since(),
         "client": record.client,
+        "holder": holder,
         "state": record.state,
         "old": record.old.id(),
         "new": record.new.id(),
@@ -324,6 +329,13 @@ fn history_line(record: &Record) -> serde_json::Value {
     });
     if let Some(rollback) = record.rollback {
         line["rolled_back_from"] = json!(rollback.from);
+    }
+    let words = record.words_that_led_here();
+    if !words.is_empty() {
+        line["asked"] = json!(words);
+    }
+    if record.is_over() {
+        line["account"] = record.account();
     }
     line
 }

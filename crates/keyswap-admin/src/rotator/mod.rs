@@ -7,6 +7,7 @@ mod clock;
 mod confirm;
 mod keep;
 mod stop;
+mod verify;
 mod waiting;
 
 use std::fmt;
@@ -19,9 +20,10 @@ use self::keep::keeping;
 use crate::authority::Authority;
 use crate::error::{RotateError, RotateErrorKind};
 use crate::progress::Progress;
-use crate::rotation::{Application, Event, Record, RotationPolicy, State};
+use crate::rotation::{Application, Asker, Event, Record, RotationPolicy, State};
 
 pub use confirm::confirm;
+pub use verify::verify_history;
 
 /// Rotates the secret of one client at one authorization server, over one store.
 ///
@@ -45,7 +47,7 @@ pub struct Rotator<A, S> {
     store: S,
     generator: Generator,
     patience: Duration,
-    holder: String,
+    asker: Asker,
     progress: Box<dyn Fn(Progress) + Send + Sync>,
 }
 
@@ -123,7 +125,7 @@ async fn journal<S: SecretStore>(store: &S) -> Result<Option<Record>, RotateErro
 
 impl<A, S> fmt::Debug for Rotator<A, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rotator").field("holder", &self.holder).finish_non_exhaustive()
+        f.debug_struct("Rotator").field("asker", &self.asker).finish_non_exhaustive()
     }
 }
 
@@ -137,7 +139,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             generator: Generator::default(),
             // Three times what the slowest usual source of a list needs: a mounted volume, 5 minutes.
             patience: Duration::from_secs(900),
-            holder: holder(),
+            asker: Asker { holder: holder(), ..Asker::default() },
             progress: Box::new(|_| {}),
         }
     }
@@ -154,6 +156,20 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Who asks for what this rotator does, for the record in the journal and the history.
+    #[must_use]
+    pub fn asked_by(mut self, person: impl Into<String>) -> Self {
+        self.asker.by = Some(person.into());
+        self
+    }
+
+    /// Why that is asked for, for the same record. It must not hold a secret.
+    #[must_use]
+    pub fn reason(mut self, reason: impl Into<String>) -> Self {
+        self.asker.reason = Some(reason.into());
         self
     }
 
@@ -251,7 +267,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     }
 
     async fn lease(&self) -> Result<Lease, RotateError> {
-        lease(&self.store, &self.holder).await
+        lease(&self.store, &self.asker.holder).await
     }
 
     async fn release(&self, lease: Lease) {

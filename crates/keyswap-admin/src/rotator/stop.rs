@@ -1,12 +1,21 @@
 //! What a rotation says when it stops before its end.
 
-use crate::error::{RotateError, RotateErrorKind};
-use crate::rotation::{Ending, Missing, Record};
+use std::fmt;
 
-pub(super) fn still_waiting(record: &Record, missing: Vec<Missing>) -> RotateError {
-    let mut message = format!("client {}: still waiting in state {}", record.client, record.state);
-    name(&mut message, &missing);
+use crate::error::{RotateError, RotateErrorKind};
+use crate::progress::Awaited;
+use crate::rotation::{Ending, Record};
+
+pub(super) fn still_waiting(record: &Record, awaited: &[Awaited]) -> RotateError {
+    let mut message = format!(
+        "client {}: still waiting in state {}, since {}",
+        record.client,
+        record.state,
+        record.since()
+    );
+    name(&mut message, awaited);
     message.push_str(". Nothing is lost: resume the rotation");
+    let missing = awaited.iter().map(|one| one.missing.clone()).collect();
     RotateError::new(RotateErrorKind::Waiting(missing), message)
 }
 
@@ -26,7 +35,7 @@ pub(super) fn value_unknown(record: &Record) -> RotateError {
 /// How many of those that a gate waits for a message names.
 const MOST_NAMED: usize = 5;
 
-fn name(message: &mut String, missing: &[Missing]) {
+fn name(message: &mut String, missing: &[impl fmt::Display]) {
     for (position, one) in missing.iter().enumerate().take(MOST_NAMED) {
         message.push_str(if position == 0 { ": " } else { "; " });
         message.push_str(&one.to_string());
@@ -81,7 +90,8 @@ pub(super) fn stopped(ending: Ending, record: &Record) -> RotateError {
             ),
         ),
         Ending::AwaitsConfirmation(missing) => {
-            let mut message = format!("client {client}: waiting in state {}", record.state);
+            let (state, since) = (record.state, record.since());
+            let mut message = format!("client {client}: waiting in state {state}, since {since}");
             name(&mut message, &missing);
             message.push_str(". Nothing is lost: confirm, then resume the rotation");
             RotateError::new(RotateErrorKind::AwaitsConfirmation(missing), message)

@@ -1,17 +1,20 @@
-//! How long one process waits in a state, and what it tells of that.
+//! How one process waits in a state, and what it tells of that.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::rotation::{Missing, State};
+use crate::progress::Awaited;
+use crate::rotation::{Missing, State, Timestamp};
 
-/// How this process waits: for how long in all, since when it is in a state, and what it told last, so
-/// that news is told once.
+/// How this process waits: for how long in all, since when it is in a state, for whom since when, and what it
+/// told last, so that news is told once.
 #[derive(Default)]
 pub(super) struct Waiting {
     pub(super) asked: Duration,
     since: Option<(State, Instant)>,
+    awaited: BTreeMap<String, Timestamp>,
     told: Option<(State, Vec<String>)>,
 }
 
@@ -23,6 +26,7 @@ impl Waiting {
             Some((since_state, since)) if since_state == state => since.elapsed(),
             _ => {
                 self.since = Some((state, Instant::now()));
+                self.awaited.clear();
                 Duration::ZERO
             }
         }
@@ -34,21 +38,62 @@ impl Waiting {
         tokio::time::sleep(time).await;
     }
 
-    pub(super) fn news(&mut self, state: State, missing: &[Missing]) -> bool {
-        if missing.is_empty() {
+    /// Since when each of these has been waited for, as far as this process has seen it.
+    pub(super) fn look(&mut self, missing: Vec<Missing>, now: Timestamp) -> Vec<Awaited> {
+        let before = std::mem::take(&mut self.awaited);
+        let awaited = missing.into_iter().map(|missing| {
+            let who = who(&missing);
+            let since = before.get(&who).copied().unwrap_or(now);
+            self.awaited.insert(who, since);
+            Awaited { missing, since }
+        });
+        awaited.collect()
+    }
+
+    pub(super) fn news(&mut self, state: State, awaited: &[Awaited]) -> bool {
+        if awaited.is_empty() {
             return false;
         }
-        // For how long changes with each look and is no news.
-        let who = |one: &Missing| match one {
-            Missing::InUse { application, instance, .. } => {
-                format!("{application}/{instance} in use")
-            }
-            Missing::InFlight { .. } => "in flight".to_owned(),
-            other => other.to_string(),
-        };
-        let told = Some((state, missing.iter().map(who).collect()));
+        let told = Some((state, awaited.iter().map(|one| who(&one.missing)).collect()));
         let news = self.told != told;
         self.told = told;
         news
+    }
+}
+
+/// What is waited for, by name. For how long changes with each look and is no news.
+fn who(missing: &Missing) -> String {
+    match missing {
+        Missing::InUse { application, instance, .. } => format!("{application}/{instance} in use"),
+        Missing::InFlight { .. } => "in flight".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_is_waited_for_since_it_was_first_seen_to_be_missing() {
+        let at = Timestamp::from_milliseconds;
+        let in_use = |instance: &str, quiet_ms| Missing::InUse {
+            application: "billing".into(),
+            instance: instance.into(),
+            quiet_ms,
+            wanted_ms: 100,
+        };
+        let mut waiting = Waiting::default();
+        let mut since = |state, missing: Vec<Missing>, now| {
+            waiting.lasts(state);
+            let awaited = waiting.look(missing, at(now));
+            awaited.iter().map(|one| one.since.milliseconds()).collect::<Vec<_>>()
+        };
+        assert_eq!(since(State::Promoted, vec![in_use("i-1", 0)], 10), [10]);
+        assert_eq!(since(State::Promoted, vec![in_use("i-2", 0), in_use("i-1", 5)], 20), [20, 10]);
+        assert_eq!(since(State::Promoted, vec![in_use("i-2", 9)], 30), [20]);
+        // Who was ready in between is waited for anew, and so is each in another state.
+        assert_eq!(since(State::Promoted, vec![in_use("i-1", 0)], 40), [40]);
+        assert_eq!(since(State::Drained, vec![in_use("i-1", 0)], 50), [50]);
     }
 }

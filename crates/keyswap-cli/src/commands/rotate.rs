@@ -8,7 +8,7 @@ use keyswap_admin::{Authority, Finished, Progress, RotateError, RotateErrorKind,
 use keyswap_store::{FileStore, SecretStore};
 
 use super::open_store;
-use crate::arguments::{Begin, Rollback, Rotate};
+use crate::arguments::{Asked, Begin, Retire, Rollback, Rotate};
 use crate::authority::ConfiguredAuthority;
 use crate::configuration::Configuration;
 use crate::exit::Failure;
@@ -16,7 +16,7 @@ use crate::presenter;
 
 pub(crate) async fn rotate(options: Begin) -> Result<(), Failure> {
     let hold = options.hold_at.is_some();
-    with_rotator(options.rotate, async |rotator, configuration, window| {
+    with_rotator(options.rotate, Some(options.asked), async |rotator, configuration, window| {
         let policy = configuration.rotation_policy(window).hold_at_drained(hold);
         rotator.run(policy).await
     })
@@ -24,14 +24,14 @@ pub(crate) async fn rotate(options: Begin) -> Result<(), Failure> {
 }
 
 pub(crate) async fn resume(options: Rotate) -> Result<(), Failure> {
-    with_rotator(options, async |rotator, configuration, _| {
+    with_rotator(options, None, async |rotator, configuration, _| {
         rotator.resume(Some(configuration.applications())).await
     })
     .await
 }
 
-pub(crate) async fn retire(options: Rotate) -> Result<(), Failure> {
-    with_rotator(options, async |rotator, configuration, _| {
+pub(crate) async fn retire(options: Retire) -> Result<(), Failure> {
+    with_rotator(options.rotate, Some(options.asked), async |rotator, configuration, _| {
         rotator.retire(Some(configuration.applications())).await
     })
     .await
@@ -53,7 +53,7 @@ pub(crate) async fn rollback(options: Rollback) -> Result<(), Failure> {
             return Err(Failure::failed("nothing was changed; the rotation is as it was"));
         }
     }
-    with_rotator(options.rotate, async |rotator, configuration, _| {
+    with_rotator(options.rotate, Some(options.asked), async |rotator, configuration, _| {
         rotator.rollback(Some(configuration.applications())).await
     })
     .await
@@ -72,6 +72,7 @@ async fn agreed(record: &Record) -> bool {
 
 async fn with_rotator(
     options: Rotate,
+    asked: Option<Asked>,
     act: impl AsyncFnOnce(
         &Rotator<ConfiguredAuthority, FileStore>,
         &Configuration,
@@ -95,6 +96,13 @@ async fn with_rotator(
     });
     if let Some(patience) = options.patience.or(configuration.policy.patience) {
         rotator = rotator.patience(patience);
+    }
+    let Asked { by, reason } = asked.unwrap_or(Asked { by: None, reason: None });
+    if let Some(by) = by {
+        rotator = rotator.asked_by(by);
+    }
+    if let Some(reason) = reason {
+        rotator = rotator.reason(reason);
     }
     let finished = act(&rotator, &configuration, window).await;
     let presenter = presenter.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{Rotation, Seen};
 use crate::rotation::back::Rollback;
+use crate::rotation::evidence::Evidence;
 use crate::rotation::policy::Timestamp;
 use crate::rotation::record::{Change, Record};
 
@@ -47,6 +48,7 @@ impl Rotation {
             doubted: _,
             rollback,
             confirmations: _,
+            evidence,
             retired,
             history,
         } = &mut self.record;
@@ -65,6 +67,8 @@ impl Rotation {
         }
         retired.iter_mut().for_each(|kept| moved(&mut kept.until, Duration::ZERO));
         *history = None;
+        // Said to whoever asks afterwards, and not looked at again.
+        *evidence = Evidence::default();
 
         let Seen {
             quiet,
