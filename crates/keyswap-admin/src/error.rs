@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use keyswap_store::StoreError;
+use keyswap_store::{Hold, StoreError};
 
 use crate::authority::AuthorityError;
 use crate::rotation::{JournalError, Missing, StuckReason, WayBack};
@@ -41,6 +41,8 @@ pub enum RotateErrorKind {
     OutcomeUnknown,
     /// The journal is damaged, or of a version that this program does not know: a person has to look.
     JournalUnreadable,
+    /// A person put a hold on the rotations: resume, or begin, when it is over or released.
+    Held(Hold),
     /// The history is not as it was written: a person has to look.
     HistoryChanged,
     /// A person has to look.
@@ -107,6 +109,7 @@ impl RotateError {
             RotateErrorKind::Waiting(_)
                 | RotateErrorKind::AwaitsConfirmation(_)
                 | RotateErrorKind::Busy
+                | RotateErrorKind::Held(_)
                 | RotateErrorKind::OutcomeUnknown
                 | RotateErrorKind::Unfinished
         )

@@ -23,4 +23,4 @@ pub use authority::{
 pub use error::{RotateError, RotateErrorKind};
 pub use progress::{Awaited, Progress};
 pub use rotation::{Application, RotationPolicy, State};
-pub use rotator::{Finished, Rotator, Status, confirm, verify_history};
+pub use rotator::{Finished, Rotator, Status, confirm, hold, release_hold, verify_history};

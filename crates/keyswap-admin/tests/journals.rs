@@ -12,7 +12,7 @@ use keyswap_admin::rotation::{
     Direction, Effect, Ending, Event, Fleet, Record, Rotation, StuckReason, Timestamp, WayBack,
 };
 use keyswap_core::{FallbackPolicy, Revision, Secret, SecretId, SecretList, SecretRing};
-use keyswap_store::InstanceReport;
+use keyswap_store::{Hold, InstanceReport};
 
 fn journals() -> BTreeMap<String, Record> {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/journals");
@@ -325,4 +325,75 @@ fn the_evidence_in_a_journal_outlives_its_process_and_not_a_rollback() {
     let evidence = ended.evidence;
     assert_eq!(evidence.unused.unwrap().secret, *record.new.id());
     assert_eq!(evidence.proof.unwrap().refused, *record.new.id());
+}
+
+/// From each state, whenever it is put: what is begun is looked at to its end, nothing is changed, and the
+/// rotation comes to its end once the hold is over.
+#[test]
+fn a_hold_that_is_put_at_any_time_stops_a_rotation_before_its_next_act_and_costs_nothing() {
+    let (mut stops, mut at_once) = (0, 0);
+    for (name, record) in journals() {
+        if record.is_over() {
+            continue;
+        }
+        // Most steps of a rotation are looks that are like each other.
+        for put_after in (0..8).chain((3..14).map(|power| 1 << power)) {
+            let mut world = World::of(&record);
+            let mut rotation = Rotation::new(record.clone());
+            let mut event = Event::TakenUp;
+            let mut ending = None;
+            let (mut steps, mut sent, mut state_at_put) = (0, false, record.state);
+            while ending.is_none() {
+                if steps == put_after {
+                    rotation.note_hold(Some(Hold::new("ada", "a freeze", 0, None)));
+                    state_at_put = rotation.record().state;
+                }
+                steps += 1;
+                let effect = rotation.step(event.clone(), world.now);
+                let acts = matches!(effect, Effect::Publish { .. } | Effect::Send);
+                assert!(!acts || steps <= put_after, "{name} {put_after}: {effect:?}");
+                sent |= matches!(effect, Effect::Send);
+                match world.perform(effect, rotation.record()) {
+                    Ok(happened) => event = happened,
+                    Err(stopped) => ending = Some(stopped),
+                }
+            }
+            if !matches!(ending, Some(Ending::Held(_))) {
+                // It came to another end before, and a later hold changes nothing about that.
+                break;
+            }
+            stops += 1;
+            at_once += u32::from(put_after == 0);
+            assert!(put_after > 0 || *rotation.record() == record, "{name}: nothing is written");
+            let state = rotation.record().state;
+            let retiring = state == State::Retiring && state_at_put != State::Retiring;
+            assert!(!retiring, "{name} {put_after}: there is a way back still");
+            let meant = state == State::CuttingOver && state_at_put != State::CuttingOver;
+            assert!(
+                !meant || sent,
+                "{name} {put_after}: the journal tells of no change never sent"
+            );
+            let both = [record.old.id(), record.new.id()];
+            let held: Vec<_> = world.published.1.ids().collect();
+            let begun = rotation.record().state == State::Generated;
+            let gone = matches!(rotation.record().state, State::Retiring | State::Retired)
+                || rotation.record().is_over();
+            assert!(begun || gone || both.iter().all(|id| held.contains(id)), "{name} {put_after}");
+            let (ending, _) = world.take_up(rotation.record(), &Event::TakenUp);
+            let over = matches!(ending, Ending::Done | Ending::RolledBack);
+            assert!(over, "{name} {put_after}: {ending:?}");
+        }
+    }
+    assert!(at_once >= 25 && stops > 100, "{at_once} {stops}");
+}
+
+#[test]
+fn a_hold_that_is_over_holds_nothing() {
+    let record = &journals()["1-staged"];
+    let mut rotation = Rotation::new(record.clone());
+    let now = record.latest().after(Duration::from_secs(60));
+    rotation.note_hold(Some(Hold::new("ada", "a freeze", 0, Some(now.milliseconds() + 1))));
+    assert!(matches!(rotation.step(Event::TakenUp, now), Effect::Stop(Ending::Held(_))));
+    let then = now.after(Duration::from_millis(1));
+    assert!(matches!(rotation.step(Event::TakenUp, then), Effect::Observe));
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use keyswap_admin::rotation::Timestamp;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Generate(Generate),
     /// Show what was done and why, or verify that nothing in it was changed
     History(History),
+    /// Say "not now": no rotation begins, and one that is under way stops before its next act
+    Hold(Hold),
     /// Write a commented keyswap.toml, and put the present secret into the store
     Init(Init),
     /// Say for an application that cannot report what a rotation waits to know
@@ -225,6 +228,27 @@ pub(crate) struct Retire {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct Hold {
+    #[command(flatten)]
+    pub(crate) configured: Configured,
+    /// Why; whoever wants to rotate is told
+    #[arg(long, value_name = "TEXT", value_parser = said, required_unless_present = "release")]
+    pub(crate) reason: Option<String>,
+    /// Who says so
+    #[arg(long, env = "USER", value_name = "NAME", value_parser = said)]
+    pub(crate) by: Option<String>,
+    /// Until when: 2026-12-01T08:00:00Z, or with another offset
+    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "lasts")]
+    pub(crate) until: Option<Timestamp>,
+    /// For how long
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    pub(crate) lasts: Option<Duration>,
+    /// Take the hold away
+    #[arg(long, conflicts_with_all = ["reason", "until", "lasts"])]
+    pub(crate) release: bool,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct History {
     #[command(subcommand)]
     pub(crate) act: Option<HistoryAct>,
@@ -256,6 +280,9 @@ pub(crate) struct Rollback {
     pub(crate) rotate: Rotate,
     #[command(flatten)]
     pub(crate) asked: Asked,
+    /// Go back although this person put a hold on the rotations; needs a reason
+    #[arg(long, value_name = "NAME", requires = "reason")]
+    pub(crate) despite_hold_of: Option<String>,
     /// Do not ask; without a terminal nobody is asked
     #[arg(long)]
     pub(crate) yes: bool,
@@ -292,6 +319,16 @@ fn duration(text: &str) -> Result<Duration, String> {
         Ok(duration) => Ok(duration),
         Err(_) => Err("a duration is a number and a unit: 300ms, 3s, 5m, 1h".to_owned()),
     }
+}
+
+/// A moment as RFC 3339 has it.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    let moment: jiff::Timestamp = text.parse().map_err(|_| {
+        "a time is a date, a time and an offset: 2026-12-01T08:00:00Z, 2026-12-01T09:00:00+01:00"
+            .to_owned()
+    })?;
+    let milliseconds = u64::try_from(moment.as_millisecond());
+    milliseconds.map(Timestamp::from_milliseconds).map_err(|_| "it is before 1970".to_owned())
 }
 
 /// What a person says: something, and not a whole file.

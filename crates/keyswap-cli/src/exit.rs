@@ -95,6 +95,7 @@ impl From<RotateError> for Failure {
             RotateErrorKind::Waiting(_)
             | RotateErrorKind::AwaitsConfirmation(_)
             | RotateErrorKind::AwaitsRetirement
+            | RotateErrorKind::Held(_)
             | RotateErrorKind::Busy => Code::Waiting,
             RotateErrorKind::OutcomeUnknown => Code::OutcomeUnknown,
             RotateErrorKind::Stuck(_)

@@ -44,6 +44,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::DevServer(options) => commands::dev_server::run(options).await,
         Command::Generate(options) => commands::generate::run(options),
         Command::History(options) => commands::history::run(options).await,
+        Command::Hold(options) => commands::hold::run(options).await,
         Command::Init(options) => interruptible(commands::init::run(options)).await,
         Command::Resume(options) => interruptible(commands::rotate::resume(options)).await,
         Command::Retire(options) => interruptible(commands::rotate::retire(options)).await,

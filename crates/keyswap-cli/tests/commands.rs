@@ -246,6 +246,7 @@ fn every_command_has_help_and_the_exit_codes_stand_in_it() {
         "dev-server",
         "generate",
         "history",
+        "hold",
         "init",
         "resume",
         "retire",

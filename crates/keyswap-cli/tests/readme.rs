@@ -10,6 +10,8 @@ const CI: &str = include_str!("../../../.ci/run");
 const CONFIRM: &str =
     "keyswap confirm printer --by ada --reason \"saw it sign in with the new list\"";
 
+const HOLD: &str = "keyswap hold --by ada --for 4h --reason \"release freeze\"";
+
 /// The lines of the README's shell blocks.
 fn shown() -> Vec<&'static str> {
     let mut lines = Vec::new();
@@ -37,6 +39,8 @@ fn every_command_of_the_readme_is_run_by_a_test_or_by_continuous_integration() {
         "keyswap rollback",
         "keyswap rotate --hold-at drained",
         "keyswap retire",
+        HOLD,
+        "keyswap hold --release",
         "keyswap history",
         "keyswap history verify",
         CONFIRM,
@@ -90,6 +94,10 @@ fn a_reader_who_types_the_commands_of_the_readme_gets_what_it_says() {
     run("keyswap rotate --hold-at drained").ends_with(3);
     run("keyswap retire").ends_with(0);
     site.is_rotated_from(&second[0]);
+
+    run(HOLD).ends_with(0);
+    run("keyswap rotate").says(3, &["ada", "release freeze", "`keyswap hold --release`"]);
+    run("keyswap hold --release").ends_with(0);
 
     assert!(run("keyswap history").ends_with(0).stdout.contains("rolled_back"));
     assert!(run("keyswap history verify").ends_with(0).stdout.contains("all as written"));

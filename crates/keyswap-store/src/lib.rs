@@ -52,5 +52,5 @@ pub use error::{StoreError, StoreErrorKind};
 pub use file::{FileStore, FileWatch};
 pub use follow::{Follow, FollowStatus};
 pub use presence::{Presence, join};
-pub use report::{HistoryEntry, HistoryHead, Instance, InstanceReport};
+pub use report::{HistoryEntry, HistoryHead, Hold, Instance, InstanceReport};
 pub use store::{Lease, Registration, SecretStore, Watch};

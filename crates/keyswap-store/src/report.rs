@@ -119,6 +119,40 @@ impl HistoryEntry {
     }
 }
 
+/// A person's "not now" to the rotations of a client: a release freeze, an incident.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Hold {
+    /// Who put it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// Until when, in milliseconds since 1970; `None`: until it is released.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_ms: Option<u64>,
+}
+
+impl Hold {
+    /// A hold from `since_ms` on. The reason must not hold a secret.
+    #[must_use]
+    pub fn new(
+        by: impl Into<String>,
+        reason: impl Into<String>,
+        since_ms: u64,
+        until_ms: Option<u64>,
+    ) -> Self {
+        Self { by: by.into(), reason: reason.into(), since_ms, until_ms }
+    }
+
+    /// Whether it is in force at that time, in milliseconds since 1970.
+    #[must_use]
+    pub fn is_in_force(&self, now_ms: u64) -> bool {
+        self.until_ms.is_none_or(|until| now_ms < until)
+    }
+}
+
 /// A random instance id.
 pub(crate) fn random_instance() -> Result<String, StoreError> {
     Ok(format!("i-{:016x}", random("choose an instance id")?))

@@ -10,7 +10,7 @@ use keyswap_core::{Revision, SecretDocument, SecretList};
 use zeroize::Zeroizing;
 
 use crate::StoreError;
-use crate::report::{HistoryEntry, HistoryHead, Instance, InstanceReport};
+use crate::report::{HistoryEntry, HistoryHead, Hold, Instance, InstanceReport};
 
 /// One client's place in a store: its list of secrets, the journal of its rotation, the programs that
 /// use it, its history.
@@ -167,6 +167,21 @@ pub trait SecretStore: Clone + Send + Sync + 'static {
     ///
     /// When the list as a whole cannot be read.
     fn instances(&self) -> impl Future<Output = Result<Vec<Instance>, StoreError>> + Send;
+
+    /// Reads the hold on the rotations of this client, whether it is still in force or not.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and cannot be read: that is never taken for none.
+    fn hold(&self) -> impl Future<Output = Result<Option<Hold>, StoreError>> + Send;
+
+    /// Puts a hold in place of the one that is there, or takes it away, durably. It needs no lease: a
+    /// person puts it while a rotator is at work, which looks for one before each of its steps.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    fn set_hold(&self, hold: Option<&Hold>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Appends a record to the history, durably. A record holds no secret.
     ///

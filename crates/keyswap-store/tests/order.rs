@@ -9,8 +9,8 @@ use std::time::Duration;
 use common::{Log, eventually, list, store};
 use keyswap_core::{FallbackPolicy, Revision, SecretDocument, SecretList};
 use keyswap_store::{
-    FileStore, FileWatch, HistoryEntry, HistoryHead, Instance, InstanceReport, Lease, Registration,
-    SecretStore, StoreError, StoreErrorKind, join,
+    FileStore, FileWatch, HistoryEntry, HistoryHead, Hold, Instance, InstanceReport, Lease,
+    Registration, SecretStore, StoreError, StoreErrorKind, join,
 };
 use zeroize::Zeroizing;
 
@@ -113,6 +113,14 @@ impl SecretStore for Recording {
 
     async fn instances(&self) -> Result<Vec<Instance>, StoreError> {
         self.store.instances().await
+    }
+
+    async fn hold(&self) -> Result<Option<Hold>, StoreError> {
+        self.store.hold().await
+    }
+
+    async fn set_hold(&self, hold: Option<&Hold>) -> Result<(), StoreError> {
+        self.store.set_hold(hold).await
     }
 
     async fn append_history(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use keyswap_core::{Revision, SecretDocument, SecretList};
 use keyswap_store::{
-    HistoryEntry, HistoryHead, Instance, InstanceReport, Lease, Registration, SecretStore,
+    HistoryEntry, HistoryHead, Hold, Instance, InstanceReport, Lease, Registration, SecretStore,
     StoreError,
 };
 use zeroize::Zeroizing;
@@ -97,6 +97,14 @@ impl<S: SecretStore> SecretStore for DyingStore<S> {
 
     async fn instances(&self) -> Result<Vec<Instance>, StoreError> {
         self.inner.instances().await
+    }
+
+    async fn hold(&self) -> Result<Option<Hold>, StoreError> {
+        self.inner.hold().await
+    }
+
+    async fn set_hold(&self, hold: Option<&Hold>) -> Result<(), StoreError> {
+        self.inner.set_hold(hold).await
     }
 
     async fn append_history(

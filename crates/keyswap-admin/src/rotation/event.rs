@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use keyswap_core::{Revision, SecretList};
+use keyswap_store::Hold;
 
 use super::back::WayBack;
 use super::gate::{Fleet, Missing};
@@ -127,6 +128,8 @@ pub enum Ending {
     /// The server refused the change, definitely: it still holds the other secret, and programs hold
     /// both.
     Refused(AuthorityError),
+    /// A person put a hold on the rotations; nothing was done since.
+    Held(Hold),
     /// The server asked to wait, again and again.
     Throttled,
     /// Whether the server took the change could not be found out.

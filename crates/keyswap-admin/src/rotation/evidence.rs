@@ -49,6 +49,9 @@ pub struct Asker {
     /// The person, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// Whose hold on the rotations is overridden.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub despite_hold_of: Option<String>,
     /// The process that does it.
     pub holder: String,
     /// Why.
@@ -171,7 +174,10 @@ impl Evidence {
             .words
             .iter()
             .map(|word| &word.asker)
-            .map(|asker| 6 * (length(&asker.by) + asker.holder.len() + length(&asker.reason)) + 256)
+            .map(|asker| {
+                let said = [&asker.by, &asker.reason, &asker.despite_hold_of].map(length);
+                6 * (said.iter().sum::<usize>() + asker.holder.len()) + 320
+            })
             .sum();
         let instances: usize = self
             .unused

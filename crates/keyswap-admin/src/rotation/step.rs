@@ -8,6 +8,7 @@ mod canonical;
 use std::time::Duration;
 
 use keyswap_core::{Secret, SecretList};
+use keyswap_store::Hold;
 
 use super::back::Direction;
 use super::confirmation::Gate;
@@ -31,6 +32,7 @@ pub struct Rotation {
     pub(super) seen: Seen,
     /// Who asks for what this process is to do.
     asker: Option<Asker>,
+    hold: Option<Hold>,
 }
 
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
@@ -73,7 +75,7 @@ pub(super) struct Seen {
 impl Rotation {
     /// Takes up a journal.
     pub fn new(record: Record) -> Self {
-        Self { record, seen: Seen::default(), asker: None }
+        Self { record, seen: Seen::default(), asker: None, hold: None }
     }
 
     /// The journal as it stands.
@@ -99,12 +101,48 @@ impl Rotation {
         self.record.history = Some(head);
     }
 
+    /// Says what hold there is on the rotations now, if any.
+    pub fn note_hold(&mut self, hold: Option<Hold>) {
+        self.hold = hold;
+    }
+
     /// Decides what follows `event`. The record must be in the journal before the effect is begun.
     ///
     /// A process begins with [`Event::TakenUp`], or with what a person wants:
     /// [`Event::RollbackWanted`], [`Event::RetireWanted`].
     #[must_use]
     pub fn step(&mut self, event: Event, now: Timestamp) -> Effect {
+        let in_force = |hold: &&Hold| hold.is_in_force(now.milliseconds());
+        match self.hold.as_ref().filter(in_force).cloned() {
+            Some(hold) => self.step_under(hold, event, now),
+            None => self.step_on(event, now),
+        }
+    }
+
+    /// With a hold in force nothing begins, and what was begun looks on until it would act: that is not
+    /// decided then, so that the next process decides it anew. No event that leads to an act tells
+    /// anything that could not be asked again.
+    fn step_under(&mut self, hold: Hold, event: Event, now: Timestamp) -> Effect {
+        if matches!(event, Event::TakenUp | Event::RollbackWanted | Event::RetireWanted) {
+            return Effect::Stop(Ending::Held(hold));
+        }
+        let before = self.clone();
+        let effect = self.step_on(event, now);
+        let acts = matches!(
+            effect,
+            Effect::Publish { .. } | Effect::Send | Effect::Add | Effect::ChangeSlot(..)
+        );
+        // It announces the list that takes the way back away.
+        let retires =
+            self.record.state == State::Retiring && before.record.state != State::Retiring;
+        if acts || retires {
+            *self = before;
+            return Effect::Stop(Ending::Held(hold));
+        }
+        effect
+    }
+
+    fn step_on(&mut self, event: Event, now: Timestamp) -> Effect {
         let effect = self.decide(event, now);
         self.seen.looking = matches!(effect, Effect::Observe).then_some(now);
         self.seen.probed_target = match effect {

@@ -3,7 +3,7 @@
 use keyswap_core::Secret;
 use keyswap_store::SecretStore;
 
-use super::{Rotator, journal};
+use super::{Rotator, journal, stop};
 use crate::authority::{
     Authority, AuthorityError, AuthorityErrorKind, Capabilities, Listed, NewSecret, Probe,
     ReadBack, Slot,
@@ -19,6 +19,11 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             RotateError::new(RotateErrorKind::NotBegun, message + "; nothing was changed")
         };
         let now = Timestamp::now();
+        let hold = self.hold().await;
+        let hold = hold.map_err(|error| RotateError::store("reading the hold", error, false))?;
+        if let Some(hold) = hold.filter(|hold| hold.is_in_force(now.milliseconds())) {
+            return Err(stop::stopped_by_hold(client, None, hold));
+        }
         if policy.applications.is_empty() {
             return Err(refuse(format!(
                 "no application is declared for client {client}, so nobody could be waited for: declare \

@@ -89,6 +89,12 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         }
         let mut waiting = Waiting::default();
         loop {
+            let hold = self.hold().await;
+            rotation.note_hold(
+                hold.map_err(|error| {
+                    self.store_error("reading the hold", error, rotation.record())
+                })?,
+            );
             let effect = rotation.step(event, clock.now());
             if written != *rotation.record() {
                 let entered = written.entered.len() != rotation.record().entered.len();

@@ -5,6 +5,7 @@ mod begin;
 mod carry_out;
 mod clock;
 mod confirm;
+mod hold;
 mod keep;
 mod stop;
 mod verify;
@@ -14,7 +15,7 @@ use std::fmt;
 use std::time::Duration;
 
 use keyswap_core::{Generator, Revision, SecretDocument, SecretId};
-use keyswap_store::{Instance, Lease, SecretStore};
+use keyswap_store::{Hold, Instance, Lease, SecretStore, StoreError};
 
 use self::keep::keeping;
 use crate::authority::Authority;
@@ -23,6 +24,7 @@ use crate::progress::Progress;
 use crate::rotation::{Application, Asker, Event, Record, RotationPolicy, State};
 
 pub use confirm::confirm;
+pub use hold::{hold, release_hold};
 pub use verify::verify_history;
 
 /// Rotates the secret of one client at one authorization server, over one store.
@@ -76,6 +78,8 @@ pub struct Finished {
 pub struct Status {
     /// The journal, if there is one.
     pub record: Option<Record>,
+    /// The hold on the rotations, whether it is still in force or not.
+    pub hold: Option<Hold>,
     /// The published list.
     pub published: Option<SecretDocument>,
     /// Every instance that is known, also those that are gone.
@@ -92,6 +96,7 @@ impl Status {
         let reading = |error| RotateError::store("reading the store", error, false);
         Ok(Self {
             record: journal(store).await?,
+            hold: store.hold().await.map_err(reading)?,
             published: store.published().await.map_err(reading)?,
             instances: store.instances().await.map_err(reading)?,
         })
@@ -170,6 +175,14 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     #[must_use]
     pub fn reason(mut self, reason: impl Into<String>) -> Self {
         self.asker.reason = Some(reason.into());
+        self
+    }
+
+    /// Goes on although this person put a hold on the rotations, which is on record with the
+    /// [reason](Self::reason). Another person's hold counts all the same.
+    #[must_use]
+    pub fn despite_hold_of(mut self, person: impl Into<String>) -> Self {
+        self.asker.despite_hold_of = Some(person.into());
         self
     }
 
@@ -264,6 +277,12 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     /// [`RotateError`] if the store or the journal cannot be read.
     pub async fn status(&self) -> Result<Status, RotateError> {
         Status::read(&self.store).await
+    }
+
+    /// The hold that counts for this rotator.
+    async fn hold(&self) -> Result<Option<Hold>, StoreError> {
+        let hold = self.store.hold().await?;
+        Ok(hold.filter(|hold| self.asker.despite_hold_of.as_ref() != Some(&hold.by)))
     }
 
     async fn lease(&self) -> Result<Lease, RotateError> {

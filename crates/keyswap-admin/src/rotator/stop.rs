@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use keyswap_store::Hold;
+
+use super::hold::describe;
 use crate::error::{RotateError, RotateErrorKind};
 use crate::progress::Awaited;
-use crate::rotation::{Ending, Record};
+use crate::rotation::{Ending, Record, State};
 
 pub(super) fn still_waiting(record: &Record, awaited: &[Awaited]) -> RotateError {
     let mut message = format!(
@@ -45,6 +48,16 @@ fn name(message: &mut String, missing: &[impl fmt::Display]) {
     }
 }
 
+/// A hold keeps a rotation from beginning, or from going on in this state.
+pub(super) fn stopped_by_hold(client: &str, state: Option<State>, hold: Hold) -> RotateError {
+    let stands = match state {
+        Some(state) => format!("the rotation stops in state {state}, and nothing is lost"),
+        None => "nothing was changed".to_owned(),
+    };
+    let message = format!("client {client}: {}; {stands}", describe(&hold));
+    RotateError::new(RotateErrorKind::Held(hold), message)
+}
+
 pub(super) fn stopped(ending: Ending, record: &Record) -> RotateError {
     let client = &record.client;
     let held = record.id(record.source());
@@ -67,6 +80,7 @@ pub(super) fn stopped(ending: Ending, record: &Record) -> RotateError {
                  ({reason}). Programs hold both secrets; resume when the server answers again"
             ),
         ),
+        Ending::Held(hold) => stopped_by_hold(client, Some(record.state), hold),
         Ending::Stuck(reason) => {
             RotateError::new(RotateErrorKind::Stuck(reason), format!("client {client}: {reason}"))
         }

@@ -4,6 +4,7 @@ pub(crate) mod confirm;
 pub(crate) mod dev_server;
 pub(crate) mod generate;
 pub(crate) mod history;
+pub(crate) mod hold;
 pub(crate) mod init;
 pub(crate) mod rotate;
 pub(crate) mod status;

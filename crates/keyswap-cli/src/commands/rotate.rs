@@ -53,9 +53,15 @@ pub(crate) async fn rollback(options: Rollback) -> Result<(), Failure> {
             return Err(Failure::failed("nothing was changed; the rotation is as it was"));
         }
     }
-    with_rotator(options.rotate, Some(options.asked), async |rotator, configuration, _| {
-        rotator.rollback(Some(configuration.applications())).await
-    })
+    let despite = options.despite_hold_of;
+    with_rotator_despite(
+        options.rotate,
+        Some(options.asked),
+        despite,
+        async |rotator, configuration, _| {
+            rotator.rollback(Some(configuration.applications())).await
+        },
+    )
     .await
 }
 
@@ -73,6 +79,19 @@ async fn agreed(record: &Record) -> bool {
 async fn with_rotator(
     options: Rotate,
     asked: Option<Asked>,
+    act: impl AsyncFnOnce(
+        &Rotator<ConfiguredAuthority, FileStore>,
+        &Configuration,
+        std::time::Duration,
+    ) -> Result<Finished, RotateError>,
+) -> Result<(), Failure> {
+    with_rotator_despite(options, asked, None, act).await
+}
+
+async fn with_rotator_despite(
+    options: Rotate,
+    asked: Option<Asked>,
+    despite_hold_of: Option<String>,
     act: impl AsyncFnOnce(
         &Rotator<ConfiguredAuthority, FileStore>,
         &Configuration,
@@ -103,6 +122,9 @@ async fn with_rotator(
     }
     if let Some(reason) = reason {
         rotator = rotator.reason(reason);
+    }
+    if let Some(person) = despite_hold_of {
+        rotator = rotator.despite_hold_of(person);
     }
     let finished = act(&rotator, &configuration, window).await;
     let presenter = presenter.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,6 +160,7 @@ fn way_out(kind: &RotateErrorKind) -> String {
                 ": `keyswap confirm {application} --reason TEXT`, and then `keyswap resume`"
             );
         }
+        RotateErrorKind::Held(_) => ": `keyswap hold --release` ends the hold",
         RotateErrorKind::AwaitsRetirement => ": `keyswap retire` or `keyswap rollback`",
         RotateErrorKind::NotDrained => ". Go on with `keyswap resume`",
         RotateErrorKind::NoWayBack(WayBack::TooLate) => {

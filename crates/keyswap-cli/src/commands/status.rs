@@ -5,7 +5,7 @@ use std::time::Duration;
 use comfy_table::Table;
 use keyswap_admin::Status;
 use keyswap_admin::rotation::{Direction, Record, State, Timestamp};
-use keyswap_store::{Instance, SecretStore};
+use keyswap_store::{Hold, Instance, SecretStore};
 use serde_json::{Value, json};
 
 use super::open_store;
@@ -63,6 +63,13 @@ fn as_text(client: &str, place: &str, status: &Status, now: Timestamp) -> String
             }
         }
     }
+    if let Some(hold) = hold_in_force(status, now) {
+        let until = match hold.until_ms {
+            Some(until) => format!("until {}", Timestamp::from_milliseconds(until)),
+            None => "until `keyswap hold --release`".to_owned(),
+        };
+        text.push_str(&format!("hold      by {}, {until}: {}\n", hold.by, hold.reason));
+    }
     if status.instances.is_empty() {
         text.push_str("instances none\n");
         return text;
@@ -75,6 +82,10 @@ fn as_text(client: &str, place: &str, status: &Status, now: Timestamp) -> String
     }
     text.push_str(&format!("{table}\n"));
     text
+}
+
+fn hold_in_force(status: &Status, now: Timestamp) -> Option<&Hold> {
+    status.hold.as_ref().filter(|hold| hold.is_in_force(now.milliseconds()))
 }
 
 /// What a person can do now.
@@ -152,5 +163,8 @@ fn as_json(client: &str, status: &Status, now: Timestamp) -> Value {
             })
         })
         .collect();
-    json!({ "client": client, "list": list, "rotation": rotation, "instances": instances })
+    let hold = hold_in_force(status, now);
+    json!({
+        "client": client, "list": list, "rotation": rotation, "hold": hold, "instances": instances,
+    })
 }

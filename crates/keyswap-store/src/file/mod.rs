@@ -8,6 +8,7 @@ mod fs;
 #[cfg(test)]
 mod full;
 mod history;
+mod hold;
 mod instances;
 mod lock;
 mod name;
@@ -33,7 +34,7 @@ pub(crate) use self::place::read_document;
 use self::replace::Durable;
 pub use self::watch::FileWatch;
 use crate::{
-    HistoryEntry, HistoryHead, Instance, InstanceReport, Lease, Registration, SecretStore,
+    HistoryEntry, HistoryHead, Hold, Instance, InstanceReport, Lease, Registration, SecretStore,
     StoreError, StoreErrorKind,
 };
 
@@ -51,6 +52,7 @@ const SHORTEST_TERM: Duration = Duration::from_millis(100);
 ///     ring.json                  the published list (a secret document)
 ///     rotation.json              the journal of the rotation
 ///     lock                       who holds the lease
+///     hold.json                  a person's "not now", while there is one
 ///     history.jsonl              one record a line, each holding the hash of the line before
 ///     history.head               number and hash of the last line
 ///     instances/ID.json          the last report of an instance
@@ -340,6 +342,24 @@ impl SecretStore for FileStore {
                 return Ok(Vec::new());
             }
             instances::list(&place.instances(), doing)
+        })
+        .await
+    }
+
+    async fn hold(&self) -> Result<Option<Hold>, StoreError> {
+        self.blocking("read the hold on the rotations", |place, doing| {
+            if !place.exists(doing)? {
+                return Ok(None);
+            }
+            hold::read(&place.hold(), doing)
+        })
+        .await
+    }
+
+    async fn set_hold(&self, hold: Option<&Hold>) -> Result<(), StoreError> {
+        let hold = hold.cloned();
+        self.blocking("write the hold on the rotations", move |place, doing| {
+            hold::write(place, hold.as_ref(), doing)
         })
         .await
     }

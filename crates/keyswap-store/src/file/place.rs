@@ -29,6 +29,10 @@ impl Place {
         self.directory.join("rotation.json")
     }
 
+    pub(super) fn hold(&self) -> PathBuf {
+        self.directory.join("hold.json")
+    }
+
     pub(super) fn lock(&self) -> PathBuf {
         self.directory.join("lock")
     }
