@@ -101,6 +101,18 @@ impl RotateError {
         &self.kind
     }
 
+    /// Whether it only waits: for programs, for a person's word, for a server or another rotator.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        matches!(
+            self.kind,
+            RotateErrorKind::Waiting(_)
+                | RotateErrorKind::AwaitsConfirmation(_)
+                | RotateErrorKind::AwaitsRetirement
+                | RotateErrorKind::Busy
+        )
+    }
+
     /// Whether the same rotation can be taken up again with nothing changed by hand.
     #[must_use]
     pub fn is_resumable(&self) -> bool {

@@ -3,7 +3,8 @@
 //!
 //! - [`Authority`] is what one server can do; [`Auth0`] and [`Hydra`] are two.
 //! - [`rotation`] is the protocol as pure functions: states, gates, and one `step`.
-//! - [`Rotator`] carries the steps out against an authority and a store.
+//! - [`Rotator`] carries the steps out against an authority and a store; [`several`] does so for many
+//!   clients, some at once.
 //!
 //! The order is what makes it safe. The new secret is in the journal before anybody hears of it, in
 //! every program before the server knows it, proved at the server before it is preferred, and the old
@@ -15,6 +16,7 @@ mod error;
 mod progress;
 pub mod rotation;
 mod rotator;
+mod several;
 mod term;
 
 pub use authority::{
@@ -24,3 +26,4 @@ pub use error::{RotateError, RotateErrorKind};
 pub use progress::{Awaited, Progress};
 pub use rotation::{Application, RotationPolicy, State};
 pub use rotator::{Finished, Rotator, Status, confirm, hold, release_hold, verify_history};
+pub use several::several;

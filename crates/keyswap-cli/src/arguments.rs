@@ -17,6 +17,7 @@ Exit codes:
   5    whether the server took the change is not known: run `keyswap resume`
   6    a person has to look: the server or the store is not as it should be, or another rotator took over
   130  interrupted: run `keyswap resume`
+Of several clients the worst counts, in this order: 0, 3, 1, 2, 4, 5, 6.
 
 Secrets come from files, standard input or the environment, never from arguments.
 RUST_LOG=debug logs to standard error; the log holds ids of secrets, never their values.";
@@ -54,7 +55,7 @@ pub(crate) enum Command {
     Retire(Retire),
     /// Take a rotation back to where it began, as long as programs hold both secrets
     Rollback(Rollback),
-    /// Rotate the secret of the client that keyswap.toml names
+    /// Rotate the secret of the client that keyswap.toml names, or of several
     Rotate(Begin),
     /// Show where the rotation stands, and what each instance holds
     Status(Status),
@@ -181,10 +182,29 @@ pub(crate) struct Init {
     pub(crate) secret_env: Option<String>,
 }
 
+/// Which of several clients.
+#[derive(Args, Debug)]
+pub(crate) struct Chosen {
+    /// Of several clients in the configuration, this one; may be given again
+    #[arg(long = "client", value_name = "ID", conflicts_with = "all")]
+    pub(crate) clients: Vec<String>,
+    /// Every client in the configuration
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct Rotate {
     #[command(flatten)]
     pub(crate) configured: Configured,
+    #[command(flatten)]
+    pub(crate) chosen: Chosen,
+    /// Of several clients, how many are under way at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) at_once: u16,
+    /// Of several clients, begin no further one after one has failed; those that only wait do not count
+    #[arg(long)]
+    pub(crate) stop_on_failure: bool,
     /// How long to stay in one state before stopping with exit code 3 (default: the configuration's, or
     /// 15 minutes)
     #[arg(long, value_parser = duration)]
@@ -231,6 +251,8 @@ pub(crate) struct Retire {
 pub(crate) struct Hold {
     #[command(flatten)]
     pub(crate) configured: Configured,
+    #[command(flatten)]
+    pub(crate) chosen: Chosen,
     /// Why; whoever wants to rotate is told
     #[arg(long, value_name = "TEXT", value_parser = said, required_unless_present = "release")]
     pub(crate) reason: Option<String>,
@@ -254,6 +276,8 @@ pub(crate) struct History {
     pub(crate) act: Option<HistoryAct>,
     #[command(flatten)]
     pub(crate) configured: Configured,
+    #[command(flatten)]
+    pub(crate) chosen: Chosen,
     /// Print one JSON object a line
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -292,6 +316,8 @@ pub(crate) struct Rollback {
 pub(crate) struct Confirm {
     #[command(flatten)]
     pub(crate) configured: Configured,
+    #[command(flatten)]
+    pub(crate) chosen: Chosen,
     /// The application, which the configuration declares with `manual = true`
     pub(crate) application: String,
     /// How you know; it is kept in the journal and the history
@@ -306,7 +332,9 @@ pub(crate) struct Confirm {
 pub(crate) struct Status {
     #[command(flatten)]
     pub(crate) configured: Configured,
-    /// Print one JSON object
+    #[command(flatten)]
+    pub(crate) chosen: Chosen,
+    /// Print one JSON object a client
     #[arg(long)]
     pub(crate) json: bool,
 }

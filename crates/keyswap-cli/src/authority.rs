@@ -1,10 +1,10 @@
 //! The authority that a configuration names.
 
 use keyswap_admin::authority::{Capabilities, ChangeAnswer, Probe, ReadBack};
-use keyswap_admin::{Auth0, Authority, AuthorityError, ClientAuthentication, Hydra};
+use keyswap_admin::{Auth0, Authority, AuthorityError, Hydra};
 use keyswap_core::{Secret, SecretList, SecretRing};
 
-use crate::configuration::{AuthorityTable, Configuration};
+use crate::configuration::{AuthorityTable, OfClient};
 use crate::exit::Failure;
 
 /// One of the servers that a configuration can name.
@@ -15,10 +15,9 @@ pub(crate) enum ConfiguredAuthority {
 }
 
 impl ConfiguredAuthority {
-    pub(crate) fn new(configuration: &Configuration) -> Result<Self, Failure> {
-        let client = &configuration.client;
-        let authentication = client.authentication.map(ClientAuthentication::from);
-        match &configuration.authority {
+    pub(crate) fn new(client: &OfClient<'_>) -> Result<Self, Failure> {
+        let authentication = client.authentication();
+        match &client.configuration.authority {
             AuthorityTable::Auth0 {
                 url,
                 audience,
@@ -29,9 +28,9 @@ impl ConfiguredAuthority {
                 let secret = management_secret.read()?;
                 let list =
                     SecretList::new([secret]).map_err(|error| Failure::usage(error.to_string()))?;
-                let mut auth0 = Auth0::builder(url.clone(), client.id.as_str())
+                let mut auth0 = Auth0::builder(url.clone(), client.id())
                     .management(management_client_id, SecretRing::new(list));
-                if let Some(audience) = audience {
+                if let Some(audience) = client.audience().or(audience.as_deref()) {
                     auth0 = auth0.audience(audience);
                 }
                 if let Some(audience) = management_audience {
@@ -43,8 +42,8 @@ impl ConfiguredAuthority {
                 Ok(Self::Auth0(auth0.build()?))
             }
             AuthorityTable::Hydra { url, admin_url, scope } => {
-                let mut hydra = Hydra::builder(url.clone(), admin_url.clone(), client.id.as_str());
-                if let Some(scope) = scope {
+                let mut hydra = Hydra::builder(url.clone(), admin_url.clone(), client.id());
+                if let Some(scope) = client.scope().or(scope.as_deref()) {
                     hydra = hydra.scope(scope);
                 }
                 if let Some(authentication) = authentication {

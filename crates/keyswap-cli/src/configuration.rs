@@ -1,12 +1,15 @@
-//! `keyswap.toml`: client, authority, applications, store and policy.
+//! `keyswap.toml`: clients, authority, applications, store and policy.
+
+mod client;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keyswap_admin::{Application, ClientAuthentication, RotationPolicy};
 use serde::Deserialize;
 use url::Url;
 
+use self::client::ClientTables;
+pub(crate) use self::client::OfClient;
 use crate::exit::Failure;
 use crate::secret_source::{EXPECTED, SecretSource};
 
@@ -14,39 +17,20 @@ use crate::secret_source::{EXPECTED, SecretSource};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Configuration {
-    pub(crate) client: ClientTable,
+    #[serde(rename = "client")]
+    clients: ClientTables,
     pub(crate) authority: AuthorityTable,
     pub(crate) store: StoreTable,
     #[serde(default, rename = "application")]
     applications: Vec<ApplicationTable>,
     #[serde(default)]
     pub(crate) policy: PolicyTable,
-    /// Where it came from, and what is still to be filled in.
+    /// Where it came from.
+    #[serde(skip)]
+    path: PathBuf,
+    /// What is still to be filled in.
     #[serde(skip)]
     unfilled: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ClientTable {
-    pub(crate) id: String,
-    pub(crate) authentication: Option<Authentication>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Authentication {
-    Post,
-    Basic,
-}
-
-impl From<Authentication> for ClientAuthentication {
-    fn from(authentication: Authentication) -> Self {
-        match authentication {
-            Authentication::Post => Self::Post,
-            Authentication::Basic => Self::Basic,
-        }
-    }
 }
 
 /// The authorization server; `kind` says which fields there are.
@@ -115,7 +99,7 @@ pub(crate) struct PolicyTable {
     #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
     quiet_period: Option<Duration>,
     #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
-    pub(crate) patience: Option<Duration>,
+    patience: Option<Duration>,
     #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
     in_flight_bound: Option<Duration>,
 }
@@ -125,8 +109,6 @@ const LEASES: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(3600);
 /// A change is on its way for as long as its request may take, and whatever stands between.
 const SHORTEST_IN_FLIGHT_BOUND: Duration = Duration::from_secs(60);
-/// How often an application uses the secret if it does not say.
-const USES_EVERY: Duration = Duration::from_secs(600);
 
 impl Configuration {
     /// Reads a configuration.
@@ -159,15 +141,17 @@ impl Configuration {
             )
         });
         let directory = path.parent().unwrap_or(Path::new(""));
+        configuration.path = path.to_owned();
         configuration.store.directory = directory.join(&configuration.store.directory);
+        configuration.clients.relative_to(directory);
         if let AuthorityTable::Auth0 { management_secret, .. } = &mut configuration.authority {
             *management_secret = management_secret.clone().relative_to(directory);
         }
         if configuration.store.lease.is_some_and(|lease| !LEASES.contains(&lease)) {
             return Err(wrong(String::new(), "a `lease` is from 1s to 1h long"));
         }
-        let bound = configuration.policy.in_flight_bound;
-        if bound.is_some_and(|bound| bound < SHORTEST_IN_FLIGHT_BOUND)
+        let mut bounds = configuration.clients().filter_map(|client| client.in_flight_bound());
+        if bounds.any(|bound| bound < SHORTEST_IN_FLIGHT_BOUND)
             && !configuration.authority.is_on_this_machine()
         {
             return Err(wrong(
@@ -176,29 +160,11 @@ impl Configuration {
                  comes after it would undo the next rotation",
             ));
         }
-        let applications = &configuration.applications;
-        if applications.is_empty() {
-            return Err(wrong(
-                String::new(),
-                "no [[application]] is declared: each program that uses the secret has to be, or it \
-                 would lose its access",
-            ));
-        }
-        for (position, application) in applications.iter().enumerate() {
-            if application.name.is_empty() || application.instances == 0 {
-                return Err(wrong(
-                    format!(", [[application]] number {}", position + 1),
-                    "it needs a `name`, and 1 or more `instances`",
-                ));
-            }
-            if applications[..position].iter().any(|other| other.name == application.name) {
-                let name = &application.name;
-                return Err(wrong(
-                    String::new(),
-                    &format!("the application {name} is declared twice"),
-                ));
-            }
-        }
+        let hydra = matches!(configuration.authority, AuthorityTable::Hydra { .. });
+        configuration
+            .clients
+            .check(&configuration.applications, hydra)
+            .map_err(|(place, reason)| wrong(place, &reason))?;
         Ok(configuration)
     }
 
@@ -208,34 +174,6 @@ impl Configuration {
             Some(message) => Err(Failure::usage(message.as_str())),
             None => Ok(()),
         }
-    }
-
-    pub(crate) fn applications(&self) -> Vec<Application> {
-        self.applications
-            .iter()
-            .map(|table| {
-                let application = Application::new(&table.name).instances(table.instances);
-                if table.manual { application.manual() } else { application }
-            })
-            .collect()
-    }
-
-    /// The policy of a rotation that begins. The quiet period is by default the propagation window and
-    /// the longest time between two uses by any application.
-    pub(crate) fn rotation_policy(&self, window_of_authority: Duration) -> RotationPolicy {
-        let window = self.policy.propagation_window.unwrap_or(window_of_authority);
-        let uses_every =
-            self.applications.iter().map(|table| table.uses_every.unwrap_or(USES_EVERY)).max();
-        let quiet = self.policy.quiet_period.unwrap_or(window + uses_every.unwrap_or(USES_EVERY));
-        let mut policy = RotationPolicy::new(self.applications())
-            .propagation_window(window)
-            .quiet_period(quiet)
-            // Once a second at a real server; more often where everything else is faster as well.
-            .poll_every((window / 10).clamp(Duration::from_millis(100), Duration::from_secs(1)));
-        if let Some(bound) = self.policy.in_flight_bound {
-            policy.in_flight_bound = bound;
-        }
-        policy
     }
 }
 
@@ -290,9 +228,10 @@ mod tests {
     #[test]
     fn what_init_writes_is_a_configuration() {
         let configuration = parse(&template(Some("billing \"1\""))).unwrap();
-        assert_eq!(configuration.client.id, "billing \"1\"");
-        assert_eq!(configuration.store.directory, Path::new("etc/keyswap-store"));
-        let policy = configuration.rotation_policy(Duration::from_secs(30));
+        let client = configuration.only().unwrap();
+        assert_eq!(client.id(), "billing \"1\"");
+        assert_eq!(client.directory(), Path::new("etc/keyswap-store"));
+        let policy = client.rotation_policy(Duration::from_secs(30));
         assert_eq!(policy.quiet_period, Duration::from_secs(630));
     }
 
@@ -313,7 +252,7 @@ mod tests {
     #[test]
     fn what_is_not_filled_in_is_named_before_anything_is_sent() {
         let error = parse(&template(None)).unwrap().check_filled_in().unwrap_err().to_string();
-        assert!(error.contains("line 3: THE-CLIENT-ID"), "{error}");
+        assert!(error.contains("line 4: THE-CLIENT-ID"), "{error}");
         let text = template(Some("billing")).replace("THE-TENANT", "example");
         let error = parse(&text).unwrap().check_filled_in().unwrap_err().to_string();
         assert!(error.contains("THE-MANAGEMENT-CLIENT-ID"), "{error}");
@@ -358,7 +297,9 @@ mod tests {
             parse(&format!("{text}\n[policy]\nin_flight_bound = \"{bound}\"\n"))
         };
         let bound = |read: Result<Configuration, Failure>| {
-            read.unwrap().rotation_policy(Duration::from_secs(30)).in_flight_bound
+            let read = read.unwrap();
+            let client = read.clients().next().unwrap();
+            client.rotation_policy(Duration::from_secs(30)).in_flight_bound
         };
         assert_eq!(bound(parse(&template(None))), Duration::from_secs(600));
         assert_eq!(bound(with("1m", "https://example.eu.auth0.com")), Duration::from_secs(60));

@@ -27,6 +27,22 @@ pub(crate) enum Code {
     Interrupted = 130,
 }
 
+impl Code {
+    /// How bad it is. Of several clients, the worst decides about the exit code: what may run again by
+    /// itself is the least, and what only a person can mend the greatest.
+    pub(crate) fn severity(self) -> u8 {
+        match self {
+            Self::Waiting => 1,
+            Self::Failed => 2,
+            Self::Usage => 3,
+            Self::Credentials => 4,
+            Self::OutcomeUnknown => 5,
+            Self::Person => 6,
+            Self::Interrupted => 7,
+        }
+    }
+}
+
 /// Why a command ends without success: one paragraph for a person, and a code for a script.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -37,6 +53,10 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
+    }
+
+    pub(crate) fn code(&self) -> Code {
+        self.code
     }
 
     pub(crate) fn failed(message: impl Into<String>) -> Self {

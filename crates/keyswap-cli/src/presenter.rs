@@ -2,7 +2,6 @@
 //! machines.
 
 use std::io::IsTerminal;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,9 +9,13 @@ use keyswap_admin::rotation::{Direction, State};
 use keyswap_admin::{Finished, Progress};
 use serde_json::json;
 
+use crate::exit::Failure;
+
 /// Shows [`Progress`] to whoever looks.
 pub(crate) struct Presenter {
     form: Form,
+    /// Of how many clients it tells, if there are several, and how many are at their end.
+    several: Option<(usize, usize)>,
 }
 
 enum Form {
@@ -38,26 +41,66 @@ impl Presenter {
         } else {
             Form::Plain
         };
-        Self { form }
+        Self { form, several: None }
     }
 
-    pub(crate) fn show(&self, progress: &Progress) {
-        match &self.form {
-            Form::Json => println!("{}", as_json(progress)),
-            Form::Plain => eprintln!("{progress}"),
-            Form::Terminal(bar) => match progress {
+    /// Names the client in every line, since so many of them are rotated.
+    pub(crate) fn of_several(mut self, clients: usize) -> Self {
+        self.several = Some((clients, 0));
+        self
+    }
+
+    pub(crate) fn shared(self) -> Shared {
+        std::sync::Arc::new(std::sync::Mutex::new(self))
+    }
+
+    pub(crate) fn show(&self, client: &str, progress: &Progress) {
+        match (&self.form, self.several) {
+            (Form::Json, _) => println!("{}", as_json(client, progress)),
+            (Form::Plain, None) => eprintln!("{progress}"),
+            (Form::Plain, Some(_)) => eprintln!("{client}: {progress}"),
+            (Form::Terminal(bar), None) => match progress {
                 Progress::Entered { .. } | Progress::TakenUp { .. } | Progress::Note(_) => {
                     bar.println(progress.to_string());
                     bar.set_message(now(progress).unwrap_or_default());
                 }
                 _ => bar.set_message(progress.to_string().trim_start().to_owned()),
             },
+            (Form::Terminal(bar), Some((clients, ended))) => {
+                bar.println(format!("{client}: {progress}"));
+                bar.set_message(format!("{ended} of {clients} clients at their end"));
+            }
+        }
+    }
+
+    /// A rotation among several that came to no good end. The one of a command with a single client is
+    /// the command's own failure.
+    pub(crate) fn fail(&mut self, client: &str, failure: &Failure) {
+        let code = failure.code() as u8;
+        match &self.form {
+            Form::Json => println!(
+                "{}",
+                json!({ "event": "failed", "client": client, "exit_code": code, "reason": failure.to_string() })
+            ),
+            Form::Plain => eprintln!("{client}: stopped ({code}): {failure}"),
+            Form::Terminal(bar) => bar.println(format!("{client}: stopped ({code}): {failure}")),
+        }
+        self.one_ended();
+    }
+
+    fn one_ended(&mut self) {
+        if let Some((_, ended)) = &mut self.several {
+            *ended += 1;
         }
     }
 
     /// The end of a rotation.
-    pub(crate) fn finish(&self, client: &str, finished: &Finished) {
-        self.clear();
+    pub(crate) fn finish(&mut self, client: &str, finished: &Finished) {
+        match self.several {
+            // The others go on.
+            Some(_) => self.one_ended(),
+            None => self.clear(),
+        }
         let total: Duration = finished.states.iter().map(|(_, duration)| *duration).sum();
         if matches!(self.form, Form::Json) {
             println!(
@@ -76,23 +119,30 @@ impl Presenter {
             return;
         }
         if finished.rolled_back {
-            println!(
+            self.say(format!(
                 "client {client}: rolled back. {} is in force as before, published alone (revision \
                  {}), {} is out of use; {:.1} s",
                 finished.new,
                 finished.revision,
                 finished.old,
                 total.as_secs_f64()
-            );
+            ));
             return;
         }
-        println!(
+        self.say(format!(
             "client {client}: every instance holds {} alone (revision {}), {} is retired; {:.1} s",
             finished.new,
             finished.revision,
             finished.old,
             total.as_secs_f64()
-        );
+        ));
+    }
+
+    fn say(&self, line: String) {
+        match &self.form {
+            Form::Terminal(bar) => bar.suspend(|| println!("{line}")),
+            _ => println!("{line}"),
+        }
     }
 
     /// Takes the live line away, so that what follows starts on a line of its own.
@@ -117,8 +167,8 @@ pub(crate) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn as_json(progress: &Progress) -> serde_json::Value {
-    match progress {
+fn as_json(client: &str, progress: &Progress) -> serde_json::Value {
+    let mut line = match progress {
         Progress::Checking => json!({ "event": "checking" }),
         Progress::Entered { state, direction, after } => json!({
             "event": "entered",
@@ -134,7 +184,9 @@ fn as_json(progress: &Progress) -> serde_json::Value {
         }
         Progress::Note(text) => json!({ "event": "note", "text": text }),
         _ => json!({ "event": "other" }),
-    }
+    };
+    line["client"] = client.into();
+    line
 }
 
 /// What is done now that the state is entered.
@@ -154,7 +206,10 @@ fn now(progress: &Progress) -> Option<String> {
     })
 }
 
-/// Shares a presenter between a rotator and whoever ends its output.
-pub(crate) fn shared(json: bool) -> std::sync::Arc<Mutex<Presenter>> {
-    std::sync::Arc::new(Mutex::new(Presenter::new(json)))
+/// A presenter that a rotator, and whoever ends its output, both tell.
+pub(crate) type Shared = std::sync::Arc<std::sync::Mutex<Presenter>>;
+
+/// Does this with a shared presenter.
+pub(crate) fn with<T>(shared: &Shared, act: impl FnOnce(&mut Presenter) -> T) -> T {
+    act(&mut shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
 }

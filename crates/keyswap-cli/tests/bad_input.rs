@@ -96,7 +96,7 @@ fn a_secret_of_an_unnamed_client_is_not_stored() {
 
     Command::new(&vault, &["init"]).directory(directory.path()).run().ends_with(0);
     let init = Command::new(&vault, &["init", "--secret-stdin"]).directory(directory.path());
-    init.input(REAL_SECRET).run().says(2, &["keyswap.toml, line 3", "THE-CLIENT-ID", "fill it in"]);
+    init.input(REAL_SECRET).run().says(2, &["keyswap.toml, line 4", "THE-CLIENT-ID", "fill it in"]);
     assert_eq!(contents(directory.path()).len(), 1);
 }
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Command, DevServer, Programs};
+use common::{Command, DevServer, Embedded, Programs};
 
 const README: &str = include_str!("../../../README.md");
 const CI: &str = include_str!("../../../.ci/run");
@@ -11,6 +11,8 @@ const CONFIRM: &str =
     "keyswap confirm printer --by ada --reason \"saw it sign in with the new list\"";
 
 const HOLD: &str = "keyswap hold --by ada --for 4h --reason \"release freeze\"";
+const SEVERAL: [&str; 3] =
+    ["keyswap rotate --all --at-once 8", "keyswap resume --all", "keyswap status --client orders"];
 
 /// The lines of the README's shell blocks.
 fn shown() -> Vec<&'static str> {
@@ -44,6 +46,9 @@ fn every_command_of_the_readme_is_run_by_a_test_or_by_continuous_integration() {
         "keyswap history",
         "keyswap history verify",
         CONFIRM,
+        SEVERAL[0],
+        SEVERAL[1],
+        SEVERAL[2],
     ];
     for line in shown() {
         let in_ci = line.starts_with("cargo ")
@@ -114,4 +119,26 @@ fn a_reader_who_types_the_commands_of_the_readme_gets_what_it_says() {
     let (requests, failed, _) = programs.stop();
     assert!(requests > 0);
     assert_eq!(failed, 0);
+}
+
+#[test]
+fn a_reader_with_several_clients_gets_what_the_readme_says() {
+    let embedded = Embedded::of_several(&["billing", "orders"]);
+    let site = &embedded.site;
+    let shown = README.split("```toml").find(|part| part.contains("[[client]]")).unwrap();
+    let clients = shown.split("```").next().unwrap();
+    let own = std::fs::read_to_string(site.configuration()).unwrap();
+    // As it stands there, in front of what belongs to the server of this test.
+    let server = &own[own.find("[authority]").unwrap()..];
+    std::fs::write(site.configuration(), format!("{clients}\n{server}")).unwrap();
+    let run = |line: &str| {
+        let arguments: Vec<_> = line.split_whitespace().skip(1).collect();
+        site.command(&arguments).run()
+    };
+    // Nobody runs an instance of these applications here.
+    let waiting = run(&format!("{} --patience 1ms", SEVERAL[0]));
+    waiting.says(3, &["2 of 2 clients", "billing, orders"]);
+    assert!(waiting.stderr.contains("invoices: 0 of 3"), "{waiting:#?}");
+    run(&format!("{} --patience 1ms", SEVERAL[1])).says(3, &["2 of 2 clients"]);
+    assert!(run(SEVERAL[2]).ends_with(0).stdout.starts_with("client orders, "));
 }

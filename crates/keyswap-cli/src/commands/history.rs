@@ -8,19 +8,22 @@ use serde_json::{Value, json};
 
 use super::open_store;
 use crate::arguments::{History, HistoryAct};
-use crate::configuration::Configuration;
+use crate::configuration::{Configuration, OfClient};
 use crate::exit::{Code, Failure};
 
 pub(crate) async fn run(options: History) -> Result<(), Failure> {
-    match options.act {
-        None | Some(HistoryAct::Show) => show(&options).await,
-        Some(HistoryAct::Verify) => verify(&options).await,
+    let configuration = Configuration::load(&options.configured.config)?;
+    for client in &configuration.chosen(&options.chosen)? {
+        match options.act {
+            None | Some(HistoryAct::Show) => show(client, &options).await?,
+            Some(HistoryAct::Verify) => verify(client, &options).await?,
+        }
     }
+    Ok(())
 }
 
-async fn show(options: &History) -> Result<(), Failure> {
-    let configuration = Configuration::load(&options.configured.config)?;
-    let store = open_store(&configuration)?;
+async fn show(client: &OfClient<'_>, options: &History) -> Result<(), Failure> {
+    let store = open_store(client)?;
     let entries = store.history().await.map_err(|error| {
         let changed = *error.kind() == keyswap_store::StoreErrorKind::Invalid;
         if changed { Failure::new(Code::Person, error.to_string()) } else { error.into() }
@@ -46,13 +49,15 @@ async fn show(options: &History) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn verify(options: &History) -> Result<(), Failure> {
-    let configuration = Configuration::load(&options.configured.config)?;
-    let store = open_store(&configuration)?;
+async fn verify(client: &OfClient<'_>, options: &History) -> Result<(), Failure> {
+    let store = open_store(client)?;
     let entries = verify_history(&store).await?;
     let head = entries.last().map(|entry| &entry.head);
     if options.json {
-        println!("{}", json!({ "entries": entries.len(), "whole": true, "head": head }));
+        println!(
+            "{}",
+            json!({ "client": store.client(), "entries": entries.len(), "whole": true, "head": head })
+        );
         return Ok(());
     }
     let end = head.map(|head| format!("; the last hash is {}", head.hash)).unwrap_or_default();

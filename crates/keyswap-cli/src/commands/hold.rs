@@ -6,12 +6,19 @@ use keyswap_store::SecretStore;
 
 use super::open_store;
 use crate::arguments::Hold;
-use crate::configuration::Configuration;
+use crate::configuration::{Configuration, OfClient};
 use crate::exit::Failure;
 
 pub(crate) async fn run(options: Hold) -> Result<(), Failure> {
     let configuration = Configuration::load(&options.configured.config)?;
-    let store = open_store(&configuration)?;
+    for client in &configuration.chosen(&options.chosen)? {
+        one(client, &options).await?;
+    }
+    Ok(())
+}
+
+async fn one(client: &OfClient<'_>, options: &Hold) -> Result<(), Failure> {
+    let store = open_store(client)?;
     let client = store.client().to_owned();
     if options.release {
         let until_now = match release_hold(&store).await? {
@@ -21,7 +28,7 @@ pub(crate) async fn run(options: Hold) -> Result<(), Failure> {
         println!("client {client}: {until_now}. Go on with `keyswap resume` or `keyswap rotate`");
         return Ok(());
     }
-    let (Some(reason), Some(by)) = (options.reason, options.by) else {
+    let (Some(reason), Some(by)) = (&options.reason, &options.by) else {
         return Err(Failure::usage("a hold needs `--reason TEXT` and `--by NAME`"));
     };
     let now = Timestamp::now();
@@ -29,7 +36,7 @@ pub(crate) async fn run(options: Hold) -> Result<(), Failure> {
     if until.is_some_and(|until| until <= now) {
         return Err(Failure::usage("--until is over already: give a time that is to come"));
     }
-    let put = hold(&store, &by, &reason, until)
+    let put = hold(&store, by, reason, until)
         .await
         .map_err(|error| Failure::from(error).followed_by("; `keyswap hold --release` ends it"))?;
     let until = match put.until_ms {

@@ -41,19 +41,24 @@ pub(crate) async fn run(options: Init) -> Result<(), Failure> {
     }
     let Some(secret) = secret else { return Ok(()) };
     let configuration = Configuration::load(path)?;
-    if let Some(client_id) = options.client_id
-        && client_id != configuration.client.id
-    {
-        return Err(Failure::usage(format!(
-            "{} names the client {}, and --client-id says {client_id}: correct one of them",
-            path.display(),
-            configuration.client.id
-        )));
-    }
-    if configuration.client.id == CLIENT_PLACEHOLDER {
+    let client = match (configuration.only(), &options.client_id) {
+        (Ok(only), Some(client_id)) if client_id != only.id() => {
+            return Err(Failure::usage(format!(
+                "{} names the client {}, and --client-id says {client_id}: correct one of them",
+                path.display(),
+                only.id()
+            )));
+        }
+        (Ok(only), _) => only,
+        (Err(_), Some(client_id)) => configuration.client(client_id)?,
+        (Err(error), None) => {
+            return Err(error.followed_by(": say with --client-id whose secret this is"));
+        }
+    };
+    if client.id() == CLIENT_PLACEHOLDER {
         configuration.check_filled_in()?;
     }
-    let store = FileStore::create(&configuration.store.directory, &configuration.client.id)?;
+    let store = FileStore::create(client.directory(), client.id())?;
     let id = secret.id().clone();
     let list = SecretList::new([secret]).map_err(|error| Failure::usage(error.to_string()))?;
     let revision = store.import(&list).await?;

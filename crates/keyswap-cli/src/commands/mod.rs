@@ -13,13 +13,13 @@ use std::path::Path;
 
 use keyswap_store::FileStore;
 
-use crate::configuration::Configuration;
+use crate::configuration::OfClient;
 use crate::exit::Failure;
 
-/// The store that a configuration names.
-fn open_store(configuration: &Configuration) -> Result<FileStore, Failure> {
-    let opened = FileStore::open(&configuration.store.directory, &configuration.client.id);
-    let lease = configuration.store.lease;
+/// The client's place in the store that a configuration names.
+fn open_store(client: &OfClient<'_>) -> Result<FileStore, Failure> {
+    let opened = FileStore::open(client.directory(), client.id());
+    let lease = client.configuration.store.lease;
     let opened = opened.map(|store| match lease {
         Some(lease) => store.lease(lease),
         None => store,

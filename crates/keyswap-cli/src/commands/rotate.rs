@@ -1,73 +1,92 @@
 //! `keyswap rotate`, and what takes its journal up: `resume`, `retire`, `rollback`.
 
 use std::io::{IsTerminal, Write};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use keyswap_admin::rotation::{Missing, Record, StuckReason, WayBack};
-use keyswap_admin::{Authority, Finished, Progress, RotateError, RotateErrorKind, Rotator, Status};
-use keyswap_store::{FileStore, SecretStore};
+use keyswap_admin::{
+    Authority, Finished, Progress, RotateError, RotateErrorKind, Rotator, Status, several,
+};
+use keyswap_store::FileStore;
 
 use super::open_store;
 use crate::arguments::{Asked, Begin, Retire, Rollback, Rotate};
 use crate::authority::ConfiguredAuthority;
-use crate::configuration::Configuration;
-use crate::exit::Failure;
-use crate::presenter;
+use crate::configuration::{Configuration, OfClient};
+use crate::exit::{Code, Failure};
+use crate::presenter::{Presenter, Shared, with};
 
 pub(crate) async fn rotate(options: Begin) -> Result<(), Failure> {
     let hold = options.hold_at.is_some();
-    with_rotator(options.rotate, Some(options.asked), async |rotator, configuration, window| {
-        let policy = configuration.rotation_policy(window).hold_at_drained(hold);
-        rotator.run(policy).await
-    })
+    with_rotator(
+        options.rotate,
+        options.asked.into(),
+        Which::Chosen,
+        async |rotator, client, window| {
+            let policy = client.rotation_policy(window).hold_at_drained(hold);
+            rotator.run(policy).await
+        },
+    )
     .await
 }
 
 pub(crate) async fn resume(options: Rotate) -> Result<(), Failure> {
-    with_rotator(options, None, async |rotator, configuration, _| {
-        rotator.resume(Some(configuration.applications())).await
+    with_rotator(options, Wanted::default(), Which::UnderWay, async |rotator, client, _| {
+        rotator.resume(Some(client.applications())).await
     })
     .await
 }
 
 pub(crate) async fn retire(options: Retire) -> Result<(), Failure> {
-    with_rotator(options.rotate, Some(options.asked), async |rotator, configuration, _| {
-        rotator.retire(Some(configuration.applications())).await
-    })
+    with_rotator(
+        options.rotate,
+        options.asked.into(),
+        Which::UnderWay,
+        async |rotator, client, _| rotator.retire(Some(client.applications())).await,
+    )
     .await
 }
 
 /// Says what it will do before anything is done, and asks where there is somebody to ask.
 pub(crate) async fn rollback(options: Rollback) -> Result<(), Failure> {
     let configuration = Configuration::load(&options.rotate.configured.config)?;
-    let store = open_store(&configuration)?;
-    if let Some(record) = Status::read(&store).await.map_err(failure)?.record
-        && matches!(record.way_back(), WayBack::Withdraw | WayBack::SetBack | WayBack::UnderWay)
-    {
-        if !options.rotate.json {
+    let mut records = Vec::new();
+    for client in configuration.chosen(&options.rotate.chosen)? {
+        // What cannot be read is told by the rollback itself, beside what comes of the others.
+        let status = match open_store(&client) {
+            Ok(store) => Status::read(&store).await.map_err(failure),
+            Err(error) => Err(error),
+        };
+        if let Ok(Status { record: Some(record), .. }) = status
+            && matches!(record.way_back(), WayBack::Withdraw | WayBack::SetBack | WayBack::UnderWay)
+        {
+            records.push(record);
+        }
+    }
+    if !options.rotate.json {
+        for record in &records {
             let way = record.way_back();
             eprintln!("client {}, state {}: {way}", record.client, record.state);
         }
-        let somebody = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-        if somebody && !options.yes && !agreed(&record).await {
-            return Err(Failure::failed("nothing was changed; the rotation is as it was"));
-        }
     }
-    let despite = options.despite_hold_of;
-    with_rotator_despite(
-        options.rotate,
-        Some(options.asked),
-        despite,
-        async |rotator, configuration, _| {
-            rotator.rollback(Some(configuration.applications())).await
-        },
-    )
+    let somebody = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if somebody && !options.yes && !records.is_empty() && !agreed(&records).await {
+        return Err(Failure::failed("nothing was changed; all is as it was"));
+    }
+    let wanted = Wanted { despite_hold_of: options.despite_hold_of, ..options.asked.into() };
+    with_rotator(options.rotate, wanted, Which::UnderWay, async |rotator, client, _| {
+        rotator.rollback(Some(client.applications())).await
+    })
     .await
 }
 
 /// Whether the person at the terminal wants that.
-async fn agreed(record: &Record) -> bool {
-    eprint!("roll back the rotation of client {}? [y/N] ", record.client);
+async fn agreed(records: &[Record]) -> bool {
+    match records {
+        [record] => eprint!("roll back the rotation of client {}? [y/N] ", record.client),
+        records => eprint!("roll back the rotations of these {} clients? [y/N] ", records.len()),
+    }
     let _ = std::io::stderr().flush();
     let answer = tokio::task::spawn_blocking(|| {
         let mut answer = String::new();
@@ -76,68 +95,150 @@ async fn agreed(record: &Record) -> bool {
     matches!(answer.await, Ok(Ok(answer)) if ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }
 
-async fn with_rotator(
-    options: Rotate,
-    asked: Option<Asked>,
-    act: impl AsyncFnOnce(
-        &Rotator<ConfiguredAuthority, FileStore>,
-        &Configuration,
-        std::time::Duration,
-    ) -> Result<Finished, RotateError>,
-) -> Result<(), Failure> {
-    with_rotator_despite(options, asked, None, act).await
+/// Whom a command means by all clients.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Which {
+    /// Each of them.
+    Chosen,
+    /// Those with a rotation that has not come to its end.
+    UnderWay,
 }
 
-async fn with_rotator_despite(
-    options: Rotate,
-    asked: Option<Asked>,
+/// What the person who runs the command says beside what is to be done.
+#[derive(Clone, Default)]
+struct Wanted {
+    by: Option<String>,
+    reason: Option<String>,
     despite_hold_of: Option<String>,
-    act: impl AsyncFnOnce(
+}
+
+impl From<Asked> for Wanted {
+    fn from(Asked { by, reason }: Asked) -> Self {
+        Self { by, reason, despite_hold_of: None }
+    }
+}
+
+/// Does this for each client that is chosen, for some at once.
+async fn with_rotator(
+    options: Rotate,
+    wanted: Wanted,
+    which: Which,
+    act: impl AsyncFn(
         &Rotator<ConfiguredAuthority, FileStore>,
-        &Configuration,
-        std::time::Duration,
+        &OfClient<'_>,
+        Duration,
     ) -> Result<Finished, RotateError>,
 ) -> Result<(), Failure> {
     let configuration = Configuration::load(&options.configured.config)?;
     configuration.check_filled_in()?;
-    let store = open_store(&configuration)?;
-    let authority = ConfiguredAuthority::new(&configuration)?;
-    let window = authority.capabilities().propagation_window;
-    let client = store.client().to_owned();
-    let presenter = presenter::shared(options.json);
-    let shown = Arc::clone(&presenter);
-    let mut rotator = Rotator::new(authority, store).on_progress(move |progress| {
-        shown.lock().unwrap_or_else(PoisonError::into_inner).show(&progress);
-        if options.step && matches!(progress, Progress::Entered { .. } | Progress::TakenUp { .. }) {
-            // Nothing else goes on in this process meanwhile. It also goes on when nobody is there any more.
-            let _ = std::io::stdin().read_line(&mut String::new());
-        }
-    });
-    if let Some(patience) = options.patience.or(configuration.policy.patience) {
-        rotator = rotator.patience(patience);
-    }
-    let Asked { by, reason } = asked.unwrap_or(Asked { by: None, reason: None });
-    if let Some(by) = by {
-        rotator = rotator.asked_by(by);
-    }
-    if let Some(reason) = reason {
-        rotator = rotator.reason(reason);
-    }
-    if let Some(person) = despite_hold_of {
-        rotator = rotator.despite_hold_of(person);
-    }
-    let finished = act(&rotator, &configuration, window).await;
-    let presenter = presenter.lock().unwrap_or_else(PoisonError::into_inner);
-    match finished {
-        Ok(finished) => {
-            presenter.finish(&client, &finished);
-            Ok(())
-        }
-        Err(error) => {
-            presenter.clear();
-            Err(failure(error))
+    let mut clients = configuration.chosen(&options.chosen)?;
+    if options.chosen.all && which == Which::UnderWay {
+        clients = under_way(clients).await;
+        if clients.is_empty() {
+            return Err(Failure::failed("no client has a rotation that has not come to its end"));
         }
     }
+    let one = async |client: &OfClient<'_>, presenter: &Shared| {
+        let store = open_store(client)?;
+        let authority = ConfiguredAuthority::new(client)?;
+        let window = authority.capabilities().propagation_window;
+        let (shown, id) = (Arc::clone(presenter), client.id().to_owned());
+        let mut rotator = Rotator::new(authority, store).on_progress(move |progress| {
+            with(&shown, |shown| shown.show(&id, &progress));
+            if options.step
+                && matches!(progress, Progress::Entered { .. } | Progress::TakenUp { .. })
+            {
+                // Nothing else goes on in this process meanwhile. It also goes on when nobody is there any
+                // more.
+                let _ = std::io::stdin().read_line(&mut String::new());
+            }
+        });
+        if let Some(patience) = options.patience.or(client.patience()) {
+            rotator = rotator.patience(patience);
+        }
+        let Wanted { by, reason, despite_hold_of } = wanted.clone();
+        if let Some(by) = by {
+            rotator = rotator.asked_by(by);
+        }
+        if let Some(reason) = reason {
+            rotator = rotator.reason(reason);
+        }
+        if let Some(person) = despite_hold_of {
+            rotator = rotator.despite_hold_of(person);
+        }
+        act(&rotator, client, window).await.map_err(failure)
+    };
+    let presenter = Presenter::new(options.json);
+    if let [client] = clients.as_slice() {
+        let presenter = presenter.shared();
+        let finished = one(client, &presenter).await;
+        return with(&presenter, |presenter| match finished {
+            Ok(finished) => {
+                presenter.finish(client.id(), &finished);
+                Ok(())
+            }
+            Err(failure) => {
+                presenter.clear();
+                Err(failure)
+            }
+        });
+    }
+    let presenter = presenter.of_several(clients.len()).shared();
+    let told = async |client: &OfClient<'_>| {
+        let finished = one(client, &presenter).await;
+        with(&presenter, |presenter| match &finished {
+            Ok(finished) => presenter.finish(client.id(), finished),
+            Err(failure) => presenter.fail(client.id(), failure),
+        });
+        finished.map(drop)
+    };
+    let stops = |failure: &Failure| options.stop_on_failure && failure.code() != Code::Waiting;
+    let outcomes = several(options.at_once.into(), &clients, told, stops).await;
+    with(&presenter, |presenter| presenter.clear());
+    together(&clients, &outcomes)
+}
+
+/// The clients whose rotation has not come to its end, and those of which that cannot be told.
+async fn under_way<'a>(clients: Vec<OfClient<'a>>) -> Vec<OfClient<'a>> {
+    let mut found = Vec::new();
+    for client in clients {
+        let Ok(store) = open_store(&client) else {
+            found.push(client);
+            continue;
+        };
+        match Status::read(&store).await {
+            Ok(Status { record, .. }) if record.as_ref().is_none_or(Record::is_over) => {}
+            _ => found.push(client),
+        }
+    }
+    found
+}
+
+/// `None` is one that was not begun.
+type Outcome = Option<Result<(), Failure>>;
+
+/// What came of several clients: the worst decides.
+fn together(clients: &[OfClient<'_>], outcomes: &[Outcome]) -> Result<(), Failure> {
+    let failures = || outcomes.iter().flatten().filter_map(|outcome| outcome.as_ref().err());
+    let Some(worst) = failures().map(Failure::code).max_by_key(|code| code.severity()) else {
+        return Ok(());
+    };
+    let ids = |wanted: fn(&Outcome) -> bool| {
+        let of = clients.iter().zip(outcomes).filter(|(_, outcome)| wanted(outcome));
+        of.map(|(client, _)| client.id()).collect::<Vec<_>>().join(", ")
+    };
+    let mut message = format!(
+        "{} of {} clients did not come to their end: {}",
+        failures().count(),
+        clients.len(),
+        ids(|outcome| matches!(outcome, Some(Err(_))))
+    );
+    if outcomes.iter().any(Option::is_none) {
+        message.push_str("; not begun after that: ");
+        message.push_str(&ids(|outcome| outcome.is_none()));
+    }
+    message.push_str(". What each needs stands above");
+    Err(Failure::new(worst, message))
 }
 
 fn failure(error: RotateError) -> Failure {

@@ -16,14 +16,16 @@ use crate::presenter::milliseconds;
 
 pub(crate) async fn run(options: arguments::Status) -> Result<(), Failure> {
     let configuration = Configuration::load(&options.configured.config)?;
-    let store = open_store(&configuration)?;
-    let client = store.client().to_owned();
-    let place = store.describe();
-    let status = Status::read(&store).await?;
-    if options.json {
-        println!("{}", as_json(&client, &status, Timestamp::now()));
-    } else {
-        print!("{}", as_text(&client, &place, &status, Timestamp::now()));
+    for (position, client) in configuration.chosen(&options.chosen)?.iter().enumerate() {
+        let store = open_store(client)?;
+        let status = Status::read(&store).await?;
+        if options.json {
+            println!("{}", as_json(store.client(), &status, Timestamp::now()));
+        } else {
+            let between = if position == 0 { "" } else { "\n" };
+            let text = as_text(store.client(), &store.describe(), &status, Timestamp::now());
+            print!("{between}{text}");
+        }
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ mod report;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use keyswap_admin::authority::Probe;
@@ -23,7 +23,7 @@ use tokio::process::{Child, Command};
 
 use crate::arguments::{Demo, Way};
 use crate::exit::Failure;
-use crate::presenter;
+use crate::presenter::Presenter;
 use instance::Tally;
 use report::Report;
 
@@ -188,15 +188,13 @@ impl World {
                 println!("rotation {round} of {}", options.rotations);
             }
             let old = self.present().await?;
-            let presenter = presenter::shared(options.json);
+            let presenter = Arc::new(Presenter::new(options.json));
             let shown = Arc::clone(&presenter);
-            let rotator = Rotator::new(self.authority(options)?, self.store.clone()).on_progress(
-                move |progress| {
-                    shown.lock().unwrap_or_else(PoisonError::into_inner).show(&progress);
-                },
-            );
+            let client = self.store.client().to_owned();
+            let rotator = Rotator::new(self.authority(options)?, self.store.clone())
+                .on_progress(move |progress| shown.show(&client, &progress));
             let finished = rotator.run(policy.clone()).await;
-            presenter.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            presenter.clear();
             for (state, duration) in finished?.states {
                 rotated.add(state, duration);
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use keyswap_core::Generator;
 use keyswap_store::{FileStore, SecretStore};
-use keyswap_testkit::{AuthorizationServer, Client};
+use keyswap_testkit::{AuthorizationServer, Builder, Client};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -17,6 +17,8 @@ use super::{Command, Running, Vault, eventually};
 pub const CLIENT: &str = "billing";
 pub const MANAGEMENT_CLIENT: &str = "keyswap-rotator";
 pub const AUDIENCE: &str = "https://api.example/";
+/// The API of one client in the README.
+const ORDERS_AUDIENCE: &str = "https://orders.example/";
 
 /// How long the nodes of the servers here take to agree.
 const WINDOW: Duration = Duration::from_millis(250);
@@ -117,7 +119,11 @@ impl Site {
 
     /// The values of the published list, the preferred one first.
     pub fn published(&self) -> Vec<String> {
-        let text = std::fs::read(self.client_directory().join("ring.json")).unwrap();
+        self.published_of(CLIENT)
+    }
+
+    pub fn published_of(&self, client: &str) -> Vec<String> {
+        let text = std::fs::read(self.store().join(client).join("ring.json")).unwrap();
         let document: Value = serde_json::from_slice(&text).unwrap();
         let secrets = document["secrets"].as_array().unwrap();
         secrets.iter().map(|secret| secret["value"].as_str().unwrap().to_owned()).collect()
@@ -325,6 +331,54 @@ impl Embedded {
         embedded
     }
 
+    /// A server with these clients, each with its secret in the store, a configuration that names them all,
+    /// and an instance of an application of the same name for each.
+    pub fn of_several(clients: &[&str]) -> Self {
+        Self::of_several_with(clients, "", |server| server)
+    }
+
+    /// The same, with this at the end of `[authority]` and a server that is built with more.
+    pub fn of_several_with(
+        clients: &[&str],
+        authority: &str,
+        more: impl FnOnce(Builder) -> Builder,
+    ) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let management = Generator::default().generate().unwrap();
+        std::fs::write(directory.path().join("management-secret"), management.expose()).unwrap();
+        let runtime = Runtime::new().unwrap();
+        let mut builder = AuthorizationServer::builder()
+            .nodes(3)
+            .propagation_window(WINDOW)
+            .management_client(Client::management(MANAGEMENT_CLIENT, management.expose()));
+        let store = directory.path().join("keyswap-store");
+        let mut tables = String::new();
+        for client in clients {
+            let secret = Generator::default().generate().unwrap();
+            builder = builder.client(
+                Client::new(*client, secret.expose()).grant(AUDIENCE).grant(ORDERS_AUDIENCE),
+            );
+            let list = keyswap_core::SecretList::new([secret]).unwrap();
+            let store = FileStore::create(&store, *client).unwrap();
+            runtime.block_on(store.import(&list)).unwrap();
+            tables.push_str(&format!(
+                "[[client]]\nid = \"{client}\"\n[[client.application]]\nname = \"{client}\"\n"
+            ));
+        }
+        let server = runtime.block_on(more(builder).start()).unwrap();
+        let vault = Vault::new(directory.path());
+        let (url, address) = (server.url(), server.address());
+        let text = configuration(&url);
+        let rest = text.find("[authority]").unwrap()..text.find("[[application]]").unwrap();
+        let policy = &text[text.find("[policy]").unwrap()..];
+        let middle = text[rest].replace("[store]", &format!("{authority}\n[store]"));
+        let site = Site { directory, url, vault };
+        std::fs::write(site.configuration(), format!("{tables}\n{middle}\n{policy}")).unwrap();
+        let embedded = Self { site, runtime: Some(runtime), server: Some(server), address };
+        clients.iter().for_each(|client| embedded.idle_instance_of(client));
+        embedded
+    }
+
     fn serve(&mut self, secret: &str, scopes: &[&str]) {
         let runtime = Runtime::new().unwrap();
         let management = std::fs::read_to_string(self.site.path("management-secret")).unwrap();
@@ -347,10 +401,15 @@ impl Embedded {
 
     /// An instance of the application in this process, which reports and never signs in.
     pub fn idle_instance(&self) {
-        let store = FileStore::open(self.site.store(), CLIENT).unwrap();
+        self.idle_instance_of(CLIENT);
+    }
+
+    /// The same, of an application that has the name of its client.
+    pub fn idle_instance_of(&self, client: &str) {
+        let store = FileStore::open(self.site.store(), client).unwrap();
         let runtime = self.runtime.as_ref().unwrap();
         let policy = keyswap_core::FallbackPolicy::default().propagation_window(WINDOW);
-        let (_, member) = runtime.block_on(keyswap_store::join(store, CLIENT, policy)).unwrap();
+        let (_, member) = runtime.block_on(keyswap_store::join(store, client, policy)).unwrap();
         runtime.spawn(member);
     }
 
