@@ -43,11 +43,15 @@ pub(crate) enum AuthorityTable {
         management_client_id: String,
         management_secret: SecretSource,
         management_audience: Option<String>,
+        requests_per_second: Option<f64>,
+        share: Option<f64>,
     },
     Hydra {
         url: Url,
         admin_url: Url,
         scope: Option<String>,
+        requests_per_second: Option<f64>,
+        share: Option<f64>,
     },
 }
 
@@ -63,6 +67,14 @@ impl AuthorityTable {
             Some(url::Host::Ipv6(address)) => address.is_loopback(),
             Some(url::Host::Domain(name)) => name == "localhost",
             None => false,
+        }
+    }
+
+    /// How many management requests a second the server allows, and the part of them that is taken.
+    pub(crate) fn limit(&self) -> (Option<f64>, Option<f64>) {
+        match self {
+            Self::Auth0 { requests_per_second, share, .. }
+            | Self::Hydra { requests_per_second, share, .. } => (*requests_per_second, *share),
         }
     }
 }
@@ -151,14 +163,21 @@ impl Configuration {
             return Err(wrong(String::new(), "a `lease` is from 1s to 1h long"));
         }
         let mut bounds = configuration.clients().filter_map(|client| client.in_flight_bound());
-        if bounds.any(|bound| bound < SHORTEST_IN_FLIGHT_BOUND)
-            && !configuration.authority.is_on_this_machine()
-        {
+        let hurried = bounds.any(|bound| bound < SHORTEST_IN_FLIGHT_BOUND);
+        drop(bounds);
+        if hurried && !configuration.authority.is_on_this_machine() {
             return Err(wrong(
                 String::new(),
                 "an `in_flight_bound` of less than 1m is for a server on this machine only: a change that \
                  comes after it would undo the next rotation",
             ));
+        }
+        let (rate, share) = configuration.authority.limit();
+        if rate.is_some_and(|rate| !(0.01..=1e6).contains(&rate)) {
+            return Err(wrong(String::new(), "`requests_per_second` is from 0.01 to 1000000"));
+        }
+        if share.is_some_and(|share| !(0.01..=1.0).contains(&share)) {
+            return Err(wrong(String::new(), "a `share` is from 0.01 to 1"));
         }
         let hydra = matches!(configuration.authority, AuthorityTable::Hydra { .. });
         configuration
@@ -308,6 +327,19 @@ mod tests {
         }
         let error = with("59s", "https://localhost.example").unwrap_err().to_string();
         assert!(error.contains("`in_flight_bound` of less than 1m"), "{error}");
+    }
+
+    #[test]
+    fn a_limit_that_would_send_nothing_or_everything_is_refused() {
+        let with = |line: &str| template(None).replace("# share = 0.5", line);
+        parse(&with("share = 1\nrequests_per_second = 0.5")).unwrap();
+        for line in ["share = 0", "share = 1.5", "share = nan", "share = -0.5"] {
+            assert!(refused(&with(line)).contains("a `share` is from 0.01 to 1"), "{line}");
+        }
+        for rate in ["0", "-1", "inf", "nan"] {
+            let error = refused(&with(&format!("requests_per_second = {rate}")));
+            assert!(error.contains("`requests_per_second` is from 0.01"), "{error}");
+        }
     }
 
     #[test]

@@ -215,3 +215,61 @@ fn a_word_for_an_application_counts_for_the_client_that_is_chosen() {
     site.command(&["resume", "--client", "orders"]).run().ends_with(0);
     confirm(&["--client", "orders"]).ends_with(1);
 }
+
+/// The names of so many clients.
+fn many(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("client-{number:03}")).collect()
+}
+
+/// Rotates so many clients at a server with this limit, and gives what it says of its management API: how
+/// many requests there were, and how many at most in a second.
+fn rotated_within(count: usize, limit: u64, authority: &str) -> (u64, u64, std::time::Duration) {
+    let names = many(count);
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let embedded =
+        Embedded::of_several_with(&names, authority, |server| server.management_limit(limit));
+    let site = &embedded.site;
+    let begun = std::time::Instant::now();
+    let mut running = site.command(&["rotate", "--all", "--at-once", "64"]).spawn();
+    // As long as it takes: each rotation has its own patience.
+    while !running.ended() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let output = running.wait();
+    output.ends_with(0);
+    let took = begun.elapsed();
+    for name in &names {
+        assert_eq!(state(site, name), "done");
+        let published = site.published_of(name);
+        assert!(published.len() == 1 && embedded.server().accepts(name, &published[0]));
+    }
+    assert_eq!(embedded.server().counts().changes, count as u64, "each was changed once");
+    let counts = embedded.server().counts();
+    (counts.management_requests, counts.most_management_requests_in_a_second, took)
+}
+
+#[test]
+fn many_clients_stay_within_the_share_of_the_limit_that_they_are_given() {
+    let (requests, most, took) = rotated_within(40, 40, "requests_per_second = 40\nshare = 0.5");
+    println!("40 clients: {requests} requests, at most {most} in a second, {took:?}");
+    assert!(requests >= 3 * 40, "{requests}");
+    // Evenly spaced when they are sent; on the way two may come closer together.
+    assert!(most <= 20 + 2, "{most} in a second, of 20");
+}
+
+#[test]
+fn a_server_that_turns_requests_away_fails_none_of_many_clients() {
+    // Nothing is configured: half of what the answers say is left to others, and nobody knows how many
+    // are under way when the first answers come.
+    let (requests, most, took) = rotated_within(12, 8, "share = 1.0");
+    println!("12 clients: {requests} requests, at most {most} in a second, {took:?}");
+    assert!(most > 8, "the limit was met: {most} in a second");
+}
+
+#[test]
+#[ignore = "minutes: for the figure in docs/protocol.md"]
+fn five_hundred_clients_over_loopback() {
+    let (requests, most, took) = rotated_within(500, 100, "requests_per_second = 100\nshare = 0.5");
+    println!("500 clients: {requests} requests, at most {most} in a second, {took:?}");
+    assert!(most <= 50 + 5, "{most} in a second, of 50");
+}

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::client::Resource;
 use crate::counts::{Counters, Counts};
 use crate::fault::Faults;
+use crate::limit::{Admission, Limit};
 use crate::propagation::Origin;
 use crate::state::State;
 use crate::tokens::Issuer;
@@ -20,10 +21,16 @@ pub(crate) struct Core {
     pub(crate) issuer: Issuer,
     pub(crate) faults: Faults,
     pub(crate) counters: Counters,
+    management_limit: Mutex<Limit>,
 }
 
 impl Core {
-    pub(crate) fn new(state: State, address: SocketAddr, token_lifetime: Duration) -> Self {
+    pub(crate) fn new(
+        state: State,
+        address: SocketAddr,
+        token_lifetime: Duration,
+        limit: Limit,
+    ) -> Self {
         Self {
             state: Mutex::new(state),
             address,
@@ -31,6 +38,7 @@ impl Core {
             issuer: Issuer::new(),
             faults: Faults::default(),
             counters: Counters::default(),
+            management_limit: Mutex::new(limit),
         }
     }
 
@@ -38,6 +46,12 @@ impl Core {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // Read under the lock, so that time never runs backwards from one holder to the next.
         act(&mut state, Instant::now())
+    }
+
+    /// A request to the management API comes.
+    pub(crate) fn management_request(&self) -> Option<Admission> {
+        let mut limit = self.management_limit.lock().unwrap_or_else(PoisonError::into_inner);
+        limit.arrive(Instant::now())
     }
 
     pub(crate) fn url(&self) -> String {
@@ -79,6 +93,11 @@ impl Core {
             foreign_changes,
             management_requests: self.counters.management_requests.read(),
             faults: self.faults.happened().iter().map(|(_, times)| times).sum(),
+            most_management_requests_in_a_second: self
+                .management_limit
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .most(),
         }
     }
 }

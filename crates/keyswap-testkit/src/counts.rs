@@ -19,6 +19,8 @@ pub struct Counts {
     pub foreign_changes: u64,
     /// Requests to the management API, refused ones and those that met a fault included.
     pub management_requests: u64,
+    /// The most requests to the management API that came within any one second, of all kinds.
+    pub most_management_requests_in_a_second: u64,
     /// Faults that happened.
     pub faults: u64,
 }

@@ -64,6 +64,7 @@ mod client_authentication;
 mod core;
 mod counts;
 mod fault;
+mod limit;
 mod parameters;
 mod propagation;
 mod serve;

@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::core::{Core, unix_now};
 use crate::counts::Counts;
 use crate::fault::{Fault, Times};
+use crate::limit::Limit;
 use crate::propagation::Origin;
 use crate::start_error::{Kind, StartError};
 use crate::state::State;
@@ -41,6 +42,7 @@ pub struct Builder {
     seed: u64,
     token_lifetime: Duration,
     address: String,
+    management_limit: Option<u64>,
     clients: Vec<Client>,
 }
 
@@ -53,6 +55,7 @@ impl fmt::Debug for Builder {
             .field("seed", &self.seed)
             .field("token_lifetime", &self.token_lifetime)
             .field("address", &self.address)
+            .field("management_limit", &self.management_limit)
             .field("clients", &self.clients)
             .finish()
     }
@@ -95,6 +98,15 @@ impl Builder {
         self
     }
 
+    /// How many requests to the management API any second may hold, for all callers together; no limit unless set.
+    ///
+    /// Whatever comes beyond that gets 429 in the vendor's shape, with `Retry-After`. Every answer of the management
+    /// API then tells by `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset` how many are left.
+    pub fn management_limit(mut self, requests_a_second: u64) -> Self {
+        self.management_limit = Some(requests_a_second);
+        self
+    }
+
     /// Registers a client.
     pub fn client(mut self, client: Client) -> Self {
         self.clients.push(client);
@@ -130,7 +142,12 @@ impl Builder {
         let listen = |error| StartError::from(Kind::Listen(address, error));
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let core = Arc::new(Core::new(state, address, self.token_lifetime));
+        let core = Arc::new(Core::new(
+            state,
+            address,
+            self.token_lifetime,
+            Limit::new(self.management_limit),
+        ));
         let (stop, stopped) = watch::channel(false);
         let router = auth0::router(Arc::clone(&core));
         let serve = serve::serve(listener, router, Arc::clone(&core), self.balancing, stopped);
@@ -210,6 +227,7 @@ impl AuthorizationServer {
             seed: 0,
             token_lifetime: Duration::from_secs(24 * 60 * 60),
             address: "127.0.0.1:0".to_owned(),
+            management_limit: None,
             clients: Vec::new(),
         }
     }

@@ -16,11 +16,14 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::http::{
-    Answer, body_with_secret, cause, client_for, error_code, lost, send, unreachable, with_segments,
+    Answer, MOST_ASKED, body_with_secret, cause, client_for, error_code, lost, send, unreachable,
+    with_segments,
 };
+use super::pace::Turns;
 use super::probe::{ClientAuthentication, ProbeRequest};
 use super::{
-    Authority, AuthorityError, AuthorityErrorKind, Capabilities, ChangeAnswer, Probe, ReadBack,
+    Authority, AuthorityError, AuthorityErrorKind, Capabilities, ChangeAnswer, Pace, Probe,
+    ReadBack,
 };
 
 const SCOPES: &str = "read:clients, read:client_keys and update:client_keys";
@@ -46,6 +49,7 @@ const FIELDS: &str =
 /// ```
 pub struct Auth0 {
     http: reqwest::Client,
+    turns: Turns,
     base: Url,
     client_url: Url,
     client: String,
@@ -66,6 +70,8 @@ pub struct Auth0Builder {
     audience: Option<String>,
     authentication: ClientAuthentication,
     propagation_window: Duration,
+    pace: Pace,
+    beside: Option<(reqwest::Client, TokenSource)>,
 }
 
 impl Auth0 {
@@ -80,7 +86,19 @@ impl Auth0 {
             authentication: ClientAuthentication::Post,
             // "New secrets may be delayed up to thirty seconds while rotating."
             propagation_window: Duration::from_secs(30),
+            pace: Pace::new(),
+            beside: None,
         }
+    }
+
+    /// Another client of the same tenant, which shares the connections, the management token and the
+    /// [`Pace`] with this one.
+    pub fn another(&self, client_id: impl Into<String>) -> Auth0Builder {
+        let mut builder = Self::builder(self.base.clone(), client_id)
+            .propagation_window(self.propagation_window)
+            .pace(self.turns.pace.clone());
+        builder.beside = Some((self.http.clone(), self.tokens.clone()));
+        builder
     }
 }
 
@@ -116,6 +134,13 @@ impl Auth0Builder {
         self
     }
 
+    /// The pace of the management requests, which others at the same tenant may share. The pace of
+    /// [`Pace::new`] by default.
+    pub fn pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
+    }
+
     /// The authority. Nothing is sent yet.
     ///
     /// # Errors
@@ -123,24 +148,29 @@ impl Auth0Builder {
     /// [`AuthorityErrorKind::Configuration`] if the management client is missing, or the address is
     /// neither https nor loopback.
     pub fn build(self) -> Result<Auth0, AuthorityError> {
-        let (management_client, secrets) = self.management.ok_or_else(|| {
-            AuthorityError::new(
-                AuthorityErrorKind::Configuration,
-                "auth0: no management client is given",
-            )
-        })?;
-        let http = client_for("auth0", &[&self.base])?;
         let token_endpoint = with_segments(&self.base, &["oauth", "token"])?;
-        let audience = match self.management_audience {
-            Some(audience) => audience,
-            None => format!("{}/", with_segments(&self.base, &["api", "v2"])?),
+        let (http, tokens) = match self.beside {
+            Some(shared) => shared,
+            None => {
+                let (management_client, secrets) = self.management.ok_or_else(|| {
+                    AuthorityError::new(
+                        AuthorityErrorKind::Configuration,
+                        "auth0: no management client is given",
+                    )
+                })?;
+                let http = client_for("auth0", &[&self.base])?;
+                let audience = match self.management_audience {
+                    Some(audience) => audience,
+                    None => format!("{}/", with_segments(&self.base, &["api", "v2"])?),
+                };
+                let credential = ClientSecretPost::new(management_client);
+                let fallback = FallbackMiddleware::new(secrets, credential).profile(Profile::Auth0);
+                let with_fallback =
+                    reqwest_middleware::ClientBuilder::new(http.clone()).with(fallback).build();
+                let tokens = TokenSource::new(with_fallback, token_endpoint.clone());
+                (http, tokens.parameter("audience", audience))
+            }
         };
-        let fallback = FallbackMiddleware::new(secrets, ClientSecretPost::new(management_client))
-            .profile(Profile::Auth0);
-        let with_fallback =
-            reqwest_middleware::ClientBuilder::new(http.clone()).with(fallback).build();
-        let tokens =
-            TokenSource::new(with_fallback, token_endpoint.clone()).parameter("audience", audience);
         let mut probe = ProbeRequest::new(http.clone(), token_endpoint, self.client.clone())
             .profile(Profile::Auth0)
             .authentication(self.authentication);
@@ -150,6 +180,7 @@ impl Auth0Builder {
         Ok(Auth0 {
             client_url: with_segments(&self.base, &["api", "v2", "clients", &self.client])?,
             http,
+            turns: Turns::new(self.pace),
             base: self.base,
             client: self.client,
             tokens,
@@ -201,6 +232,12 @@ impl Authority for Auth0 {
             ));
         }
         self.authentication.check(&self.client, client.token_endpoint_auth_method.as_deref())
+    }
+
+    async fn ready(&self) {
+        // Without a token nothing is sent, and the change says why.
+        let _ = self.tokens.token().await;
+        self.turns.take_ahead().await;
     }
 
     async fn set_secret(&self, secret: &Secret) -> ChangeAnswer {
@@ -275,24 +312,32 @@ impl Auth0 {
         request: impl Fn(&Token) -> reqwest::RequestBuilder,
     ) -> Result<Answer, Failure> {
         let token = self.tokens.token().await.map_err(Failure::NoToken)?;
-        let answer = send(request(&token)).await.map_err(Failure::Lost)?;
+        let answer = send(&self.turns, request(&token)).await.map_err(Failure::Lost)?;
         if answer.status != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
         let token = self.tokens.renew(&token).await.map_err(Failure::NoToken)?;
-        send(request(&token)).await.map_err(Failure::Lost)
+        send(&self.turns, request(&token)).await.map_err(Failure::Lost)
     }
 
     async fn client_now(&self) -> Result<Client, AuthorityError> {
         let mut url = self.client_url.clone();
         url.query_pairs_mut().append_pair("fields", FIELDS).append_pair("include_fields", "true");
-        let answer = self
-            .with_token(|token| self.http.get(url.clone()).bearer_auth(token.expose()))
-            .await
-            .map_err(|failure| match failure {
-                Failure::NoToken(error) => self.no_token(&error),
-                Failure::Lost(error) => unreachable(&self.base, &error),
-            })?;
+        let mut asked = 0;
+        let answer = loop {
+            let answer = self
+                .with_token(|token| self.http.get(url.clone()).bearer_auth(token.expose()))
+                .await
+                .map_err(|failure| match failure {
+                    Failure::NoToken(error) => self.no_token(&error),
+                    Failure::Lost(error) => unreachable(&self.base, &error),
+                })?;
+            asked += 1;
+            // The pace has taken in how long to wait.
+            if answer.turned_away().is_none() || asked == MOST_ASKED {
+                break answer;
+            }
+        };
         if !answer.status.is_success() {
             return Err(self.refused(&answer, "read it"));
         }

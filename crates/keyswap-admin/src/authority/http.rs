@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::pace::{Said, Turns};
 use super::{AuthorityError, AuthorityErrorKind, ChangeAnswer};
 use crate::term::LeasedBody;
 
@@ -17,6 +18,8 @@ pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const LONGEST_ANSWER: usize = 1024 * 1024;
 /// The pause when the server asks for one and does not say how long.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(2);
+/// How often a request that only asks is sent while the server asks to come back later.
+pub(super) const MOST_ASKED: u32 = 6;
 
 /// An answer of a management API. Its body may echo a secret, so it stays in here and is wiped.
 pub(super) struct Answer {
@@ -25,8 +28,18 @@ pub(super) struct Answer {
     body: Zeroizing<Vec<u8>>,
 }
 
-/// Sends a request once, and reads the whole answer.
-pub(super) async fn send(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
+/// Sends a request once, when it is its turn, and reads the whole answer.
+pub(super) async fn send(
+    turns: &Turns,
+    request: reqwest::RequestBuilder,
+) -> Result<Answer, reqwest::Error> {
+    turns.turn().await;
+    let answer = exchange(request).await?;
+    turns.pace.told(&answer.said_of_limit());
+    Ok(answer)
+}
+
+async fn exchange(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
     let mut response = request
         .header(http::header::ACCEPT, "application/json")
         .timeout(REQUEST_TIMEOUT)
@@ -52,21 +65,39 @@ impl Answer {
 
     /// What the status says of a change, unless it is one of success, which the body decides.
     pub(super) fn as_change(&self, error: impl FnOnce() -> AuthorityError) -> Option<ChangeAnswer> {
+        if let Some(pause) = self.turned_away() {
+            return Some(ChangeAnswer::RetryAfter(pause));
+        }
         Some(match self.status {
             status if status.is_success() => return None,
-            StatusCode::TOO_MANY_REQUESTS => {
-                ChangeAnswer::RetryAfter(self.pause().unwrap_or(DEFAULT_PAUSE))
-            }
-            // 503 with a time to come back is how gateways turn a request away unseen.
-            StatusCode::SERVICE_UNAVAILABLE if self.pause().is_some() => {
-                ChangeAnswer::RetryAfter(self.pause().unwrap_or(DEFAULT_PAUSE))
-            }
             StatusCode::REQUEST_TIMEOUT => ChangeAnswer::Unknown(self.said()),
             status if status.is_client_error() || status.is_redirection() => {
                 ChangeAnswer::Refused(error())
             }
             _ => ChangeAnswer::Unknown(self.said()),
         })
+    }
+
+    /// How long to wait, if the server turned the request away without a look at it.
+    pub(super) fn turned_away(&self) -> Option<Duration> {
+        match self.status {
+            StatusCode::TOO_MANY_REQUESTS => Some(self.pause().unwrap_or(DEFAULT_PAUSE)),
+            // 503 with a time to come back is how gateways turn a request away unseen.
+            StatusCode::SERVICE_UNAVAILABLE => self.pause(),
+            _ => None,
+        }
+    }
+
+    /// What the answer says of the limit. `X-RateLimit-Limit` is how many requests there are until the
+    /// reset, not how many a second (Auth0, "Rate Limit Policy").
+    fn said_of_limit(&self) -> Said {
+        let number = |name| number(&self.headers, name);
+        let left = number("x-ratelimit-limit").zip(number("x-ratelimit-remaining"));
+        let reset = reset(&self.headers, unix_now());
+        Said {
+            turned_away: self.turned_away(),
+            left: left.zip(reset).map(|((limit, left), reset)| (limit, left, reset)),
+        }
     }
 
     /// The refusal that means "come back later" at every server: a rate limit, or an error of its own.
@@ -87,17 +118,27 @@ impl Answer {
     /// How long the server asks to wait: `Retry-After` in seconds (RFC 9110 section 10.2.3), or
     /// `X-RateLimit-Reset` as the second it names.
     fn pause(&self) -> Option<Duration> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        pause(&self.headers, now)
+        pause(&self.headers, unix_now())
     }
 }
 
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.trim().parse().ok()
+}
+
 fn pause(headers: &HeaderMap, now: u64) -> Option<Duration> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
-    if let Some(seconds) = number("retry-after").filter(|seconds| *seconds > 0) {
+    if let Some(seconds) = number(headers, "retry-after").filter(|seconds| *seconds > 0) {
         return Some(Duration::from_secs(seconds));
     }
-    let reset = number("x-ratelimit-reset")?;
+    reset(headers, now)
+}
+
+fn reset(headers: &HeaderMap, now: u64) -> Option<Duration> {
+    let reset = number(headers, "x-ratelimit-reset")?;
     // Some servers give the second, others how many seconds are left.
     let seconds = if reset > 1_000_000_000 { reset.saturating_sub(now) } else { reset };
     Some(Duration::from_secs(seconds.max(1)))
@@ -229,7 +270,7 @@ mod tests {
             let secret = Secret::new("a".parse().unwrap(), "value-of-the-secret").unwrap();
             let body = body_with_secret("{\"client_secret\":", &secret, "}");
             assert!(!format!("{body:?}").contains("value-of"));
-            send(reqwest::Client::new().patch(url).body(body)).await.map(drop)
+            send(&Turns::default(), reqwest::Client::new().patch(url).body(body)).await.map(drop)
         };
         let sent = crate::term::Term::until(end).scope(act).await;
         (server.await.unwrap(), sent)

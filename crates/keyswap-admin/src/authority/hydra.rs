@@ -14,10 +14,14 @@ use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::http::{Answer, body_with_secret, client_for, lost, send, unreachable, with_segments};
+use super::http::{
+    Answer, MOST_ASKED, body_with_secret, client_for, lost, send, unreachable, with_segments,
+};
+use super::pace::Turns;
 use super::probe::{ClientAuthentication, ProbeRequest};
 use super::{
-    Authority, AuthorityError, AuthorityErrorKind, Capabilities, ChangeAnswer, Probe, ReadBack,
+    Authority, AuthorityError, AuthorityErrorKind, Capabilities, ChangeAnswer, Pace, Probe,
+    ReadBack,
 };
 
 /// One client of an Ory Hydra.
@@ -34,6 +38,7 @@ use super::{
 /// # }
 /// ```
 pub struct Hydra {
+    turns: Turns,
     http: reqwest::Client,
     admin: Url,
     client_url: Url,
@@ -53,6 +58,7 @@ pub struct HydraBuilder {
     scope: Option<String>,
     authentication: ClientAuthentication,
     propagation_window: Duration,
+    pace: Pace,
 }
 
 impl Hydra {
@@ -67,6 +73,7 @@ impl Hydra {
             authentication: ClientAuthentication::Basic,
             // All nodes read one database; the window covers a request that is on its way.
             propagation_window: Duration::from_secs(5),
+            pace: Pace::new(),
         }
     }
 }
@@ -90,6 +97,12 @@ impl HydraBuilder {
         self
     }
 
+    /// The pace of the admin requests, which other clients of the same server may share.
+    pub fn pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
+    }
+
     /// The authority. Nothing is sent yet.
     ///
     /// # Errors
@@ -105,6 +118,7 @@ impl HydraBuilder {
             probe = probe.parameter("scope", scope);
         }
         Ok(Hydra {
+            turns: Turns::new(self.pace),
             client_url: with_segments(&self.admin, &["admin", "clients", &self.client])?,
             http,
             admin: self.admin,
@@ -130,9 +144,16 @@ impl Authority for Hydra {
     }
 
     async fn check(&self) -> Result<(), AuthorityError> {
-        let answer = send(self.http.get(self.client_url.clone()))
-            .await
-            .map_err(|error| unreachable(&self.admin, &error))?;
+        let mut asked = 0;
+        let answer = loop {
+            let answer = send(&self.turns, self.http.get(self.client_url.clone()))
+                .await
+                .map_err(|error| unreachable(&self.admin, &error))?;
+            asked += 1;
+            if answer.turned_away().is_none() || asked == MOST_ASKED {
+                break answer;
+            }
+        };
         if !answer.status.is_success() {
             return Err(self.refused(&answer, "read"));
         }
@@ -143,6 +164,10 @@ impl Authority for Hydra {
         self.authentication.check(&self.client, client.token_endpoint_auth_method.as_deref())
     }
 
+    async fn ready(&self) {
+        self.turns.take_ahead().await;
+    }
+
     async fn set_secret(&self, secret: &Secret) -> ChangeAnswer {
         let before = r#"[{"op":"replace","path":"/client_secret","value":"#;
         let request = self
@@ -150,7 +175,7 @@ impl Authority for Hydra {
             .patch(self.client_url.clone())
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(body_with_secret(before, secret, "}]"));
-        let answer = match send(request).await {
+        let answer = match send(&self.turns, request).await {
             Ok(answer) => answer,
             Err(error) => return ChangeAnswer::Unknown(lost(&error)),
         };

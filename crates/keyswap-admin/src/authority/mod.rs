@@ -7,6 +7,7 @@ mod auth0;
 mod error;
 mod http;
 mod hydra;
+pub(crate) mod pace;
 mod probe;
 mod slot;
 
@@ -19,6 +20,7 @@ use keyswap_core::{Secret, SecretId};
 pub use auth0::{Auth0, Auth0Builder};
 pub use error::{AuthorityError, AuthorityErrorKind};
 pub use hydra::{Hydra, HydraBuilder};
+pub use pace::Pace;
 pub use probe::{ClientAuthentication, ProbeRequest};
 pub use slot::{AddAnswer, Listed, NewSecret, Slot, SlotId};
 
@@ -37,6 +39,12 @@ pub trait Authority: Send + Sync {
     ///
     /// [`AuthorityError`] with what is wrong and the way out.
     fn check(&self) -> impl Future<Output = Result<(), AuthorityError>> + Send;
+
+    /// Waits for whatever a change has to wait for before it may be sent: the [`Pace`], a token. The
+    /// rotation's lease is looked at after this, and the change is sent right then. Nothing by default.
+    fn ready(&self) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
 
     /// Makes one token request with this secret, without a fallback.
     fn probe(&self, secret: &Secret) -> impl Future<Output = Probe> + Send;

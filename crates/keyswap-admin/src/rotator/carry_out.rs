@@ -6,6 +6,7 @@ use super::clock::Clock;
 use super::keep::keeping;
 use super::waiting::Waiting;
 use super::{Finished, Rotator, journal, stop};
+use crate::authority::pace::{LONGEST_PAUSE, with_jitter};
 use crate::authority::{AddAnswer, Authority, ChangeAnswer};
 use crate::error::{RotateError, RotateErrorKind};
 use crate::progress::Progress;
@@ -16,9 +17,6 @@ use crate::rotation::{
 use keyswap_core::{Revision, SecretDocument, SecretList};
 use keyswap_store::{Instance, Lease, SecretStore, StoreError};
 use serde_json::json;
-
-/// Longest pause that a server may ask for before the process gives up for now.
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
 
 impl<A: Authority, S: SecretStore> Rotator<A, S> {
     /// Takes the journal up with an event: [`Event::TakenUp`], or what a person wants.
@@ -131,6 +129,8 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             }
             Effect::Observe => Event::Fleet(self.fleet(record).await?),
             Effect::Send => {
+                // What it has to wait for comes before the look at the lease.
+                self.authority.ready().await;
                 self.check_lease(record, lease).await?;
                 let Some(target) = record.secret(record.target()) else {
                     return Err(stop::value_unknown(record));
@@ -144,6 +144,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 Event::Answered(answer)
             }
             Effect::Add => {
+                self.authority.ready().await;
                 self.check_lease(record, lease).await?;
                 let answer = self.authority.add_secret(&record.new).await;
                 if let AddAnswer::Unknown(reason) = &answer {
@@ -154,6 +155,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 Event::Added(answer)
             }
             Effect::ChangeSlot(slot, change) => {
+                self.authority.ready().await;
                 self.check_lease(record, lease).await?;
                 Event::SlotChanged(match change {
                     SlotChange::Activate => self.authority.set_active(&slot, true).await,
@@ -171,11 +173,8 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             }
             Effect::BackOff(time) => {
                 self.note(format!("the server asks to wait {} s", time.as_secs().max(1)));
-                // Up to a fifth more, so that rotators that were turned away together come back apart.
-                let spread = time / 5
-                    * u32::try_from(Timestamp::now().milliseconds() % 64).unwrap_or(0)
-                    / 64;
-                waiting.pause((time + spread).min(LONGEST_BACK_OFF)).await;
+                let pause = with_jitter(time.min(LONGEST_PAUSE), rand::random());
+                waiting.pause(pause).await;
                 Event::Waited
             }
             Effect::Wait(time, missing) => {

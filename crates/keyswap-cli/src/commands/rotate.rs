@@ -12,7 +12,7 @@ use keyswap_store::FileStore;
 
 use super::open_store;
 use crate::arguments::{Asked, Begin, Retire, Rollback, Rotate};
-use crate::authority::ConfiguredAuthority;
+use crate::authority::{self, ConfiguredAuthority};
 use crate::configuration::{Configuration, OfClient};
 use crate::exit::{Code, Failure};
 use crate::presenter::{Presenter, Shared, with};
@@ -138,9 +138,10 @@ async fn with_rotator(
             return Err(Failure::failed("no client has a rotation that has not come to its end"));
         }
     }
+    let server = authority::Shared::new(&configuration)?;
     let one = async |client: &OfClient<'_>, presenter: &Shared| {
         let store = open_store(client)?;
-        let authority = ConfiguredAuthority::new(client)?;
+        let authority = server.authority(client)?;
         let window = authority.capabilities().propagation_window;
         let (shown, id) = (Arc::clone(presenter), client.id().to_owned());
         let mut rotator = Rotator::new(authority, store).on_progress(move |progress| {

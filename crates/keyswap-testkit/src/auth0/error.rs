@@ -5,10 +5,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Json;
 use axum::response::{Html, IntoResponse, Response};
 use http::header::RETRY_AFTER;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 
 use crate::fault::{Endpoint, Fault};
+use crate::limit::Admission;
 use crate::serve::AnswerLost;
 
 /// An error of the token endpoint (RFC 6749 section 5.2).
@@ -93,16 +94,27 @@ fn rate_limited(
     if let Some(wait) = retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds_rounded_up(wait)));
     }
-    if let Some(wait) = reset_after {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let reset = seconds_rounded_up(since_epoch + wait);
-        for (name, value) in
-            [("x-ratelimit-limit", 10), ("x-ratelimit-remaining", 0), ("x-ratelimit-reset", reset)]
-        {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
-        }
+    if let Some(reset) = reset_after {
+        tell_limit(headers, &Admission { admitted: false, allowed: 10, left: 0, reset });
     }
     response
+}
+
+/// The answer to a request that is one too many.
+pub(crate) fn over_the_limit(reset: Duration) -> Response {
+    rate_limited(Endpoint::Management, Some(reset), None)
+}
+
+/// What an answer says of the limit.
+pub(crate) fn tell_limit(headers: &mut HeaderMap, admission: &Admission) {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    for (name, value) in [
+        ("x-ratelimit-limit", admission.allowed),
+        ("x-ratelimit-remaining", admission.left),
+        ("x-ratelimit-reset", seconds_rounded_up(since_epoch + admission.reset)),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
+    }
 }
 
 /// Rounded down, a client that waits exactly as long as told would come too early.

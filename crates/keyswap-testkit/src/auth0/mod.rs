@@ -11,6 +11,8 @@ mod update;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 
@@ -18,13 +20,30 @@ use crate::core::Core;
 use crate::fault::Endpoint;
 
 pub(crate) fn router(core: Arc<Core>) -> Router {
-    Router::new()
-        .route("/oauth/token", post(token::token))
+    let management = Router::new()
         .route("/api/v2/clients/{id}", get(management::read).patch(management::update))
         .route("/api/v2/clients/{id}/rotate-secret", post(management::rotate_secret))
+        .route_layer(from_fn_with_state(Arc::clone(&core), limited));
+    Router::new()
+        .route("/oauth/token", post(token::token))
+        .merge(management)
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_path)
         .with_state(core)
+}
+
+/// Counts a request of the management API, and turns it away if there were too many.
+async fn limited(State(core): State<Arc<Core>>, request: Request, next: Next) -> Response {
+    let Some(admission) = core.management_request() else { return next.run(request).await };
+    let mut response = match admission.admitted {
+        true => next.run(request).await,
+        false => {
+            core.counters.management_requests.add_one();
+            error::over_the_limit(admission.reset)
+        }
+    };
+    error::tell_limit(response.headers_mut(), &admission);
+    response
 }
 
 /// Lets the faults of an endpoint happen; what comes back is the answer in place of the real one.
