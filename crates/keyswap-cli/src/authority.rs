@@ -2,10 +2,13 @@
 
 use keyswap_admin::authority::{Capabilities, ChangeAnswer, Pace, Probe, ReadBack};
 use keyswap_admin::{Auth0, Authority, AuthorityError, Hydra};
-use keyswap_core::{Secret, SecretList, SecretRing};
+use keyswap_core::{FallbackPolicy, Secret, SecretList, SecretRing};
+use keyswap_store::FileStore;
+use tokio::task::JoinHandle;
 
-use crate::configuration::{AuthorityTable, Configuration, OfClient};
+use crate::configuration::{AuthorityTable, Configuration, KEYSWAP, OfClient};
 use crate::exit::Failure;
+use crate::secret_source::SecretSource;
 
 /// One of the servers that a configuration can name.
 #[derive(Debug)]
@@ -19,10 +22,45 @@ pub(crate) struct Shared<'a> {
     table: &'a AuthorityTable,
     pace: Pace,
     tenant: Option<Auth0>,
+    /// The identifier of the Management API.
+    management_audience: Option<String>,
+    /// Follows the store of the management secret, and reports there, for as long as this lives.
+    _member: Option<AbortOnDrop>,
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The management client's secrets: one that is read now, or a list that is followed. In the second case
+/// this process is an instance of the application [`KEYSWAP`], so that a rotation of that secret waits
+/// for it, and for others that use it, like for any program.
+async fn management_ring(
+    configuration: &Configuration,
+    client: &str,
+    source: &SecretSource,
+) -> Result<(SecretRing, Option<AbortOnDrop>), Failure> {
+    let SecretSource::Store(directory) = source else {
+        let list = SecretList::new([source.read()?]);
+        let list = list.map_err(|error| Failure::usage(error.to_string()))?;
+        return Ok((SecretRing::new(list), None));
+    };
+    let store = FileStore::open(directory, client)?;
+    let mut policy = FallbackPolicy::default();
+    let own = configuration.clients().find(|own| own.id() == client);
+    if let Some(window) = own.and_then(|own| own.propagation_window()) {
+        policy = policy.propagation_window(window);
+    }
+    let (ring, member) = keyswap_store::join(store, KEYSWAP, policy).await?;
+    Ok((ring, Some(AbortOnDrop(tokio::spawn(member)))))
 }
 
 impl<'a> Shared<'a> {
-    pub(crate) fn new(configuration: &'a Configuration) -> Result<Self, Failure> {
+    pub(crate) async fn new(configuration: &'a Configuration) -> Result<Self, Failure> {
         let table = &configuration.authority;
         let (rate, share) = table.limit();
         let mut pace = Pace::new();
@@ -32,6 +70,7 @@ impl<'a> Shared<'a> {
         if let Some(share) = share {
             pace = pace.share(share);
         }
+        let (mut member, mut of_api) = (None, None);
         let tenant = match table {
             AuthorityTable::Auth0 {
                 url,
@@ -40,20 +79,22 @@ impl<'a> Shared<'a> {
                 management_audience,
                 ..
             } => {
-                let secret = management_secret.read()?;
-                let list =
-                    SecretList::new([secret]).map_err(|error| Failure::usage(error.to_string()))?;
+                let (ring, following) =
+                    management_ring(configuration, management_client_id, management_secret).await?;
+                member = following;
                 let mut tenant = Auth0::builder(url.clone(), management_client_id)
-                    .management(management_client_id, SecretRing::new(list))
+                    .management(management_client_id, ring)
                     .pace(pace.clone());
                 if let Some(audience) = management_audience {
                     tenant = tenant.management_audience(audience);
                 }
-                Some(tenant.build()?)
+                let tenant = tenant.build()?;
+                of_api = Some(tenant.management_audience().to_owned());
+                Some(tenant)
             }
             AuthorityTable::Hydra { .. } => None,
         };
-        Ok(Self { table, pace, tenant })
+        Ok(Self { table, pace, tenant, management_audience: of_api, _member: member })
     }
 
     /// The server, for one client.
@@ -62,7 +103,12 @@ impl<'a> Shared<'a> {
         match (self.table, &self.tenant) {
             (AuthorityTable::Auth0 { audience, .. }, Some(tenant)) => {
                 let mut auth0 = tenant.another(client.id());
-                if let Some(audience) = client.audience().or(audience.as_deref()) {
+                // What the management client may call is the Management API.
+                let for_all = match client.is_management() {
+                    true => self.management_audience.as_deref(),
+                    false => audience.as_deref(),
+                };
+                if let Some(audience) = client.audience().or(for_all) {
                     auth0 = auth0.audience(audience);
                 }
                 if let Some(authentication) = authentication {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use url::Url;
 
 use self::client::ClientTables;
-pub(crate) use self::client::OfClient;
+pub(crate) use self::client::{KEYSWAP, OfClient};
 use crate::exit::Failure;
 use crate::secret_source::{EXPECTED, SecretSource};
 

@@ -31,6 +31,8 @@ pub(crate) enum SecretSource {
     File(PathBuf),
     Environment(String),
     StandardInput,
+    /// A keyswap store, whose list is followed.
+    Store(PathBuf),
 }
 
 /// The longest file that is taken for a secret; a secret has 4096 bytes at most.
@@ -46,6 +48,9 @@ impl SecretSource {
                 self.read_all(file)?
             }
             Self::StandardInput => self.read_all(std::io::stdin().lock())?,
+            Self::Store(_) => {
+                return Err(self.unreadable("a store is followed, and holds a list"));
+            }
             Self::Environment(name) => {
                 let value = std::env::var_os(name).ok_or_else(|| {
                     self.unreadable("it is not set; set it, or name another source")
@@ -83,6 +88,7 @@ impl SecretSource {
     pub(crate) fn relative_to(self, directory: &Path) -> Self {
         match self {
             Self::File(path) => Self::File(directory.join(path)),
+            Self::Store(path) => Self::Store(directory.join(path)),
             other => other,
         }
     }
@@ -94,11 +100,12 @@ impl fmt::Display for SecretSource {
             Self::File(path) => write!(f, "the file {}", path.display()),
             Self::Environment(name) => write!(f, "the environment variable {name}"),
             Self::StandardInput => f.write_str("standard input"),
+            Self::Store(path) => write!(f, "the store {}", path.display()),
         }
     }
 }
 
-/// `{ file = "…" }` or `{ env = "…" }`. A plain text is refused without being repeated: it is most
+/// `{ file = "…" }`, `{ env = "…" }` or `{ store = "…" }`. A plain text is refused without being repeated: it is most
 /// likely the secret itself.
 impl<'de> de::Deserialize<'de> for SecretSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -109,14 +116,14 @@ impl<'de> de::Deserialize<'de> for SecretSource {
 struct SourceVisitor;
 
 /// What a configuration that holds something else in place of a source is told.
-pub(crate) const EXPECTED: &str = "a secret never stands in the configuration: write { file = \"PATH\" } or \
-                        { env = \"NAME\" }";
+pub(crate) const EXPECTED: &str = "a secret never stands in the configuration: write { file = \"PATH\" }, \
+                        { env = \"NAME\" } or { store = \"DIRECTORY\" }";
 
 impl<'de> Visitor<'de> for SourceVisitor {
     type Value = SecretSource;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("{ file = \"PATH\" } or { env = \"NAME\" }")
+        f.write_str("{ file = \"PATH\" }, { env = \"NAME\" } or { store = \"DIRECTORY\" }")
     }
 
     fn visit_str<E: de::Error>(self, _: &str) -> Result<SecretSource, E> {
@@ -127,11 +134,14 @@ impl<'de> Visitor<'de> for SourceVisitor {
         let source = match map.next_entry::<String, String>()? {
             Some((key, value)) if key == "file" => SecretSource::File(value.into()),
             Some((key, value)) if key == "env" => SecretSource::Environment(value),
+            Some((key, value)) if key == "store" => SecretSource::Store(value.into()),
             _ => return Err(de::Error::custom(EXPECTED)),
         };
         match map.next_entry::<String, de::IgnoredAny>()? {
             None => Ok(source),
-            Some(_) => Err(de::Error::custom("a secret has one source: either `file` or `env`")),
+            Some(_) => {
+                Err(de::Error::custom("a secret has one source: either `file`, `env` or `store`"))
+            }
         }
     }
 }

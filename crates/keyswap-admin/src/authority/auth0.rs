@@ -54,6 +54,7 @@ pub struct Auth0 {
     client_url: Url,
     client: String,
     tokens: TokenSource,
+    management_audience: String,
     probe: ProbeRequest,
     authentication: ClientAuthentication,
     propagation_window: Duration,
@@ -91,12 +92,19 @@ impl Auth0 {
         }
     }
 
+    /// The identifier of the Management API.
+    #[must_use]
+    pub fn management_audience(&self) -> &str {
+        &self.management_audience
+    }
+
     /// Another client of the same tenant, which shares the connections, the management token and the
     /// [`Pace`] with this one.
     pub fn another(&self, client_id: impl Into<String>) -> Auth0Builder {
         let mut builder = Self::builder(self.base.clone(), client_id)
             .propagation_window(self.propagation_window)
             .pace(self.turns.pace.clone());
+        builder.management_audience = Some(self.management_audience.clone());
         builder.beside = Some((self.http.clone(), self.tokens.clone()));
         builder
     }
@@ -149,6 +157,10 @@ impl Auth0Builder {
     /// neither https nor loopback.
     pub fn build(self) -> Result<Auth0, AuthorityError> {
         let token_endpoint = with_segments(&self.base, &["oauth", "token"])?;
+        let management_audience = match self.management_audience {
+            Some(audience) => audience,
+            None => format!("{}/", with_segments(&self.base, &["api", "v2"])?),
+        };
         let (http, tokens) = match self.beside {
             Some(shared) => shared,
             None => {
@@ -159,16 +171,12 @@ impl Auth0Builder {
                     )
                 })?;
                 let http = client_for("auth0", &[&self.base])?;
-                let audience = match self.management_audience {
-                    Some(audience) => audience,
-                    None => format!("{}/", with_segments(&self.base, &["api", "v2"])?),
-                };
                 let credential = ClientSecretPost::new(management_client);
                 let fallback = FallbackMiddleware::new(secrets, credential).profile(Profile::Auth0);
                 let with_fallback =
                     reqwest_middleware::ClientBuilder::new(http.clone()).with(fallback).build();
                 let tokens = TokenSource::new(with_fallback, token_endpoint.clone());
-                (http, tokens.parameter("audience", audience))
+                (http, tokens.parameter("audience", management_audience.as_str()))
             }
         };
         let mut probe = ProbeRequest::new(http.clone(), token_endpoint, self.client.clone())
@@ -184,6 +192,7 @@ impl Auth0Builder {
             base: self.base,
             client: self.client,
             tokens,
+            management_audience,
             probe,
             authentication: self.authentication,
             propagation_window: self.propagation_window,

@@ -138,7 +138,8 @@ async fn with_rotator(
             return Err(Failure::failed("no client has a rotation that has not come to its end"));
         }
     }
-    let server = authority::Shared::new(&configuration)?;
+    clients.iter().try_for_each(OfClient::check_management)?;
+    let server = authority::Shared::new(&configuration).await?;
     let one = async |client: &OfClient<'_>, presenter: &Shared| {
         let store = open_store(client)?;
         let authority = server.authority(client)?;

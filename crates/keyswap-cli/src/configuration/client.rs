@@ -9,12 +9,15 @@ use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::{ApplicationTable, Configuration, PolicyTable};
+use super::{ApplicationTable, AuthorityTable, Configuration, PolicyTable};
 use crate::arguments::Chosen;
 use crate::exit::Failure;
+use crate::secret_source::SecretSource;
 
 /// How often an application uses the secret if it does not say.
 const USES_EVERY: Duration = Duration::from_secs(600);
+/// The application that keyswap itself is, where it follows the store of the management secret.
+pub(crate) const KEYSWAP: &str = "keyswap";
 /// How many clients an error names.
 const MOST_NAMED: usize = 8;
 
@@ -220,6 +223,49 @@ pub(crate) struct OfClient<'a> {
 impl<'a> OfClient<'a> {
     pub(crate) fn id(&self) -> &'a str {
         &self.table.id
+    }
+
+    /// Whether it is the client that makes the management requests.
+    pub(crate) fn is_management(&self) -> bool {
+        matches!(&self.configuration.authority, AuthorityTable::Auth0 { management_client_id, .. }
+            if management_client_id == self.id())
+    }
+
+    /// A rotation of the management client is one of keyswap itself: it has to hold the new secret
+    /// before the server does, like any other program.
+    pub(crate) fn check_management(&self) -> Result<(), Failure> {
+        let AuthorityTable::Auth0 { management_secret, .. } = &self.configuration.authority else {
+            return Ok(());
+        };
+        if !self.is_management() {
+            return Ok(());
+        }
+        let client = self.id();
+        match management_secret {
+            SecretSource::Store(directory) if directory == self.directory() => {}
+            SecretSource::Store(directory) => {
+                return Err(Failure::usage(format!(
+                    "client {client} makes the management requests with the secret in {}, and would be \
+                     rotated in {}: name the same store in both",
+                    directory.display(),
+                    self.directory().display()
+                )));
+            }
+            other => {
+                return Err(Failure::usage(format!(
+                    "client {client} makes the management requests with the secret from {other}, which a \
+                     rotation would leave behind: put it into the store (`keyswap init --client-id \
+                     {client}`), and write management_secret = {{ store = \"DIRECTORY\" }}"
+                )));
+            }
+        }
+        if !self.applications().iter().any(|application| application.name == KEYSWAP) {
+            return Err(Failure::usage(format!(
+                "client {client} makes the management requests, so keyswap itself uses its secret: \
+                 declare [[client.application]] with name = \"{KEYSWAP}\""
+            )));
+        }
+        Ok(())
     }
 
     pub(crate) fn authentication(&self) -> Option<ClientAuthentication> {
