@@ -267,7 +267,7 @@ fn a_server_that_turns_requests_away_fails_none_of_many_clients() {
 }
 
 #[test]
-#[ignore = "minutes: for the figure in docs/protocol.md"]
+#[ignore = "takes minutes"]
 fn five_hundred_clients_over_loopback() {
     let (requests, most, took) = rotated_within(500, 100, "requests_per_second = 100\nshare = 0.5");
     println!("500 clients: {requests} requests, at most {most} in a second, {took:?}");

@@ -29,6 +29,10 @@ impl<A: Authority> Authority for DyingAuthority<A> {
         self.inner.check().await
     }
 
+    async fn ready(&self) {
+        self.inner.ready().await;
+    }
+
     async fn set_secret(&self, secret: &Secret) -> ChangeAnswer {
         self.fate.around(Act::SetSecret, self.inner.set_secret(secret)).await
     }
