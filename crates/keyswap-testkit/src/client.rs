@@ -66,6 +66,7 @@ pub struct Client {
     pub(crate) id: String,
     pub(crate) secret: String,
     pub(crate) name: String,
+    pub(crate) application: Option<String>,
     pub(crate) grants: Vec<Grant>,
     pub(crate) grant_types: Vec<String>,
     pub(crate) authentication: ClientAuthentication,
@@ -95,6 +96,7 @@ impl Client {
             name: id.clone(),
             id,
             secret: secret.into(),
+            application: None,
             grants: Vec::new(),
             grant_types: vec!["client_credentials".to_owned()],
             authentication: ClientAuthentication::default(),
@@ -121,7 +123,14 @@ impl Client {
         self
     }
 
-    /// Lets the client get tokens for `audience` (Auth0's *client grant*), without scopes unless
+    /// What Okta's management API calls it by (`appId`); the client id unless set.
+    pub fn application(mut self, id: impl Into<String>) -> Self {
+        self.application = Some(id.into());
+        self
+    }
+
+    /// Lets the client get tokens for `audience` (Auth0's *client grant*; for Okta the id of a custom
+    /// authorization server), without scopes unless
     /// [`scopes`](Client::scopes) follows.
     pub fn grant(mut self, audience: impl Into<String>) -> Self {
         let resource = Resource::Audience(audience.into());

@@ -9,6 +9,7 @@ use crate::counts::{Counters, Counts};
 use crate::fault::Faults;
 use crate::limit::{Admission, Limit};
 use crate::propagation::Origin;
+use crate::provider::{ApiToken, Provider};
 use crate::state::State;
 use crate::tokens::Issuer;
 
@@ -18,6 +19,9 @@ pub(crate) struct Core {
     state: Mutex<State>,
     pub(crate) address: SocketAddr,
     pub(crate) token_lifetime: Duration,
+    pub(crate) provider: Provider,
+    /// Tokens of the management API that were registered, at a vendor that has such.
+    pub(crate) api_tokens: Vec<ApiToken>,
     pub(crate) issuer: Issuer,
     pub(crate) faults: Faults,
     pub(crate) counters: Counters,
@@ -30,11 +34,14 @@ impl Core {
         address: SocketAddr,
         token_lifetime: Duration,
         limit: Limit,
+        (provider, api_tokens): (Provider, Vec<ApiToken>),
     ) -> Self {
         Self {
             state: Mutex::new(state),
             address,
             token_lifetime,
+            provider,
+            api_tokens,
             issuer: Issuer::new(),
             faults: Faults::default(),
             counters: Counters::default(),
@@ -45,7 +52,9 @@ impl Core {
     pub(crate) fn with_state<T>(&self, act: impl FnOnce(&mut State, Instant) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // Read under the lock, so that time never runs backwards from one holder to the next.
-        act(&mut state, Instant::now())
+        let now = Instant::now();
+        state.catch_up(now);
+        act(&mut state, now)
     }
 
     /// A request to the management API comes.
@@ -58,6 +67,10 @@ impl Core {
         format!("http://{}", self.address)
     }
 
+    pub(crate) fn token_endpoint(&self) -> String {
+        format!("{}{}", self.url(), self.provider.token_path())
+    }
+
     pub(crate) fn management_audience(&self) -> String {
         format!("{}/api/v2/", self.url())
     }
@@ -65,7 +78,7 @@ impl Core {
     /// Whom an assertion at the token endpoint may be meant for (OpenID Connect Core section 9; RFC 7523 section 3).
     pub(crate) fn assertion_audiences(&self) -> [String; 3] {
         let url = self.url();
-        [format!("{url}/oauth/token"), format!("{url}/"), url]
+        [self.token_endpoint(), format!("{url}/"), url]
     }
 
     /// What an audience stands for.

@@ -7,7 +7,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Endpoint {
-    /// `POST /oauth/token`.
+    /// The token endpoint.
     Token,
     /// Reading a client at the management API.
     ReadClient,
@@ -15,6 +15,14 @@ pub enum Endpoint {
     UpdateClient,
     /// Having the server choose a new secret at the management API.
     RotateSecret,
+    /// Listing a client's secrets at the management API, or reading one of them.
+    ListSecrets,
+    /// Adding a secret at the management API.
+    AddSecret,
+    /// Activating or deactivating a secret at the management API.
+    SetActive,
+    /// Removing a secret at the management API.
+    RemoveSecret,
     /// Any call of the management API.
     Management,
 }
@@ -61,8 +69,8 @@ pub enum Fault {
         endpoint: Endpoint,
         /// `Retry-After`, in whole seconds, rounded up; the header is absent without it.
         retry_after: Option<Duration>,
-        /// `X-RateLimit-Reset` as Unix seconds this far ahead, rounded up, with `X-RateLimit-Limit` and
-        /// `X-RateLimit-Remaining`; the three headers are absent without it.
+        /// `X-RateLimit-Reset` (at Okta `X-Rate-Limit-Reset`) as Unix seconds this far ahead, rounded up, with the
+        /// limit and what remains of it; the three headers are absent without it.
         reset_after: Option<Duration>,
     },
     /// An error in the vendor's shape; nothing is changed.

@@ -1,7 +1,7 @@
 //! An authorization server to embed in tests, rehearsals and demonstrations of secret rotation.
 //!
-//! It answers as Auth0 does at its token endpoint and at the part of its management API that reads and changes a
-//! client's secret. Like Auth0 it holds **one** secret a client and lets a change spread over several nodes: inside the
+//! It answers as a vendor does ([`Provider`]: Auth0, or Okta) at its token endpoint and at the part of its management API
+//! that reads and changes a client's secrets. Like Auth0 it holds **one** secret a client and lets a change spread over several nodes: inside the
 //! propagation window, one request may reach a node that still has the old secret, and the next one a node that has
 //! the new one. Faults happen on demand. It listens on loopback only and needs nothing but Rust.
 //!
@@ -64,17 +64,23 @@ mod client_authentication;
 mod core;
 mod counts;
 mod fault;
+mod fault_answer;
 mod limit;
+mod okta;
 mod parameters;
 mod propagation;
+mod provider;
 mod serve;
 mod server;
+mod several;
 mod start_error;
 mod state;
+mod token_endpoint;
 mod tokens;
 
 pub use client::{Client, ClientAuthentication};
 pub use counts::Counts;
 pub use fault::{Endpoint, Fault, Times};
+pub use provider::Provider;
 pub use server::{AuthorizationServer, Balancing, Builder};
 pub use start_error::StartError;

@@ -1,4 +1,4 @@
-//! How a change of a secret spreads over the nodes of a server that holds one secret a client.
+//! How a change spreads over the nodes of a server: of the one secret of a client, or of where one of several stands.
 //!
 //! Nothing here reads a clock: what a node holds is a function of the changes made so far and of `now`. So a
 //! change that is still on its way needs no timer and no task, and every interleaving can be tested.
@@ -21,48 +21,48 @@ pub(crate) enum Origin {
     Foreign,
 }
 
-struct Change {
+struct Change<T> {
     /// When the management plane holds it. In the future for a change that is applied late.
     effective: Instant,
     /// Orders the changes that became effective in the same instant.
     sequence: u64,
     origin: Origin,
-    secret: String,
+    value: T,
     /// When each node takes it up; never before `effective`.
     arrivals: Vec<Instant>,
 }
 
-impl Change {
+impl<T> Change<T> {
     fn order(&self) -> (Instant, u64) {
         (self.effective, self.sequence)
     }
 }
 
-/// The secret of one client: what the management plane shows, and what each node accepts.
+/// A value of one client: what the management plane shows, and what each node holds.
 ///
-/// A node holds exactly one secret at any instant: that of the newest change which has reached it. Changes are
+/// A node holds exactly one value at any instant: that of the newest change which has reached it. Changes are
 /// ordered by when they became effective, so an older one that reaches a node later never undoes a newer one.
-pub(crate) struct Propagation {
-    changes: Vec<Change>,
+pub(crate) struct Propagation<T> {
+    changes: Vec<Change<T>>,
     next_sequence: u64,
     /// Changes that became effective and were forgotten, by origin: API, foreign.
     forgotten: (u64, u64),
 }
 
-impl fmt::Debug for Propagation {
+impl<T> fmt::Debug for Propagation<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Propagation").field("changes", &self.changes.len()).finish_non_exhaustive()
     }
 }
 
-impl Propagation {
-    /// Every one of `nodes` nodes holds `secret` from the start.
-    pub(crate) fn new(secret: &str, nodes: usize, now: Instant) -> Self {
+impl<T> Propagation<T> {
+    /// Every one of `nodes` nodes holds `value` from the start.
+    pub(crate) fn new(value: T, nodes: usize, now: Instant) -> Self {
         let first = Change {
             effective: now,
             sequence: 0,
             origin: Origin::Registration,
-            secret: secret.to_owned(),
+            value,
             arrivals: vec![now; nodes],
         };
         Self { changes: vec![first], next_sequence: 1, forgotten: (0, 0) }
@@ -71,7 +71,7 @@ impl Propagation {
     /// Records a change that the management plane holds at `effective`, and that node `n` takes up `lags[n]` later.
     pub(crate) fn change(
         &mut self,
-        secret: &str,
+        value: T,
         origin: Origin,
         effective: Instant,
         lags: &[Duration],
@@ -79,24 +79,18 @@ impl Propagation {
     ) {
         self.forget_superseded(now);
         let arrivals = lags.iter().map(|lag| effective + *lag).collect();
-        let secret = secret.to_owned();
-        self.changes.push(Change {
-            effective,
-            sequence: self.next_sequence,
-            origin,
-            secret,
-            arrivals,
-        });
+        let sequence = self.next_sequence;
+        self.changes.push(Change { effective, sequence, origin, value, arrivals });
         self.next_sequence += 1;
     }
 
     /// What the management plane shows: the newest effective change, whatever the nodes hold.
-    pub(crate) fn target(&self, now: Instant) -> &str {
+    pub(crate) fn target(&self, now: Instant) -> &T {
         self.newest(|change| change.effective <= now)
     }
 
-    /// What `node` accepts.
-    pub(crate) fn held(&self, node: usize, now: Instant) -> &str {
+    /// What `node` holds.
+    pub(crate) fn held(&self, node: usize, now: Instant) -> &T {
         self.newest(|change| change.arrivals[node] <= now)
     }
 
@@ -106,7 +100,7 @@ impl Propagation {
         let newest = self.changes.iter().max_by_key(|change| change.order());
         newest
             .and_then(|change| change.arrivals.iter().max().copied())
-            .expect("a propagation holds at least the first secret, at one node at least")
+            .expect("a propagation holds at least the first value, at one node at least")
     }
 
     /// How many changes by `origin` have become effective.
@@ -116,22 +110,23 @@ impl Propagation {
             Origin::Api => self.forgotten.0,
             Origin::Foreign => self.forgotten.1,
         };
-        let effective = |change: &&Change| change.origin == origin && change.effective <= now;
+        let effective = |change: &&Change<T>| change.origin == origin && change.effective <= now;
         forgotten + self.changes.iter().filter(effective).count() as u64
     }
 
-    fn newest(&self, visible: impl Fn(&Change) -> bool) -> &str {
+    fn newest(&self, visible: impl Fn(&Change<T>) -> bool) -> &T {
         self.changes
             .iter()
             .filter(|change| visible(change))
             .max_by_key(|change| change.order())
-            .map(|change| change.secret.as_str())
+            .map(|change| &change.value)
             .expect("the newest change that reached every node is never forgotten")
     }
 
     /// Drops what no node can go back to: changes older than the newest one that has reached every node.
     fn forget_superseded(&mut self, now: Instant) {
-        let everywhere = |change: &&Change| change.arrivals.iter().all(|arrival| *arrival <= now);
+        let everywhere =
+            |change: &&Change<T>| change.arrivals.iter().all(|arrival| *arrival <= now);
         let Some(floor) = self.changes.iter().filter(everywhere).map(Change::order).max() else {
             return;
         };
@@ -174,8 +169,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn held(propagation: &Propagation, now: Instant) -> Vec<&str> {
-        (0..2).map(|node| propagation.held(node, now)).collect()
+    fn held<'a>(propagation: &Propagation<&'a str>, now: Instant) -> Vec<&'a str> {
+        (0..2).map(|node| *propagation.held(node, now)).collect()
     }
 
     #[test]
@@ -183,7 +178,7 @@ mod tests {
         let start = Instant::now();
         let mut secrets = Propagation::new("old", 2, start);
         secrets.change("new", Origin::Api, start, &[SECOND, 3 * SECOND], start);
-        assert_eq!(secrets.target(start), "new");
+        assert_eq!(*secrets.target(start), "new");
         assert_eq!(held(&secrets, start), ["old", "old"]);
         assert_eq!(held(&secrets, start + SECOND), ["new", "old"]);
         assert_eq!(held(&secrets, start + 3 * SECOND - Duration::from_nanos(1)), ["new", "old"]);
@@ -212,10 +207,10 @@ mod tests {
         secrets.change("late", Origin::Api, start + 5 * SECOND, &[SECOND, SECOND], start);
         let between = start + 2 * SECOND;
         secrets.change("b", Origin::Api, between, &[Duration::ZERO, Duration::ZERO], between);
-        assert_eq!(secrets.target(between), "b");
+        assert_eq!(*secrets.target(between), "b");
         assert_eq!(held(&secrets, between), ["b", "b"]);
         assert_eq!(secrets.effective(Origin::Api, between), 1);
-        assert_eq!(secrets.target(start + 5 * SECOND), "late");
+        assert_eq!(*secrets.target(start + 5 * SECOND), "late");
         assert_eq!(held(&secrets, start + 5 * SECOND), ["b", "b"]);
         assert_eq!(held(&secrets, start + 6 * SECOND), ["late", "late"]);
         assert_eq!(secrets.effective(Origin::Api, start + 6 * SECOND), 2);
@@ -224,15 +219,15 @@ mod tests {
     #[test]
     fn superseded_changes_are_forgotten_but_still_counted() {
         let start = Instant::now();
-        let mut secrets = Propagation::new("0", 2, start);
+        let mut secrets = Propagation::new("0".to_owned(), 2, start);
         for round in 1..=100_u32 {
             let now = start + round * SECOND;
             let origin = if round % 4 == 0 { Origin::Foreign } else { Origin::Api };
-            secrets.change(&round.to_string(), origin, now, &[Duration::ZERO, SECOND / 2], now);
+            secrets.change(round.to_string(), origin, now, &[Duration::ZERO, SECOND / 2], now);
             assert!(secrets.changes.len() <= 3);
         }
         let end = start + 200 * SECOND;
-        assert_eq!(held(&secrets, end), ["100", "100"]);
+        assert_eq!([secrets.held(0, end), secrets.held(1, end)], ["100", "100"]);
         assert_eq!(secrets.effective(Origin::Api, end), 75);
         assert_eq!(secrets.effective(Origin::Foreign, end), 25);
     }

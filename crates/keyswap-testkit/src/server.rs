@@ -16,9 +16,12 @@ use crate::counts::Counts;
 use crate::fault::{Fault, Times};
 use crate::limit::Limit;
 use crate::propagation::Origin;
+use crate::provider::{ApiToken, Provider};
+use crate::serve;
+use crate::several::Act;
 use crate::start_error::{Kind, StartError};
 use crate::state::State;
-use crate::{auth0, serve};
+use crate::state::random_slot_id;
 
 /// Which node of the server answers.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -44,6 +47,8 @@ pub struct Builder {
     address: String,
     management_limit: Option<u64>,
     clients: Vec<Client>,
+    provider: Provider,
+    api_tokens: Vec<ApiToken>,
 }
 
 impl fmt::Debug for Builder {
@@ -57,6 +62,8 @@ impl fmt::Debug for Builder {
             .field("address", &self.address)
             .field("management_limit", &self.management_limit)
             .field("clients", &self.clients)
+            .field("provider", &self.provider)
+            .field("api_tokens", &self.api_tokens)
             .finish()
     }
 }
@@ -118,6 +125,24 @@ impl Builder {
         self.client(client.management_grant())
     }
 
+    /// The vendor as which the server answers; [`Provider::Auth0`] unless set.
+    pub fn provider(mut self, provider: Provider) -> Self {
+        self.provider = provider;
+        self
+    }
+
+    /// Registers an API token for the management API of [`Provider::Okta`].
+    pub fn api_token(mut self, token: impl Into<String>) -> Self {
+        self.api_tokens.push(ApiToken { token: token.into(), reads_only: false });
+        self
+    }
+
+    /// Registers an API token for the management API of [`Provider::Okta`] that may read and change nothing.
+    pub fn read_only_api_token(mut self, token: impl Into<String>) -> Self {
+        self.api_tokens.push(ApiToken { token: token.into(), reads_only: true });
+        self
+    }
+
     /// Where to listen: a [`SocketAddr`] or its text, also `localhost:PORT`; `127.0.0.1:0`, a free port, unless set.
     pub fn bind(mut self, address: impl ToString) -> Self {
         self.address = address.to_string();
@@ -142,14 +167,11 @@ impl Builder {
         let listen = |error| StartError::from(Kind::Listen(address, error));
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let core = Arc::new(Core::new(
-            state,
-            address,
-            self.token_lifetime,
-            Limit::new(self.management_limit),
-        ));
+        let management = (self.provider, self.api_tokens);
+        let limit = Limit::new(self.management_limit);
+        let core = Arc::new(Core::new(state, address, self.token_lifetime, limit, management));
         let (stop, stopped) = watch::channel(false);
-        let router = auth0::router(Arc::clone(&core));
+        let router = self.provider.router(Arc::clone(&core));
         let serve = serve::serve(listener, router, Arc::clone(&core), self.balancing, stopped);
         let task = tokio::spawn(serve);
         let inner = Inner { core, stop, abort: task.abort_handle(), task: Mutex::new(Some(task)) };
@@ -162,6 +184,9 @@ impl Builder {
         }
         let mut ids = BTreeSet::new();
         let mut state = State::new(self.nodes, self.window, self.seed);
+        if self.provider.holds_several() {
+            state = state.with_several_secrets();
+        }
         let now = Instant::now();
         for client in &self.clients {
             if client.id.is_empty() {
@@ -229,6 +254,8 @@ impl AuthorizationServer {
             address: "127.0.0.1:0".to_owned(),
             management_limit: None,
             clients: Vec::new(),
+            provider: Provider::default(),
+            api_tokens: Vec::new(),
         }
     }
 
@@ -244,10 +271,11 @@ impl AuthorizationServer {
         self.inner.core.url()
     }
 
-    /// `http://127.0.0.1:PORT/oauth/token`.
+    /// Where programs get tokens: `http://127.0.0.1:PORT/oauth/token`, and at [`Provider::Okta`] that of its custom
+    /// authorization server `default`, `http://127.0.0.1:PORT/oauth2/default/v1/token`.
     #[must_use]
     pub fn token_endpoint(&self) -> String {
-        format!("{}/oauth/token", self.url())
+        self.inner.core.token_endpoint()
     }
 
     /// The audience of tokens for the management API: `http://127.0.0.1:PORT/api/v2/`.
@@ -305,14 +333,83 @@ impl AuthorizationServer {
     ///
     /// # Panics
     ///
-    /// When there is no such client, or the secret is empty.
+    /// When there is no such client, the secret is empty, or the server holds several secrets a client.
     #[track_caller]
     pub fn set_secret(&self, client_id: &str, secret: &str) {
         assert!(!secret.is_empty(), "the secret of client `{client_id}` cannot be set to nothing");
         let known = self.inner.core.with_state(|state, now| {
             state.change_secret(client_id, secret, Origin::Foreign, Duration::ZERO, now)
         });
-        assert!(known, "there is no client `{client_id}` at this server: register it first");
+        assert!(
+            known,
+            "there is no client `{client_id}` at this server that has one secret: register it first"
+        );
+    }
+
+    /// Adds a secret behind everybody's back, as a person at the dashboard would, and gives the id that it gets; the
+    /// nodes follow within the propagation window.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such client, it has no room for another secret, or the server holds one secret a client.
+    #[track_caller]
+    #[must_use]
+    pub fn add_secret(&self, client_id: &str, secret: &str) -> String {
+        let (id, secret) = (random_slot_id(), secret.to_owned());
+        self.act(client_id, Act::Add { id: id.clone(), secret, active: true });
+        id
+    }
+
+    /// Deactivates a secret behind everybody's back.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such client with such a secret, or it is the only active one.
+    #[track_caller]
+    pub fn deactivate_secret(&self, client_id: &str, secret_id: &str) {
+        self.act(client_id, Act::Deactivate(secret_id.to_owned()));
+    }
+
+    /// Activates a secret behind everybody's back.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such client with such a secret.
+    #[track_caller]
+    pub fn activate_secret(&self, client_id: &str, secret_id: &str) {
+        self.act(client_id, Act::Activate(secret_id.to_owned()));
+    }
+
+    /// Removes an inactive secret behind everybody's back.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such client with such a secret, or it is active.
+    #[track_caller]
+    pub fn remove_secret(&self, client_id: &str, secret_id: &str) {
+        self.act(client_id, Act::Remove(secret_id.to_owned()));
+    }
+
+    #[track_caller]
+    fn act(&self, client_id: &str, act: Act) {
+        let done = self
+            .inner
+            .core
+            .with_state(|state, now| state.act(client_id, act, Origin::Foreign, None, now));
+        if let Err(refusal) = done {
+            panic!("nothing is changed for client `{client_id}`: {refusal:?}");
+        }
+    }
+
+    /// The ids of the secrets that the management API shows for a client, and whether each is active, where there may be
+    /// several; empty for an unknown client.
+    #[must_use]
+    pub fn secrets(&self, client_id: &str) -> Vec<(String, bool)> {
+        self.inner.core.with_state(|state, now| {
+            let several = state.client(client_id).and_then(|client| client.several());
+            let listed = several.into_iter().flat_map(|secrets| secrets.listed(now));
+            listed.map(|entry| (entry.id.clone(), entry.is_active(now))).collect()
+        })
     }
 
     /// Whether `token` was issued by this server for `audience`, has not expired and was not revoked: what an API that

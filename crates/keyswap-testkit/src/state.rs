@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use rand::distr::Alphanumeric;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value};
@@ -14,19 +15,53 @@ use subtle::ConstantTimeEq;
 use crate::assertion::{Assertion, Unacceptable};
 use crate::client::{Client, ClientAuthentication, Grant};
 use crate::propagation::{Origin, Propagation, lags};
+use crate::several::{Act, Refusal, Several};
 
 /// A registered client.
 pub(crate) struct Registered {
     pub(crate) id: String,
     pub(crate) name: String,
+    /// What the management API of some vendors calls it by.
+    pub(crate) application: String,
     pub(crate) grants: Vec<Grant>,
     pub(crate) grant_types: Vec<String>,
     pub(crate) authentication: ClientAuthentication,
     /// What a management API lets its callers keep with the client, and the server itself never looks at.
     pub(crate) attributes: Map<String, Value>,
-    secret: Propagation,
+    secrets: Secrets,
     /// The ids of assertions that it signed in with, and when each of them expires, in Unix seconds.
     used_assertions: HashMap<String, u64>,
+}
+
+/// What a client may be let in by.
+enum Secrets {
+    /// One at each node at any time.
+    One(Propagation<String>),
+    Several(Several),
+}
+
+impl Secrets {
+    /// The values that a node accepts.
+    fn held(&self, node: usize, now: Instant) -> Vec<&str> {
+        match self {
+            Self::One(secret) => vec![secret.held(node, now)],
+            Self::Several(secrets) => secrets.accepted(node, now).collect(),
+        }
+    }
+
+    fn effective(&self, origin: Origin, now: Instant) -> u64 {
+        match self {
+            Self::One(secret) => secret.effective(origin, now),
+            Self::Several(secrets) => secrets.effective(origin, now),
+        }
+    }
+
+    fn settles_at(&self) -> Option<Instant> {
+        match self {
+            Self::One(secret) => Some(secret.settles_at()),
+            Self::Several(secrets) => secrets.settles_at(),
+        }
+    }
 }
 
 impl fmt::Debug for Registered {
@@ -36,14 +71,28 @@ impl fmt::Debug for Registered {
 }
 
 impl Registered {
-    /// What the management plane shows.
-    pub(crate) fn target(&self, now: Instant) -> &str {
-        self.secret.target(now)
+    /// What the management plane shows, where there is one secret.
+    pub(crate) fn target(&self, now: Instant) -> Option<&str> {
+        match &self.secrets {
+            Secrets::One(secret) => Some(secret.target(now)),
+            Secrets::Several(_) => None,
+        }
+    }
+
+    /// All secrets, where there may be several.
+    pub(crate) fn several(&self) -> Option<&Several> {
+        match &self.secrets {
+            Secrets::One(_) => None,
+            Secrets::Several(secrets) => Some(secrets),
+        }
     }
 
     fn accepts(&self, secret: &str, node: usize, now: Instant) -> bool {
-        let held = self.secret.held(node, now).as_bytes();
-        self.authentication.uses_secret() && bool::from(held.ct_eq(secret.as_bytes()))
+        // All are looked at, whichever is the one.
+        let found = self.secrets.held(node, now).into_iter().fold(false, |found, held| {
+            found | bool::from(held.as_bytes().ct_eq(secret.as_bytes()))
+        });
+        self.authentication.uses_secret() && found
     }
 
     fn verify(
@@ -57,7 +106,7 @@ impl Registered {
         if self.authentication != ClientAuthentication::SecretJwt {
             return Err(Unacceptable("The client does not sign in by an assertion."));
         }
-        if !assertion.is_signed_with(self.secret.held(node, now)) {
+        if !self.secrets.held(node, now).iter().any(|held| assertion.is_signed_with(held)) {
             return Err(Unacceptable("The assertion is not signed with the client's secret."));
         }
         assertion.check(audiences, unix_now)?;
@@ -76,6 +125,8 @@ pub(crate) struct State {
     lag_random: StdRng,
     balancing_random: StdRng,
     clients: BTreeMap<String, Registered>,
+    /// Whether a client has several secrets at once.
+    several: bool,
 }
 
 impl fmt::Debug for State {
@@ -93,19 +144,38 @@ impl State {
         let mut seeds = StdRng::seed_from_u64(seed);
         let lag_random = StdRng::from_rng(&mut seeds);
         let balancing_random = StdRng::from_rng(&mut seeds);
-        Self { nodes, window, lag_random, balancing_random, clients: BTreeMap::new() }
+        Self {
+            nodes,
+            window,
+            lag_random,
+            balancing_random,
+            clients: BTreeMap::new(),
+            several: false,
+        }
+    }
+
+    /// Clients have several secrets at once.
+    pub(crate) fn with_several_secrets(mut self) -> Self {
+        self.several = true;
+        self
     }
 
     pub(crate) fn register(&mut self, client: Client, now: Instant) {
-        let secret = Propagation::new(&client.secret, self.nodes, now);
+        let secrets = match self.several {
+            false => Secrets::One(Propagation::new(client.secret, self.nodes, now)),
+            true => {
+                Secrets::Several(Several::new(random_slot_id(), client.secret, self.nodes, now))
+            }
+        };
         let registered = Registered {
             id: client.id.clone(),
             name: client.name,
+            application: client.application.unwrap_or_else(|| client.id.clone()),
             grants: client.grants,
             grant_types: client.grant_types,
             authentication: client.authentication,
             attributes: Map::new(),
-            secret,
+            secrets,
             used_assertions: HashMap::new(),
         };
         self.clients.insert(client.id, registered);
@@ -124,7 +194,44 @@ impl State {
         self.clients.get_mut(id)
     }
 
-    /// Changes the secret of `id` once `after` has passed; the nodes follow. False: there is no such client.
+    /// The client that a management API calls by this.
+    pub(crate) fn application(&self, application: &str) -> Option<&Registered> {
+        self.clients.values().find(|client| client.application == application)
+    }
+
+    /// Does to one of several secrets of `id` what there is nothing against, `after` so long; the nodes follow.
+    pub(crate) fn act(
+        &mut self,
+        id: &str,
+        act: Act,
+        origin: Origin,
+        after: Option<Duration>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let lags = lags(&mut self.lag_random, self.nodes, self.window);
+        let client = self.clients.get_mut(id).map(|client| &mut client.secrets);
+        let Some(Secrets::Several(secrets)) = client else { return Err(Refusal::NoSuchSecret) };
+        if let Some(refusal) = secrets.refusal(&act, now) {
+            return Err(refusal);
+        }
+        match after {
+            Some(after) => secrets.later(act, after, lags, now),
+            None => secrets.apply(act, origin, &lags, now),
+        }
+        Ok(())
+    }
+
+    /// Lets what was late and is due happen.
+    pub(crate) fn catch_up(&mut self, now: Instant) {
+        for client in self.clients.values_mut() {
+            if let Secrets::Several(secrets) = &mut client.secrets {
+                secrets.catch_up(now);
+            }
+        }
+    }
+
+    /// Changes the one secret of `id` once `after` has passed; the nodes follow. False: there is no such client, or it has
+    /// several.
     pub(crate) fn change_secret(
         &mut self,
         id: &str,
@@ -133,9 +240,10 @@ impl State {
         after: Duration,
         now: Instant,
     ) -> bool {
-        let Some(client) = self.clients.get_mut(id) else { return false };
+        let client = self.clients.get_mut(id).map(|client| &mut client.secrets);
+        let Some(Secrets::One(held)) = client else { return false };
         let lags = lags(&mut self.lag_random, self.nodes, self.window);
-        client.secret.change(secret, origin, now + after, &lags, now);
+        held.change(secret.to_owned(), origin, now + after, &lags, now);
         true
     }
 
@@ -185,7 +293,7 @@ impl State {
             return 0;
         }
         let mut held: Vec<&str> =
-            (0..self.nodes).map(|node| client.secret.held(node, now)).collect();
+            (0..self.nodes).flat_map(|node| client.secrets.held(node, now)).collect();
         held.sort_unstable();
         held.dedup();
         held.len()
@@ -193,13 +301,19 @@ impl State {
 
     /// When every node holds the target, if nothing else is changed.
     pub(crate) fn settles_at(&self, id: &str) -> Option<Instant> {
-        self.clients.get(id).map(|client| client.secret.settles_at())
+        self.clients.get(id).and_then(|client| client.secrets.settles_at())
     }
 
     /// How many changes by `origin` have taken effect.
     pub(crate) fn changes(&self, origin: Origin, now: Instant) -> u64 {
-        self.clients.values().map(|client| client.secret.effective(origin, now)).sum()
+        self.clients.values().map(|client| client.secrets.effective(origin, now)).sum()
     }
+}
+
+/// How a vendor that keeps several secrets names one: 20 characters that begin with `ocs`.
+pub(crate) fn random_slot_id() -> String {
+    let rest = rand::rng().sample_iter(Alphanumeric).take(17).map(char::from);
+    "ocs".chars().chain(rest).collect()
 }
 
 #[cfg(test)]

@@ -16,10 +16,11 @@ use rand::distr::Alphanumeric;
 use serde_json::{Map, Value};
 
 use super::representation::{Selection, whole};
-use super::{error, fault_on_arrival, update};
+use super::{VENDOR, error, update};
 use crate::client::{ClientAuthentication, Resource};
 use crate::core::{Core, unix_now};
 use crate::fault::{Endpoint, Fault};
+use crate::fault_answer::{self, fault_on_arrival};
 use crate::propagation::Origin;
 use crate::tokens::{Claims, Unacceptable};
 
@@ -36,7 +37,7 @@ pub(crate) async fn read(
     headers: HeaderMap,
 ) -> Response {
     core.counters.management_requests.add_one();
-    if let Some(instead) = fault_on_arrival(&core, Endpoint::ReadClient).await {
+    if let Some(instead) = fault_on_arrival(&core, Endpoint::ReadClient, &VENDOR).await {
         return instead;
     }
     let claims = match authorize(&core, &headers, &READ) {
@@ -58,7 +59,7 @@ pub(crate) async fn update(
     body: Bytes,
 ) -> Response {
     core.counters.management_requests.add_one();
-    if let Some(instead) = fault_on_arrival(&core, Endpoint::UpdateClient).await {
+    if let Some(instead) = fault_on_arrival(&core, Endpoint::UpdateClient, &VENDOR).await {
         return instead;
     }
     let claims = match authorize(&core, &headers, &UPDATE) {
@@ -90,7 +91,7 @@ pub(crate) async fn rotate_secret(
     headers: HeaderMap,
 ) -> Response {
     core.counters.management_requests.add_one();
-    if let Some(instead) = fault_on_arrival(&core, Endpoint::RotateSecret).await {
+    if let Some(instead) = fault_on_arrival(&core, Endpoint::RotateSecret, &VENDOR).await {
         return instead;
     }
     if let Err(response) = authorize(&core, &headers, &UPDATE_SECRET) {
@@ -132,7 +133,7 @@ async fn carry_out(core: &Core, id: &str, change: Change<'_>) -> Option<Response
             tokio::time::sleep(delay).await;
             None
         }
-        Ok(Some(fault)) => Some(error::of_fault(origin, &fault)),
+        Ok(Some(fault)) => Some(fault_answer::of_fault(origin, &fault, &VENDOR)),
         Err(refusal) => Some(*refusal),
     }
 }
@@ -162,7 +163,7 @@ fn apply(core: &Core, id: &str, change: Change<'_>) -> Result<Option<Fault>, Box
 fn show(core: &Core, id: &str, sees_secret: bool, selection: &Selection) -> Response {
     core.with_state(|state, now| match state.client(id) {
         Some(client) => {
-            let secret = sees_secret.then(|| client.target(now));
+            let secret = client.target(now).filter(|_| sees_secret);
             Json(selection.apply(whole(client, secret))).into_response()
         }
         None => error::no_such_client(),

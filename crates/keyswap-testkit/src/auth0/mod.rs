@@ -18,6 +18,7 @@ use axum::routing::{get, post};
 
 use crate::core::Core;
 use crate::fault::Endpoint;
+use crate::fault_answer::{Vendor, over_the_limit, tell_limit};
 
 pub(crate) fn router(core: Arc<Core>) -> Router {
     let management = Router::new()
@@ -39,18 +40,15 @@ async fn limited(State(core): State<Arc<Core>>, request: Request, next: Next) ->
         true => next.run(request).await,
         false => {
             core.counters.management_requests.add_one();
-            error::over_the_limit(admission.reset)
+            over_the_limit(Endpoint::Management, admission.reset, &VENDOR)
         }
     };
-    error::tell_limit(response.headers_mut(), &admission);
+    tell_limit(response.headers_mut(), &admission, &VENDOR);
     response
 }
 
-/// Lets the faults of an endpoint happen; what comes back is the answer in place of the real one.
-async fn fault_on_arrival(core: &Core, endpoint: Endpoint) -> Option<Response> {
-    let arrival = core.faults.on_arrival(endpoint);
-    if !arrival.delay.is_zero() {
-        tokio::time::sleep(arrival.delay).await;
-    }
-    arrival.instead.map(|fault| error::of_fault(endpoint, &fault))
-}
+const VENDOR: Vendor = Vendor {
+    throttled: error::throttled,
+    limit_headers: ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"],
+    server_error: error::server_error,
+};

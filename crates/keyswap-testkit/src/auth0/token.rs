@@ -6,19 +6,18 @@ use axum::body::Bytes;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, http::HeaderMap};
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use serde_json::json;
 
-use super::{error, fault_on_arrival};
+use super::{VENDOR, error};
 use crate::assertion::Unacceptable;
 use crate::client::{ClientAuthentication, Grant};
-use crate::client_authentication::{Proof, presented};
+use crate::client_authentication::Proof;
 use crate::core::{Core, unix_now};
-use crate::fault::Endpoint;
 use crate::parameters::{Malformed, Parameters};
 use crate::serve::Node;
 use crate::state::Registered;
+use crate::token_endpoint;
 use crate::tokens::Claims;
 
 /// Grant types that Auth0 knows. Here a client may be allowed to use them, and still gets no token by them.
@@ -40,31 +39,11 @@ pub(crate) async fn token(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let mut response = match fault_on_arrival(&core, Endpoint::Token).await {
-        Some(instead) => instead,
-        None => {
-            let response = answer(&core, node, &headers, &body);
-            let counters = &core.counters;
-            let counter = match response.status() {
-                StatusCode::OK => &counters.token_accepted,
-                StatusCode::UNAUTHORIZED => &counters.token_refused,
-                _ => &counters.token_failed,
-            };
-            counter.add_one();
-            response
-        }
-    };
-    // RFC 6749 section 5.1.
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
-    response
+    token_endpoint::respond(&core, &VENDOR, || answer(&core, node, &headers, &body)).await
 }
 
 fn answer(core: &Core, node: usize, headers: &HeaderMap, body: &[u8]) -> Response {
-    let read = parameters(headers, body).and_then(|parameters| {
-        Ok((presented(headers.get(AUTHORIZATION), &parameters)?, parameters))
-    });
-    let (presented, parameters) = match read {
+    let (presented, parameters) = match token_endpoint::read(headers, body) {
         Ok(read) => read,
         Err(Malformed(reason)) => {
             return error::token(StatusCode::BAD_REQUEST, "invalid_request", reason);
@@ -95,17 +74,6 @@ fn answer(core: &Core, node: usize, headers: &HeaderMap, body: &[u8]) -> Respons
             None => error::token(StatusCode::UNAUTHORIZED, "access_denied", "Unauthorized"),
         }
     })
-}
-
-fn parameters(headers: &HeaderMap, body: &[u8]) -> Result<Parameters, Malformed> {
-    let content_type = headers.get(CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or(""));
-    let media_type = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    match media_type.as_str() {
-        "application/json" => Parameters::from_json(body),
-        "application/x-www-form-urlencoded" => Parameters::from_form(body),
-        _ if body.is_empty() => Ok(Parameters::default()),
-        _ => Err(Malformed("The request body is neither a form nor JSON.")),
-    }
 }
 
 fn grant(core: &Core, client: &Registered, parameters: &Parameters) -> Response {

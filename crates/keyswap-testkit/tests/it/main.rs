@@ -4,6 +4,7 @@ mod assertion;
 mod faults;
 mod lifecycle;
 mod management;
+mod okta;
 mod propagation;
 mod token;
 

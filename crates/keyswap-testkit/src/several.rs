@@ -1,0 +1,272 @@
+//! The secrets of a client at a server that holds several at once: each is active or not, and comes and goes.
+
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::propagation::{Origin, Propagation};
+
+/// Where one secret stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Standing {
+    /// Not there yet, or not any more.
+    Absent,
+    Inactive,
+    Active,
+}
+
+/// One of the secrets of a client.
+pub(crate) struct Entry {
+    pub(crate) id: String,
+    pub(crate) secret: String,
+    pub(crate) created: SystemTime,
+    pub(crate) updated: SystemTime,
+    standing: Propagation<Standing>,
+}
+
+impl Entry {
+    /// What the management plane shows.
+    fn standing(&self, now: Instant) -> Standing {
+        *self.standing.target(now)
+    }
+
+    /// Whether the management plane shows it as active.
+    pub(crate) fn is_active(&self, now: Instant) -> bool {
+        self.standing(now) == Standing::Active
+    }
+}
+
+/// What is done with the secrets of a client.
+#[derive(Clone)]
+pub(crate) enum Act {
+    Add { id: String, secret: String, active: bool },
+    Activate(String),
+    Deactivate(String),
+    Remove(String),
+}
+
+/// Why something cannot be done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Refusal {
+    /// There is no such secret.
+    NoSuchSecret,
+    /// There are as many as there can be.
+    TooMany,
+    /// It is the only active one.
+    OnlyActive,
+    /// It has to be deactivated first.
+    StillActive,
+}
+
+/// Something whose answer was lost, and that is looked at later.
+struct Late {
+    at: Instant,
+    act: Act,
+    lags: Vec<Duration>,
+}
+
+/// All secrets of a client, in the order in which they were added.
+pub(crate) struct Several {
+    entries: Vec<Entry>,
+    late: Vec<Late>,
+    nodes: usize,
+}
+
+/// At once.
+const MOST: usize = 2;
+
+impl fmt::Debug for Several {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids = self.entries.iter().map(|entry| &entry.id);
+        f.debug_list().entries(ids).finish()
+    }
+}
+
+impl Several {
+    /// One active secret, which every node knows from the start.
+    pub(crate) fn new(id: String, secret: String, nodes: usize, now: Instant) -> Self {
+        let standing = Propagation::new(Standing::Active, nodes, now);
+        let created = SystemTime::now();
+        let entry = Entry { id, secret, created, updated: created, standing };
+        Self { entries: vec![entry], late: Vec::new(), nodes }
+    }
+
+    /// Those that the management plane shows.
+    pub(crate) fn listed(&self, now: Instant) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.standing(now) != Standing::Absent)
+    }
+
+    /// One of those that the management plane shows.
+    pub(crate) fn entry(&self, id: &str, now: Instant) -> Option<&Entry> {
+        self.listed(now).find(|entry| entry.id == id)
+    }
+
+    /// The values that `node` accepts.
+    pub(crate) fn accepted(&self, node: usize, now: Instant) -> impl Iterator<Item = &str> {
+        self.entries
+            .iter()
+            .filter(move |entry| *entry.standing.held(node, now) == Standing::Active)
+            .map(|entry| entry.secret.as_str())
+    }
+
+    /// Why this cannot be done, if it cannot.
+    pub(crate) fn refusal(&self, act: &Act, now: Instant) -> Option<Refusal> {
+        let standing = |id: &str| self.entry(id, now).map(|entry| entry.standing(now));
+        let active = || self.listed(now).filter(|entry| entry.is_active(now)).count();
+        match act {
+            Act::Add { .. } => (self.listed(now).count() >= MOST).then_some(Refusal::TooMany),
+            Act::Activate(id) => standing(id).is_none().then_some(Refusal::NoSuchSecret),
+            Act::Deactivate(id) => match standing(id) {
+                None => Some(Refusal::NoSuchSecret),
+                Some(Standing::Active) if active() == 1 => Some(Refusal::OnlyActive),
+                Some(_) => None,
+            },
+            Act::Remove(id) => match standing(id) {
+                None => Some(Refusal::NoSuchSecret),
+                Some(Standing::Active) => Some(Refusal::StillActive),
+                Some(_) => None,
+            },
+        }
+    }
+
+    /// Does what [`refusal`](Self::refusal) has nothing against; the nodes follow. What stands already as it is wanted
+    /// is no change.
+    pub(crate) fn apply(&mut self, act: Act, origin: Origin, lags: &[Duration], now: Instant) {
+        let (id, wanted) = match act {
+            Act::Add { id, secret, active } => {
+                let standing = Propagation::new(Standing::Absent, self.nodes, now);
+                let created = SystemTime::now();
+                self.entries.push(Entry {
+                    id: id.clone(),
+                    secret,
+                    created,
+                    updated: created,
+                    standing,
+                });
+                (id, if active { Standing::Active } else { Standing::Inactive })
+            }
+            Act::Activate(id) => (id, Standing::Active),
+            Act::Deactivate(id) => (id, Standing::Inactive),
+            Act::Remove(id) => (id, Standing::Absent),
+        };
+        let entry = self.entries.iter_mut().find(|entry| entry.id == id);
+        if let Some(entry) = entry.filter(|entry| entry.standing(now) != wanted) {
+            entry.standing.change(wanted, origin, now, lags, now);
+            entry.updated = SystemTime::now();
+        }
+    }
+
+    /// Something to be looked at when `after` has passed, as it were the request itself that is late.
+    pub(crate) fn later(&mut self, act: Act, after: Duration, lags: Vec<Duration>, now: Instant) {
+        self.late.push(Late { at: now + after, act, lags });
+    }
+
+    /// Looks at what was late and is due. What cannot be done any more is refused then, and nobody hears of it.
+    pub(crate) fn catch_up(&mut self, now: Instant) {
+        let due = |late: &Vec<Late>| {
+            let due = (0..late.len()).filter(|one| late[*one].at <= now);
+            due.min_by_key(|one| late[*one].at)
+        };
+        while let Some(position) = due(&self.late) {
+            let Late { at, act, lags } = self.late.remove(position);
+            if self.refusal(&act, at).is_none() {
+                self.apply(act, Origin::Api, &lags, at);
+            }
+        }
+    }
+
+    /// When every node shows what the management plane does, what is late included.
+    pub(crate) fn settles_at(&self) -> Option<Instant> {
+        let late = self
+            .late
+            .iter()
+            .map(|late| late.at + late.lags.iter().max().copied().unwrap_or_default());
+        self.entries.iter().map(|entry| entry.standing.settles_at()).chain(late).max()
+    }
+
+    /// How many changes by `origin` have become effective.
+    pub(crate) fn effective(&self, origin: Origin, now: Instant) -> u64 {
+        self.entries.iter().map(|entry| entry.standing.effective(origin, now)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn add(id: &str) -> Act {
+        Act::Add { id: id.to_owned(), secret: format!("value-{id}"), active: true }
+    }
+
+    impl Several {
+        fn accepts(&self, secret: &str, node: usize, now: Instant) -> bool {
+            self.accepted(node, now).any(|held| held == secret)
+        }
+    }
+
+    fn several(now: Instant) -> Several {
+        Several::new("a".to_owned(), "value-a".to_owned(), 2, now)
+    }
+
+    #[test]
+    fn each_node_takes_a_secret_up_and_lets_it_go_after_its_own_lag() {
+        let start = Instant::now();
+        let mut secrets = several(start);
+        secrets.apply(add("b"), Origin::Api, &[Duration::ZERO, SECOND], start);
+        assert_eq!(secrets.listed(start).count(), 2);
+        assert!(secrets.accepts("value-b", 0, start) && !secrets.accepts("value-b", 1, start));
+        let later = start + SECOND;
+        assert!(secrets.accepts("value-b", 1, later) && secrets.accepts("value-a", 1, later));
+        let deactivate = Act::Deactivate("a".to_owned());
+        secrets.apply(deactivate, Origin::Api, &[SECOND, Duration::ZERO], later);
+        assert!(secrets.accepts("value-a", 0, later) && !secrets.accepts("value-a", 1, later));
+        assert_eq!(secrets.settles_at(), Some(later + SECOND));
+        assert_eq!(secrets.effective(Origin::Api, later), 2);
+    }
+
+    #[test]
+    fn what_the_vendor_refuses_is_refused() {
+        let now = Instant::now();
+        let lags = [Duration::ZERO; 2];
+        let mut secrets = several(now);
+        let refusal = |secrets: &Several, act: Act| secrets.refusal(&act, now);
+        let a = || "a".to_owned();
+        assert_eq!(refusal(&secrets, Act::Deactivate(a())), Some(Refusal::OnlyActive));
+        assert_eq!(refusal(&secrets, Act::Remove(a())), Some(Refusal::StillActive));
+        assert_eq!(refusal(&secrets, Act::Remove("x".into())), Some(Refusal::NoSuchSecret));
+        secrets.apply(add("b"), Origin::Api, &lags, now);
+        assert_eq!(refusal(&secrets, add("c")), Some(Refusal::TooMany));
+        assert_eq!(refusal(&secrets, Act::Deactivate(a())), None);
+        secrets.apply(Act::Deactivate(a()), Origin::Api, &lags, now);
+        assert_eq!(refusal(&secrets, Act::Deactivate("b".into())), Some(Refusal::OnlyActive));
+        assert_eq!(refusal(&secrets, Act::Deactivate(a())), None, "it is inactive already");
+        assert_eq!(refusal(&secrets, add("c")), Some(Refusal::TooMany), "an inactive one counts");
+        secrets.apply(Act::Remove(a()), Origin::Api, &lags, now);
+        assert_eq!(refusal(&secrets, add("c")), None);
+        assert_eq!(refusal(&secrets, Act::Activate(a())), Some(Refusal::NoSuchSecret));
+    }
+
+    #[test]
+    fn what_comes_late_is_looked_at_when_it_comes() {
+        let start = Instant::now();
+        let lags = vec![Duration::ZERO; 2];
+        let mut secrets = several(start);
+        secrets.later(add("late"), SECOND, lags.clone(), start);
+        secrets.catch_up(start);
+        assert_eq!(secrets.listed(start).count(), 1);
+        secrets.catch_up(start + SECOND);
+        assert!(secrets.accepts("value-late", 0, start + SECOND));
+
+        let mut secrets = several(start);
+        secrets.later(add("late"), SECOND, lags.clone(), start);
+        secrets.apply(add("b"), Origin::Api, &lags, start);
+        secrets.catch_up(start + SECOND);
+        assert!(!secrets.accepts("value-late", 0, start + SECOND), "there was no room any more");
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        assert!(!format!("{:?}", several(Instant::now())).contains("value-a"));
+    }
+}
