@@ -1,13 +1,13 @@
 //! The admin half of keyswap: changing a client's secret at an authorization server as a protocol that
 //! survives a crash at any instant.
 //!
-//! - [`Authority`] is what one server can do; [`Auth0`] and [`Hydra`] are two.
+//! - [`Authority`] is what one server can do; [`Auth0`], [`Hydra`] and [`Okta`] are three.
 //! - [`rotation`] is the protocol as pure functions: states, gates, and one `step`.
 //! - [`Rotator`] carries the steps out against an authority and a store; [`several`] does so for many
 //!   clients, some at once.
 //!
 //! The order is what makes it safe. The new secret is in the journal before anybody hears of it, in
-//! every program before the server knows it, proved at the server before it is preferred, and the old
+//! every program before the server knows it (where it holds one secret) or before any program leads with it, proved at the server before it is preferred, and the old
 //! one is taken away only when every instance has attested that it is unused.
 #![forbid(unsafe_code)]
 
@@ -20,7 +20,7 @@ mod several;
 mod term;
 
 pub use authority::{
-    Auth0, Authority, AuthorityError, AuthorityErrorKind, ClientAuthentication, Hydra,
+    Auth0, Authority, AuthorityError, AuthorityErrorKind, ClientAuthentication, Hydra, Okta,
 };
 pub use error::{RotateError, RotateErrorKind};
 pub use progress::{Awaited, Progress};

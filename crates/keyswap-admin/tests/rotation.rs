@@ -1,10 +1,12 @@
 //! Whole rotations with the real engine, store and HTTP, at an embedded server that misbehaves on
 //! demand, while a program signs in.
 
+mod common;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use common::Program;
 use keyswap_admin::authority::{Authority, Probe};
 use keyswap_admin::rotation::Gate;
 use keyswap_admin::{
@@ -12,12 +14,10 @@ use keyswap_admin::{
     RotationPolicy, Rotator, State,
 };
 use keyswap_core::{FallbackPolicy, Secret, SecretList, SecretRing};
-use keyswap_reqwest::{FallbackMiddleware, client_builder};
 use keyswap_store::{FileStore, SecretStore, join};
 use keyswap_testkit::{AuthorizationServer, Client, Endpoint, Fault, Times};
-use keyswap_tower::{Authenticated, ClientSecretPost, Profile};
+use keyswap_tower::{ClientSecretPost, Profile};
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
 
 const OLD: &str = "old-secret-of-billing-0123456789";
 const MANAGEMENT: &str = "secret-of-the-rotator-0123456789";
@@ -71,7 +71,10 @@ impl World {
     }
 
     async fn program(&self) -> Program {
-        Program::start(self).await
+        let credential = ClientSecretPost::new("billing");
+        let body = format!("grant_type=client_credentials&audience={AUDIENCE}");
+        let endpoint = self.server.token_endpoint();
+        Program::start(&self.store, (credential, Profile::Auth0), endpoint, body, WINDOW).await
     }
 
     /// The rotation was taken back, and everybody agrees on that.
@@ -109,61 +112,6 @@ fn policy() -> RotationPolicy {
     // A change that had no answer would hold the next rotation back for ten minutes.
     policy.in_flight_bound = Duration::from_millis(600);
     policy
-}
-
-/// A program that signs in without a pause.
-struct Program {
-    failed: Arc<AtomicU64>,
-    requests: Arc<AtomicU64>,
-    end: Arc<AtomicBool>,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-impl Program {
-    async fn start(world: &World) -> Self {
-        let policy = FallbackPolicy::default().propagation_window(WINDOW);
-        let (ring, member) = join(world.store.clone(), "billing-app", policy).await.unwrap();
-        let fallback =
-            FallbackMiddleware::new(ring, ClientSecretPost::new("billing")).profile(Profile::Auth0);
-        let client = reqwest_middleware::ClientBuilder::new(client_builder().build().unwrap())
-            .with(fallback)
-            .build();
-        let (failed, requests, end) = (
-            Arc::<AtomicU64>::default(),
-            Arc::<AtomicU64>::default(),
-            Arc::<AtomicBool>::default(),
-        );
-        let load = {
-            let (failed, requests, end) = (failed.clone(), requests.clone(), end.clone());
-            let endpoint = world.server.token_endpoint();
-            tokio::spawn(async move {
-                while !end.load(Ordering::Relaxed) {
-                    let body = format!("grant_type=client_credentials&audience={AUDIENCE}");
-                    let answer = client
-                        .post(&endpoint)
-                        .header("content-type", "application/x-www-form-urlencoded")
-                        .body(body)
-                        .send()
-                        .await;
-                    requests.fetch_add(1, Ordering::Relaxed);
-                    let accepted = answer
-                        .is_ok_and(|answer| answer.extensions().get::<Authenticated>().is_some());
-                    failed.fetch_add(u64::from(!accepted), Ordering::Relaxed);
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                }
-            })
-        };
-        Self { failed, requests, end, tasks: vec![load, tokio::spawn(member)] }
-    }
-
-    async fn stop(mut self) {
-        self.end.store(true, Ordering::Relaxed);
-        self.tasks.remove(0).await.unwrap();
-        self.tasks.remove(0).abort();
-        assert!(self.requests.load(Ordering::Relaxed) > 0);
-        let failed = self.failed.load(Ordering::Relaxed);
-        assert_eq!(failed, 0, "of {} requests", self.requests.load(Ordering::Relaxed));
-    }
 }
 
 /// A rotation with these faults ends well, and the program notices nothing.

@@ -28,6 +28,11 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    /// Whether it changes nothing.
+    pub(crate) fn reads(self) -> bool {
+        matches!(self, Self::ReadClient | Self::ListSecrets)
+    }
+
     fn covers(self, called: Self) -> bool {
         self == called || (self == Self::Management && called != Self::Token)
     }

@@ -116,7 +116,7 @@ impl Answer {
     }
 
     /// How long the server asks to wait: `Retry-After` in seconds (RFC 9110 section 10.2.3), or
-    /// `X-RateLimit-Reset` as the second it names.
+    /// `X-RateLimit-Reset` (Auth0), `X-Rate-Limit-Reset` (Okta) as the second it names.
     fn pause(&self) -> Option<Duration> {
         pause(&self.headers, unix_now())
     }
@@ -138,7 +138,8 @@ fn pause(headers: &HeaderMap, now: u64) -> Option<Duration> {
 }
 
 fn reset(headers: &HeaderMap, now: u64) -> Option<Duration> {
-    let reset = number(headers, "x-ratelimit-reset")?;
+    let reset =
+        number(headers, "x-ratelimit-reset").or_else(|| number(headers, "x-rate-limit-reset"))?;
     // Some servers give the second, others how many seconds are left.
     let seconds = if reset > 1_000_000_000 { reset.saturating_sub(now) } else { reset };
     Some(Duration::from_secs(seconds.max(1)))
@@ -212,7 +213,12 @@ pub(super) fn with_segments(base: &Url, segments: &[&str]) -> Result<Url, Author
 /// A JSON body with one secret in it, in a buffer that is wiped. It is not given away once the lease is
 /// over under which it was made.
 pub(super) fn body_with_secret(before: &str, secret: &Secret, after: &str) -> reqwest::Body {
-    reqwest::Body::wrap(LeasedBody::new(json_with_secret(before, secret, after)))
+    leased_body(json_with_secret(before, secret, after))
+}
+
+/// A body that is not given away once the lease is over under which it was made.
+pub(super) fn leased_body(bytes: bytes::Bytes) -> reqwest::Body {
+    reqwest::Body::wrap(LeasedBody::new(bytes))
 }
 
 fn json_with_secret(before: &str, secret: &Secret, after: &str) -> bytes::Bytes {
@@ -244,6 +250,7 @@ mod tests {
         assert_eq!(seconds(&[("x-ratelimit-reset", "1700000009")]), Some(9));
         assert_eq!(seconds(&[("x-ratelimit-reset", "1690000000")]), Some(1), "it is over already");
         assert_eq!(seconds(&[("x-ratelimit-reset", "20")]), Some(20));
+        assert_eq!(seconds(&[("x-rate-limit-reset", "1700000007")]), Some(7));
         assert_eq!(seconds(&[("retry-after", "soon")]), None);
         assert_eq!(seconds(&[]), None);
     }

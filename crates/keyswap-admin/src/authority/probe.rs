@@ -179,8 +179,8 @@ fn said(head: &http::response::Parts, body: &[u8]) -> String {
     let code = refusal.and_then(|refusal| error_code(refusal.error));
     let status = head.status.as_u16();
     match code {
-        Some(code) if status == 403 => format!(
-            "the token endpoint answered 403 {code}: give the client an API or scope that it may ask for"
+        Some(code) if status == 403 || code == "invalid_scope" => format!(
+            "the token endpoint answered {status} {code}: give the client an API or scope that it may ask for"
         ),
         Some(code) => format!("the token endpoint answered {status} {code}"),
         None => format!("the token endpoint answered {status}"),

@@ -4,6 +4,7 @@
 //! Paths, bodies and error texts are those of the vendor's OpenAPI description (okta-management-openapi-spec,
 //! `management-minimal.yaml` and `oauth-minimal.yaml`). Where it has none, the comment at the place says so.
 
+mod application;
 mod error;
 mod secrets;
 mod token;
@@ -27,6 +28,7 @@ pub(crate) fn router(core: Arc<Core>) -> Router {
     Router::new()
         .route("/oauth2/v1/token", post(token::of_the_org))
         .route("/oauth2/{server}/v1/token", post(token::of_a_custom_server))
+        .route("/api/v1/apps/{app}", get(application::read))
         .route(secrets, get(secrets::list).post(secrets::add))
         .route(&format!("{secrets}/{{id}}"), get(secrets::read).delete(secrets::remove))
         .route(&format!("{secrets}/{{id}}/lifecycle/activate"), post(secrets::activate))

@@ -177,7 +177,11 @@ async fn change(
 
 /// Counts the request, lets its faults happen, and looks at its token; what comes back is the answer in place of the
 /// real one.
-async fn on_arrival(core: &Core, endpoint: Endpoint, headers: &HeaderMap) -> Option<Response> {
+pub(super) async fn on_arrival(
+    core: &Core,
+    endpoint: Endpoint,
+    headers: &HeaderMap,
+) -> Option<Response> {
     core.counters.management_requests.add_one();
     if let Some(instead) = fault_on_arrival(core, endpoint, &VENDOR).await {
         return Some(instead);
@@ -190,9 +194,7 @@ async fn on_arrival(core: &Core, endpoint: Endpoint, headers: &HeaderMap) -> Opt
         .find(|token| bool::from(token.token.as_bytes().ct_eq(given.as_bytes())));
     match token {
         None => Some(error::invalid_token()),
-        Some(token) if token.reads_only && endpoint != Endpoint::ListSecrets => {
-            Some(error::access_denied())
-        }
+        Some(token) if token.reads_only && !endpoint.reads() => Some(error::access_denied()),
         Some(_) => None,
     }
 }

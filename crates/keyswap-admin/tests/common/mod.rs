@@ -1,0 +1,97 @@
+//! What the tests of whole rotations share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::Extensions;
+use keyswap_core::FallbackPolicy;
+use keyswap_reqwest::{FallbackMiddleware, client_builder};
+use keyswap_store::{FileStore, join};
+use keyswap_tower::credential::Credential;
+use keyswap_tower::{Authenticated, Profile};
+use reqwest_middleware::{Middleware, Next};
+use tokio::task::JoinHandle;
+
+/// A program that signs in without a pause.
+pub(crate) struct Program {
+    counts: Arc<Counts>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Counts {
+    requests: AtomicU64,
+    failed: AtomicU64,
+    /// Attempts that the server refused, also those that a fallback made good.
+    refused: AtomicU64,
+    end: AtomicBool,
+}
+
+/// Below the fallback, where each attempt passes.
+struct CountRefusals(Arc<Counts>);
+
+#[async_trait::async_trait]
+impl Middleware for CountRefusals {
+    async fn handle(
+        &self,
+        request: reqwest::Request,
+        extensions: &mut Extensions,
+        next: Next<'_>,
+    ) -> reqwest_middleware::Result<reqwest::Response> {
+        let answer = next.run(request, extensions).await;
+        let refused = answer.as_ref().is_ok_and(|answer| answer.status() == 401);
+        self.0.refused.fetch_add(u64::from(refused), Ordering::Relaxed);
+        answer
+    }
+}
+
+impl Program {
+    /// Follows the store, and sends the body to the token endpoint again and again.
+    pub(crate) async fn start<C: Credential + Clone + Send + Sync + 'static>(
+        store: &FileStore,
+        (credential, profile): (C, Profile),
+        endpoint: String,
+        body: String,
+        window: Duration,
+    ) -> Self {
+        let policy = FallbackPolicy::default().propagation_window(window);
+        let (ring, member) = join(store.clone(), "billing-app", policy).await.unwrap();
+        let counts = Arc::<Counts>::default();
+        let client = reqwest_middleware::ClientBuilder::new(client_builder().build().unwrap())
+            .with(FallbackMiddleware::new(ring, credential).profile(profile))
+            .with(CountRefusals(counts.clone()))
+            .build();
+        let load = {
+            let counts = counts.clone();
+            tokio::spawn(async move {
+                while !counts.end.load(Ordering::Relaxed) {
+                    let answer = client
+                        .post(&endpoint)
+                        .header("content-type", "application/x-www-form-urlencoded")
+                        .body(body.clone())
+                        .send()
+                        .await;
+                    counts.requests.fetch_add(1, Ordering::Relaxed);
+                    let accepted = answer
+                        .is_ok_and(|answer| answer.extensions().get::<Authenticated>().is_some());
+                    counts.failed.fetch_add(u64::from(!accepted), Ordering::Relaxed);
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            })
+        };
+        Self { counts, tasks: vec![load, tokio::spawn(member)] }
+    }
+
+    /// Ends it; no request of it has failed. How many attempts were refused on the way.
+    pub(crate) async fn stop(mut self) -> u64 {
+        let counts = &self.counts;
+        counts.end.store(true, Ordering::Relaxed);
+        self.tasks.remove(0).await.unwrap();
+        self.tasks.remove(0).abort();
+        let requests = counts.requests.load(Ordering::Relaxed);
+        assert!(requests > 0);
+        assert_eq!(counts.failed.load(Ordering::Relaxed), 0, "of {requests} requests");
+        counts.refused.load(Ordering::Relaxed)
+    }
+}
