@@ -375,6 +375,28 @@ async fn a_value_that_okta_chose_and_nobody_heard_of_stops_the_rotation_until_a_
     world.assert_rotated(&finished).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_of_a_rotation_whose_new_value_is_not_known_yet_can_be_stuck_and_resumed() {
+    let world = World::new().await;
+    let program = world.program().await;
+    let authority = || world.builder().server_chooses(true).build().unwrap();
+    // The request for the value does not reach the server.
+    let lost = Fault::AnswerLost { endpoint: Endpoint::AddSecret };
+    world.server.inject(lost, Times::EVERY);
+    Wanted::Run.dropped_at(world.rotator_with(authority()), State::Adding).await;
+    // Somebody takes the old secret out of force for a while.
+    let other = world.server.add_secret("billing", "somebody-elses-secret-012345");
+    world.server.deactivate_secret("billing", &world.old);
+    let error = Wanted::Rollback.of(&world.rotator_with(authority())).await.unwrap_err();
+    assert!(matches!(error.kind(), RotateErrorKind::Stuck(StuckReason::SecretGone)), "{error}");
+    world.server.activate_secret("billing", &world.old);
+    world.server.deactivate_secret("billing", &other);
+    world.server.remove_secret("billing", &other);
+    let finished = Wanted::Resume.of(&world.rotator_with(authority())).await.unwrap();
+    world.assert_rolled_back(&finished).await;
+    drop(program);
+}
+
 fn authority_kind(error: &RotateError) -> AuthorityErrorKind {
     for secret in [OLD, TOKEN, READER] {
         assert!(!format!("{error} {error:?}").contains(secret), "{error:?}");

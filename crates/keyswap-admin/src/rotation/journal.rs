@@ -37,8 +37,10 @@ impl Record {
             wire.take_over_from_version_1();
         }
         let asked = |state| matches!(state, State::Generated | State::Adding);
-        let before = wire.stuck.map(|(state, _)| state).or(wire.rollback.map(|back| back.from));
-        let awaited = wire.plan.adds() && (asked(wire.state) || before.is_some_and(asked));
+        let (stuck, turned) =
+            (wire.stuck.map(|(state, _)| state), wire.rollback.map(|back| back.from));
+        let states = [Some(wire.state), stuck, turned];
+        let awaited = wire.plan.adds() && states.into_iter().flatten().any(asked);
         if wire.new.value.is_none() && !awaited {
             return Err(JournalError(Fault::NoValue));
         }
