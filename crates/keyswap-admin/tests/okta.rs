@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use common::Program;
 use keyswap_admin::authority::{
-    AddAnswer, Authority, ChangeAnswer, Listed, NewSecret, OktaBuilder, SlotId,
+    AddAnswer, Authority, Capabilities, ChangeAnswer, Listed, NewSecret, OktaBuilder, Probe, SlotId,
 };
 use keyswap_admin::rotation::StuckReason;
 use keyswap_admin::{
-    Application, AuthorityErrorKind, ClientAuthentication, Finished, Okta, Progress, RotateError,
-    RotateErrorKind, RotationPolicy, Rotator, State,
+    Application, AuthorityError, AuthorityErrorKind, ClientAuthentication, Finished, Okta,
+    Progress, RotateError, RotateErrorKind, RotationPolicy, Rotator, State,
 };
 use keyswap_core::{Secret, SecretId, SecretList};
 use keyswap_store::{FileStore, SecretStore};
@@ -371,6 +371,71 @@ async fn a_value_that_okta_chose_and_nobody_heard_of_stops_the_rotation_until_a_
     world.server.deactivate_secret("billing", &lost);
     world.server.remove_secret("billing", &lost);
     let finished = Wanted::Resume.of(&world.rotator_with(authority())).await.unwrap();
+    assert_eq!(program.stop().await, 0, "a fallback was needed");
+    world.assert_rotated(&finished).await;
+}
+
+/// An Okta that would keep a text with each secret, as other servers do.
+struct WithTexts {
+    inner: Okta,
+    old: String,
+    asked_for: std::sync::Mutex<Option<SecretId>>,
+}
+
+impl Authority for WithTexts {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn check(&self) -> Result<(), AuthorityError> {
+        self.inner.check().await
+    }
+
+    async fn probe(&self, secret: &Secret) -> Probe {
+        self.inner.probe(secret).await
+    }
+
+    async fn slots(&self, known: &[Secret]) -> Listed {
+        let asked_for = self.asked_for.lock().unwrap().clone();
+        match self.inner.slots(known).await {
+            Listed::Slots(slots) => Listed::Slots(
+                slots
+                    .into_iter()
+                    .map(|slot| match slot.id.as_str() == self.old {
+                        true => slot,
+                        false => slot.made_for(asked_for.clone()),
+                    })
+                    .collect(),
+            ),
+            other => other,
+        }
+    }
+
+    async fn add_secret(&self, new: &NewSecret) -> AddAnswer {
+        *self.asked_for.lock().unwrap() = Some(new.id().clone());
+        self.inner.add_secret(new).await
+    }
+
+    async fn set_active(&self, slot: &SlotId, active: bool) -> ChangeAnswer {
+        self.inner.set_active(slot, active).await
+    }
+
+    async fn remove_secret(&self, slot: &SlotId) -> ChangeAnswer {
+        self.inner.remove_secret(slot).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_the_server_chose_and_nobody_heard_of_is_removed_and_another_asked_for() {
+    let world = World::new().await;
+    let program = world.program().await;
+    let authority = WithTexts {
+        inner: world.builder().server_chooses(true).build().unwrap(),
+        old: world.old.clone(),
+        asked_for: std::sync::Mutex::default(),
+    };
+    world.server.inject(Fault::AnswerLostAfterChange, Times::ONCE);
+    let finished = world.rotator_with(authority).run(policy()).await.unwrap();
     assert_eq!(program.stop().await, 0, "a fallback was needed");
     world.assert_rotated(&finished).await;
 }

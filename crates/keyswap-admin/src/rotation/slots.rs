@@ -124,7 +124,8 @@ impl Rotation {
                 NewSecret::Known(_) => self.added_as(slot.id.clone(), now),
                 // Nobody knows its value, so nobody can use it: it goes, and another one is asked for.
                 NewSecret::Awaited(_) => {
-                    self.change_slot((slot.id.clone(), SlotChange::Remove), now)
+                    let slot = slot.clone();
+                    self.take_away(&slot, now)
                 }
             };
         }
@@ -305,12 +306,8 @@ impl Rotation {
                 if self.in_force(self.target(), &listed).is_none_or(|slot| !slot.active) {
                     return self.stuck(StuckReason::SecretGone, now);
                 }
-                let deactivation = self.record.plan.slots().is_some_and(|slots| slots.deactivation);
                 match listed.iter().find(|slot| self.goes(slot)) {
-                    Some(slot) if slot.active && deactivation => {
-                        self.change_slot((slot.id.clone(), SlotChange::Deactivate), now)
-                    }
-                    Some(slot) => self.change_slot((slot.id.clone(), SlotChange::Remove), now),
+                    Some(slot) => self.take_away(slot, now),
                     None => {
                         self.seen.appeared = self.may_be_the_new_one(&listed);
                         self.removed(now)
@@ -392,6 +389,16 @@ impl Rotation {
             Direction::Forward => slot.id == *old || slot.is_for(&self.record.new) && !is_new,
             Direction::Back => is_new || slot.is_for(&self.record.new),
         }
+    }
+
+    /// Removes one of the secrets at the server, which may have to be out of force for that.
+    fn take_away(&mut self, slot: &Slot, now: Timestamp) -> Effect {
+        let deactivation = self.record.plan.slots().is_some_and(|slots| slots.deactivation);
+        let change = match slot.active && deactivation {
+            true => SlotChange::Deactivate,
+            false => SlotChange::Remove,
+        };
+        self.change_slot((slot.id.clone(), change), now)
     }
 
     /// Changes one of the secrets at the server. What it lists may be older than the last such change, so
