@@ -510,6 +510,21 @@ async fn what_is_wrong_with_the_configuration_is_named_before_anything_is_change
     assert_eq!(kind, AuthorityErrorKind::UnsupportedClient, "{text}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_may_only_read_is_named_and_the_rotation_can_be_resumed_with_another() {
+    let world = World::new().await;
+    let program = world.program().await;
+    let reader = world.builder().api_token(secret(READER)).build().unwrap();
+    let error = world.rotator_with(reader).run(policy()).await.unwrap_err();
+    assert_eq!(authority_kind(&error), AuthorityErrorKind::Permissions);
+    assert!(error.to_string().contains("application administrator"), "{error}");
+    assert!(!error.to_string().contains("hold both"), "{error}");
+    assert_eq!(world.store.published().await.unwrap().unwrap().list.len(), 1);
+    let finished = Wanted::Resume.of(&world.rotator()).await.unwrap();
+    assert_eq!(program.stop().await, 0, "a fallback was needed");
+    world.assert_rotated(&finished).await;
+}
+
 fn ids(listed: Listed) -> Vec<(String, Option<SecretId>, bool)> {
     match listed {
         Listed::Slots(slots) => slots

@@ -7,7 +7,7 @@ use keyswap_store::Hold;
 use super::hold::describe;
 use crate::error::{RotateError, RotateErrorKind};
 use crate::progress::Awaited;
-use crate::rotation::{Ending, Record, State};
+use crate::rotation::{Ending, Plan, Record, State};
 
 pub(super) fn still_waiting(record: &Record, awaited: &[Awaited]) -> RotateError {
     let mut message = format!(
@@ -62,13 +62,16 @@ pub(super) fn stopped(ending: Ending, record: &Record) -> RotateError {
     let client = &record.client;
     let held = record.id(record.source());
     match ending {
-        Ending::Refused(error) => RotateError::authority(
-            &format!(
-                "changing the secret of client {client} (the server holds {held} still, and programs \
-                 hold both: mend what it says, then resume)"
-            ),
-            error,
-        ),
+        Ending::Refused(error) => {
+            let place = match record.plan {
+                Plan::Replace => format!("the server holds {held} still, and programs hold both"),
+                _ => "programs go on with what they hold".to_owned(),
+            };
+            let doing = format!(
+                "changing the secret of client {client} ({place}: mend what the server says, then resume)"
+            );
+            RotateError::authority(&doing, error)
+        }
         Ending::Throttled => RotateError::new(
             RotateErrorKind::Busy,
             format!("client {client}: the server asks to wait, again and again; resume later"),
@@ -77,7 +80,11 @@ pub(super) fn stopped(ending: Ending, record: &Record) -> RotateError {
             RotateErrorKind::OutcomeUnknown,
             format!(
                 "client {client}: whether the server took the change could not be found out \
-                 ({reason}). Programs hold both secrets; resume when the server answers again"
+                 ({reason}). Programs {}; resume when the server answers again",
+                match record.plan {
+                    Plan::Replace => "hold both secrets",
+                    _ => "go on with what they hold",
+                }
             ),
         ),
         Ending::Held(hold) => stopped_by_hold(client, Some(record.state), hold),
