@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::Program;
@@ -460,6 +462,34 @@ async fn a_rollback_of_a_rotation_whose_new_value_is_not_known_yet_can_be_stuck_
     let finished = Wanted::Resume.of(&world.rotator_with(authority())).await.unwrap();
     world.assert_rolled_back(&finished).await;
     drop(program);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deactivation_that_comes_late_on_the_way_back_finds_programs_that_hold_both() {
+    let world = World::new().await;
+    let program = world.program().await;
+    let mut policy = policy();
+    policy.in_flight_bound = Duration::from_secs(4);
+    let late = Fault::LateChange { after: Duration::from_millis(2500) };
+    let (server, sent) = (world.server.clone(), Arc::new(AtomicBool::new(false)));
+    let told = sent.clone();
+    let rotator = world.rotator().on_progress(move |progress| {
+        if let Progress::Entered { state: State::Deactivating, .. } = progress {
+            server.inject(late.clone(), Times::ONCE);
+            told.store(true, Ordering::Relaxed);
+        }
+    });
+    tokio::select! {
+        ended = rotator.run(policy) => panic!("{ended:?}"),
+        () = async { while !sent.load(Ordering::Relaxed) || world.server.counts().faults == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        } } => {}
+    }
+    drop(rotator);
+    let finished = Wanted::Rollback.of(&world.rotator()).await.unwrap();
+    program.stop().await;
+    world.assert_rolled_back(&finished).await;
+    assert!(world.server.counts().changes >= 4, "added, deactivated late, activated, removed");
 }
 
 fn authority_kind(error: &RotateError) -> AuthorityErrorKind {
