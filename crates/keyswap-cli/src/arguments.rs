@@ -37,7 +37,7 @@ pub(crate) enum Command {
     /// One program of the demo
     #[command(hide = true)]
     DemoInstance(DemoInstance),
-    /// Run an Auth0-compatible server on loopback, to try keyswap against
+    /// Run an authorization server on loopback, to try keyswap against
     DevServer(DevServer),
     /// Make a strong random secret
     Generate(Generate),
@@ -122,11 +122,14 @@ pub(crate) enum Way {
 
 #[derive(Args, Debug)]
 pub(crate) struct DevServer {
+    /// Whose server it is like
+    #[arg(long, value_enum, default_value_t = Vendor::Auth0, value_name = "VENDOR")]
+    pub(crate) provider: Vendor,
     /// Where to listen: loopback only; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:4400")]
     pub(crate) listen: SocketAddr,
-    /// Where to put the client's and the management client's secrets and a keyswap.toml to go with
-    /// them
+    /// Where to put the client's secret, that of the management requests and a keyswap.toml to go
+    /// with them
     #[arg(long, default_value = "keyswap-dev")]
     pub(crate) directory: PathBuf,
     /// Nodes that take up a change one after the other
@@ -135,6 +138,15 @@ pub(crate) struct DevServer {
     /// How long the nodes take to agree after a change
     #[arg(long, default_value = "3s", value_parser = duration)]
     pub(crate) window: Duration,
+}
+
+/// The vendor as which the server answers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Vendor {
+    /// One secret a client
+    Auth0,
+    /// Two secrets a client
+    Okta,
 }
 
 #[derive(Args, Debug)]

@@ -1,7 +1,9 @@
 //! The authority that a configuration names.
 
-use keyswap_admin::authority::{Capabilities, ChangeAnswer, Pace, Probe, ReadBack};
-use keyswap_admin::{Auth0, Authority, AuthorityError, Hydra};
+use keyswap_admin::authority::{
+    AddAnswer, Capabilities, ChangeAnswer, Listed, NewSecret, Pace, Probe, ReadBack, SlotId,
+};
+use keyswap_admin::{Auth0, Authority, AuthorityError, Hydra, Okta};
 use keyswap_core::{FallbackPolicy, Secret, SecretList, SecretRing};
 use keyswap_store::FileStore;
 use tokio::task::JoinHandle;
@@ -15,6 +17,7 @@ use crate::secret_source::SecretSource;
 pub(crate) enum ConfiguredAuthority {
     Auth0(Auth0),
     Hydra(Hydra),
+    Okta(Okta),
 }
 
 /// What all clients of a configuration share at their server: connections, the management token, the pace.
@@ -92,7 +95,7 @@ impl<'a> Shared<'a> {
                 of_api = Some(tenant.management_audience().to_owned());
                 Some(tenant)
             }
-            AuthorityTable::Hydra { .. } => None,
+            AuthorityTable::Hydra { .. } | AuthorityTable::Okta { .. } => None,
         };
         Ok(Self { table, pace, tenant, management_audience: of_api, _member: member })
     }
@@ -130,50 +133,87 @@ impl<'a> Shared<'a> {
             (AuthorityTable::Auth0 { .. }, None) => {
                 Err(Failure::failed("the tenant of the configuration is not known"))
             }
+            (
+                AuthorityTable::Okta {
+                    url,
+                    api_token,
+                    application_id,
+                    authorization_server,
+                    scope,
+                    ..
+                },
+                _,
+            ) => {
+                let mut okta = Okta::builder(url.clone(), client.id())
+                    .api_token(api_token.read()?)
+                    .pace(self.pace.clone());
+                if let Some(id) = application_id {
+                    okta = okta.application(id);
+                }
+                if let Some(id) = authorization_server {
+                    okta = okta.authorization_server(id);
+                }
+                if let Some(scope) = client.scope().or(scope.as_deref()) {
+                    okta = okta.scope(scope);
+                }
+                if let Some(authentication) = authentication {
+                    okta = okta.authentication(authentication);
+                }
+                Ok(ConfiguredAuthority::Okta(okta.build()?))
+            }
         }
     }
 }
 
+/// The same of whichever it is.
+macro_rules! of_each {
+    ($self:ident, $authority:ident => $act:expr) => {
+        match $self {
+            Self::Auth0($authority) => $act,
+            Self::Hydra($authority) => $act,
+            Self::Okta($authority) => $act,
+        }
+    };
+}
+
 impl Authority for ConfiguredAuthority {
     fn capabilities(&self) -> Capabilities {
-        match self {
-            Self::Auth0(auth0) => auth0.capabilities(),
-            Self::Hydra(hydra) => hydra.capabilities(),
-        }
+        of_each!(self, authority => authority.capabilities())
     }
 
     async fn check(&self) -> Result<(), AuthorityError> {
-        match self {
-            Self::Auth0(auth0) => auth0.check().await,
-            Self::Hydra(hydra) => hydra.check().await,
-        }
+        of_each!(self, authority => authority.check().await)
     }
 
     async fn ready(&self) {
-        match self {
-            Self::Auth0(auth0) => auth0.ready().await,
-            Self::Hydra(hydra) => hydra.ready().await,
-        }
-    }
-
-    async fn set_secret(&self, secret: &Secret) -> ChangeAnswer {
-        match self {
-            Self::Auth0(auth0) => auth0.set_secret(secret).await,
-            Self::Hydra(hydra) => hydra.set_secret(secret).await,
-        }
-    }
-
-    async fn read_back(&self, known: &[Secret]) -> ReadBack {
-        match self {
-            Self::Auth0(auth0) => auth0.read_back(known).await,
-            Self::Hydra(hydra) => hydra.read_back(known).await,
-        }
+        of_each!(self, authority => authority.ready().await)
     }
 
     async fn probe(&self, secret: &Secret) -> Probe {
-        match self {
-            Self::Auth0(auth0) => auth0.probe(secret).await,
-            Self::Hydra(hydra) => hydra.probe(secret).await,
-        }
+        of_each!(self, authority => authority.probe(secret).await)
+    }
+
+    async fn set_secret(&self, secret: &Secret) -> ChangeAnswer {
+        of_each!(self, authority => authority.set_secret(secret).await)
+    }
+
+    async fn read_back(&self, known: &[Secret]) -> ReadBack {
+        of_each!(self, authority => authority.read_back(known).await)
+    }
+
+    async fn slots(&self, known: &[Secret]) -> Listed {
+        of_each!(self, authority => authority.slots(known).await)
+    }
+
+    async fn add_secret(&self, new: &NewSecret) -> AddAnswer {
+        of_each!(self, authority => authority.add_secret(new).await)
+    }
+
+    async fn set_active(&self, slot: &SlotId, active: bool) -> ChangeAnswer {
+        of_each!(self, authority => authority.set_active(slot, active).await)
+    }
+
+    async fn remove_secret(&self, slot: &SlotId) -> ChangeAnswer {
+        of_each!(self, authority => authority.remove_secret(slot).await)
     }
 }

@@ -53,6 +53,26 @@ pub(crate) enum AuthorityTable {
         requests_per_second: Option<f64>,
         share: Option<f64>,
     },
+    Okta {
+        url: Url,
+        api_token: SecretSource,
+        application_id: Option<String>,
+        authorization_server: Option<String>,
+        scope: Option<String>,
+        requests_per_second: Option<f64>,
+        share: Option<f64>,
+    },
+}
+
+impl AuthorityTable {
+    /// Where the secret comes from that management requests are made with.
+    fn secret_source(&mut self) -> Option<&mut SecretSource> {
+        match self {
+            Self::Auth0 { management_secret: source, .. }
+            | Self::Okta { api_token: source, .. } => Some(source),
+            Self::Hydra { .. } => None,
+        }
+    }
 }
 
 impl AuthorityTable {
@@ -61,6 +81,7 @@ impl AuthorityTable {
         let url = match self {
             Self::Auth0 { url, .. } => url,
             Self::Hydra { admin_url, .. } => admin_url,
+            Self::Okta { url, .. } => url,
         };
         match url.host() {
             Some(url::Host::Ipv4(address)) => address.is_loopback(),
@@ -74,7 +95,8 @@ impl AuthorityTable {
     pub(crate) fn limit(&self) -> (Option<f64>, Option<f64>) {
         match self {
             Self::Auth0 { requests_per_second, share, .. }
-            | Self::Hydra { requests_per_second, share, .. } => (*requests_per_second, *share),
+            | Self::Hydra { requests_per_second, share, .. }
+            | Self::Okta { requests_per_second, share, .. } => (*requests_per_second, *share),
         }
     }
 }
@@ -156,8 +178,8 @@ impl Configuration {
         configuration.path = path.to_owned();
         configuration.store.directory = directory.join(&configuration.store.directory);
         configuration.clients.relative_to(directory);
-        if let AuthorityTable::Auth0 { management_secret, .. } = &mut configuration.authority {
-            *management_secret = management_secret.clone().relative_to(directory);
+        if let Some(source) = configuration.authority.secret_source() {
+            *source = source.clone().relative_to(directory);
         }
         if configuration.store.lease.is_some_and(|lease| !LEASES.contains(&lease)) {
             return Err(wrong(String::new(), "a `lease` is from 1s to 1h long"));
@@ -179,10 +201,14 @@ impl Configuration {
         if share.is_some_and(|share| !(0.01..=1.0).contains(&share)) {
             return Err(wrong(String::new(), "a `share` is from 0.01 to 1"));
         }
-        let hydra = matches!(configuration.authority, AuthorityTable::Hydra { .. });
+        let proved_with = match configuration.authority {
+            AuthorityTable::Auth0 { .. } => ("auth0", "audience"),
+            AuthorityTable::Hydra { .. } => ("hydra", "scope"),
+            AuthorityTable::Okta { .. } => ("okta", "scope"),
+        };
         configuration
             .clients
-            .check(&configuration.applications, hydra)
+            .check(&configuration.applications, proved_with)
             .map_err(|(place, reason)| wrong(place, &reason))?;
         Ok(configuration)
     }
@@ -264,8 +290,8 @@ mod tests {
         );
         let error = refused(&template(None).replace("id = \"THE-CLIENT-ID\"", ""));
         assert!(error.contains("missing field `id`"), "{error}");
-        let error = refused(&template(None).replace("kind = \"auth0\"", "kind = \"okta\""));
-        assert!(error.contains("unknown variant `okta`"), "{error}");
+        let error = refused(&template(None).replace("kind = \"auth0\"", "kind = \"other\""));
+        assert!(error.contains("unknown variant `other`"), "{error}");
     }
 
     #[test]
@@ -297,6 +323,24 @@ mod tests {
         assert!(error.contains("line"), "{error}");
         let error = refused("instances = \"hunter2\"");
         assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn an_okta_is_read_and_its_token_never_stands_in_the_file() {
+        let okta = |token: &str| {
+            let head = "[client]\nid = \"0oa1\"\n[authority]\nkind = \"okta\"\n\
+                        url = \"https://org.okta.com\"\nscope = \"read\"\n";
+            let tail = "[store]\ndirectory = \"store\"\n[[application]]\nname = \"billing\"\n";
+            format!("{head}api_token = {token}\n{tail}")
+        };
+        let configuration = parse(&okta("{ file = \"api-token\" }")).unwrap();
+        let AuthorityTable::Okta { api_token, application_id: None, .. } = configuration.authority
+        else {
+            panic!("{:?}", configuration.authority)
+        };
+        assert_eq!(api_token, SecretSource::File("etc/api-token".into()));
+        let error = refused(&okta("\"hunter2\""));
+        assert!(error.contains("PATH") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

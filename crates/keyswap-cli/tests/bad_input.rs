@@ -288,7 +288,12 @@ fn a_configuration_with_a_mistake_is_refused_with_its_line() {
     refused(directory, &misspelt, Some("directroy"), &["unknown field `directroy`", "`directory`"]);
     refused(directory, "", Some("[store]"), &["missing field `directory`"]);
     refused("[client]", "[client", Some("[client"), &[]);
-    refused("kind = \"auth0\"", "kind = \"okta\"", Some("okta"), &["okta", "auth0", "hydra"]);
+    refused(
+        "kind = \"auth0\"",
+        "kind = \"other\"",
+        Some("other"),
+        &["other", "auth0", "hydra", "okta"],
+    );
     refused("\"250ms\"\nquiet", "\"soon\"\nquiet", Some("soon"), &["duration"]);
     refused("instances = 1", "instances = 0", None, &["[[application]] number 1", "1 or more"]);
     let source = "{ file = \"management-secret\" }";

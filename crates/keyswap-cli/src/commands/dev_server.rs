@@ -1,4 +1,4 @@
-//! `keyswap dev-server`: an Auth0-compatible server on loopback, with everything that is needed to
+//! `keyswap dev-server`: an authorization server on loopback, with everything that is needed to
 //! rotate a secret at it.
 
 use std::io::ErrorKind;
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use keyswap_core::Generator;
 use keyswap_store::{FileStore, SecretStore};
-use keyswap_testkit::{AuthorizationServer, Client};
+use keyswap_testkit::{AuthorizationServer, Client, ClientAuthentication, Provider};
 use zeroize::Zeroizing;
 
 use super::write_private;
-use crate::arguments::DevServer;
+use crate::arguments::{DevServer, Vendor};
 use crate::exit::{Code, Failure};
 
 pub(crate) const CLIENT: &str = "billing";
@@ -19,6 +19,8 @@ const MANAGEMENT_CLIENT: &str = "keyswap-rotator";
 /// Where the configuration that is written puts the store.
 const STORE: &str = "keyswap-store";
 const FIRST_LINE: &str = "# Written by `keyswap dev-server`, for that server.";
+/// What a client of an Okta-compatible server may ask for.
+const SCOPE: &str = "read";
 pub(crate) const AUDIENCE: &str = "https://api.example/";
 
 pub(crate) async fn run(options: DevServer) -> Result<(), Failure> {
@@ -31,37 +33,62 @@ pub(crate) async fn run(options: DevServer) -> Result<(), Failure> {
         Some(secret) => (secret, false),
         None => secret_in(directory, "client-secret")?,
     };
-    let (management_secret, new_management_secret) = secret_in(directory, "management-secret")?;
-    let server = AuthorizationServer::builder()
+    let management = match options.provider {
+        Vendor::Auth0 => "management-secret",
+        Vendor::Okta => "api-token",
+    };
+    let (management_secret, new_management_secret) = secret_in(directory, management)?;
+    let builder = AuthorizationServer::builder()
         .nodes(options.nodes as usize)
         .propagation_window(options.window)
-        .client(Client::new(CLIENT, secret.as_str()).grant(AUDIENCE))
-        .management_client(Client::management(MANAGEMENT_CLIENT, management_secret.as_str()))
-        .bind(options.listen)
-        .start()
-        .await
-        .map_err(|error| match error.is_not_loopback() {
-            true => Failure::usage(error.to_string()),
-            false => Failure::failed(error.to_string()),
-        })?;
+        .bind(options.listen);
+    let client = Client::new(CLIENT, secret.as_str());
+    let builder = match options.provider {
+        Vendor::Auth0 => builder
+            .client(client.grant(AUDIENCE))
+            .management_client(Client::management(MANAGEMENT_CLIENT, management_secret.as_str())),
+        Vendor::Okta => builder
+            .provider(Provider::Okta)
+            .client(
+                client
+                    .authentication(ClientAuthentication::SecretBasic)
+                    .grant("default")
+                    .scopes([SCOPE]),
+            )
+            .api_token(management_secret.as_str()),
+    };
+    let server = builder.start().await.map_err(|error| match error.is_not_loopback() {
+        true => Failure::usage(error.to_string()),
+        false => Failure::failed(error.to_string()),
+    })?;
     // Only now, so that a server that does not start leaves nothing behind.
     std::fs::create_dir_all(directory).map_err(|error| {
         Failure::failed(format!("the directory {} cannot be made: {error}", directory.display()))
     })?;
     for (name, secret, is_new) in [
         ("client-secret", &secret, new_secret),
-        ("management-secret", &management_secret, new_management_secret),
+        (management, &management_secret, new_management_secret),
     ] {
         if is_new {
             write_private(&directory.join(name), secret.as_bytes())?;
         }
     }
-    replace(&configuration, &configuration_for(server.url().as_ref(), options.window))?;
+    let authority = authority_for(options.provider, &server.url());
+    replace(&configuration, &configuration_for(&authority, options.window))?;
     let shown = directory.display();
-    println!("an Auth0-compatible server with {} nodes at {}", options.nodes, server.url());
+    let like = match options.provider {
+        Vendor::Auth0 => "an Auth0-compatible server",
+        Vendor::Okta => "a server like Okta",
+    };
+    println!("{like} with {} nodes at {}", options.nodes, server.url());
     let place = if in_store { STORE } else { "client-secret" };
     println!("  client            {CLIENT}, its secret in {shown}/{place}");
-    println!("  management client {MANAGEMENT_CLIENT}, its secret in {shown}/management-secret");
+    match options.provider {
+        Vendor::Auth0 => {
+            println!("  management client {MANAGEMENT_CLIENT}, its secret in {shown}/{management}");
+        }
+        Vendor::Okta => println!("  API token         in {shown}/{management}"),
+    }
     println!("  configuration     {shown}/keyswap.toml");
     if in_store {
         println!("start programs that follow the store, then rotate:");
@@ -133,7 +160,25 @@ fn replace(path: &Path, text: &str) -> Result<(), Failure> {
     }
 }
 
-fn configuration_for(url: &str, window: Duration) -> String {
+fn authority_for(provider: Vendor, url: &str) -> String {
+    match provider {
+        Vendor::Auth0 => format!(
+            r#"kind = "auth0"
+url = "{url}"
+audience = "{AUDIENCE}"
+management_client_id = "{MANAGEMENT_CLIENT}"
+management_secret = {{ file = "management-secret" }}"#
+        ),
+        Vendor::Okta => format!(
+            r#"kind = "okta"
+url = "{url}"
+scope = "{SCOPE}"
+api_token = {{ file = "api-token" }}"#
+        ),
+    }
+}
+
+fn configuration_for(authority: &str, window: Duration) -> String {
     let window = jiff::fmt::friendly::SpanPrinter::new().unsigned_duration_to_string(&window);
     format!(
         r#"{FIRST_LINE}
@@ -141,11 +186,7 @@ fn configuration_for(url: &str, window: Duration) -> String {
 id = "{CLIENT}"
 
 [authority]
-kind = "auth0"
-url = "{url}"
-audience = "{AUDIENCE}"
-management_client_id = "{MANAGEMENT_CLIENT}"
-management_secret = {{ file = "management-secret" }}
+{authority}
 
 [store]
 directory = "{STORE}"

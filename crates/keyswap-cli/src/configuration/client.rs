@@ -94,7 +94,7 @@ impl ClientTables {
     pub(super) fn check(
         &self,
         shared: &[ApplicationTable],
-        hydra: bool,
+        (kind, needs): (&str, &str),
     ) -> Result<(), (String, String)> {
         let several = self.0.len() > 1;
         check_applications(shared, "[[application]]", "")?;
@@ -115,11 +115,9 @@ impl ClientTables {
                 );
                 return Err((String::new(), reason));
             }
-            let foreign = match hydra {
-                true => client.audience.as_ref().map(|_| ("audience", "hydra", "scope")),
-                false => client.scope.as_ref().map(|_| ("scope", "auth0", "audience")),
-            };
-            if let Some((has, kind, needs)) = foreign {
+            let given = [("audience", &client.audience), ("scope", &client.scope)];
+            let foreign = given.iter().find(|(name, value)| *name != needs && value.is_some());
+            if let Some((has, _)) = foreign {
                 let reason = format!(
                     "the client {} has a `{has}`, and the secrets of a client of {kind} are proved with a \
                      `{needs}`",

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use keyswap_core::Generator;
 use keyswap_store::{FileStore, SecretStore};
-use keyswap_testkit::{AuthorizationServer, Builder, Client};
+use keyswap_testkit::{AuthorizationServer, Builder, Client, ClientAuthentication, Provider};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -325,9 +325,7 @@ impl Embedded {
         let address = "127.0.0.1:0".parse().unwrap();
         let mut embedded = Self { site, runtime: None, server: None, address };
         embedded.serve(&embedded.site.first_secret(), scopes);
-        embedded.address = embedded.server().address();
-        embedded.site.url = embedded.server().url();
-        std::fs::write(embedded.site.configuration(), configuration(&embedded.site.url)).unwrap();
+        embedded.is_ready();
         embedded
     }
 
@@ -379,8 +377,40 @@ impl Embedded {
         embedded
     }
 
+    /// Like Okta: the management secret is an API token.
+    pub fn okta() -> Self {
+        let mut embedded = Self::start();
+        embedded.die();
+        let secret = embedded.site.first_secret();
+        let token = std::fs::read_to_string(embedded.site.path("management-secret")).unwrap();
+        let client = Client::new(CLIENT, secret).grant("default").scopes(["read"]);
+        let builder = AuthorizationServer::builder()
+            .provider(Provider::Okta)
+            .nodes(3)
+            .propagation_window(WINDOW)
+            .client(client.authentication(ClientAuthentication::SecretBasic))
+            .api_token(token)
+            .bind(embedded.address);
+        embedded.run(builder);
+        let (start, end) = ("kind = \"auth0\"", "\n[store]");
+        let text = std::fs::read_to_string(embedded.site.configuration()).unwrap();
+        let authority = &text[text.find(start).unwrap()..text.find(end).unwrap()];
+        let url = &embedded.site.url;
+        let okta = format!(
+            "kind = \"okta\"\nurl = \"{url}\"\nscope = \"read\"\napi_token = {{ file = \"management-secret\" }}\n"
+        );
+        embedded.site.configure(authority, &okta);
+        embedded
+    }
+
+    fn is_ready(&mut self) {
+        let embedded = self;
+        embedded.address = embedded.server().address();
+        embedded.site.url = embedded.server().url();
+        std::fs::write(embedded.site.configuration(), configuration(&embedded.site.url)).unwrap();
+    }
+
     fn serve(&mut self, secret: &str, scopes: &[&str]) {
-        let runtime = Runtime::new().unwrap();
         let management = std::fs::read_to_string(self.site.path("management-secret")).unwrap();
         let builder = AuthorizationServer::builder()
             .nodes(3)
@@ -391,6 +421,11 @@ impl Embedded {
                     .scopes(scopes.iter().copied().map(str::to_owned)),
             )
             .bind(self.address);
+        self.run(builder);
+    }
+
+    fn run(&mut self, builder: keyswap_testkit::Builder) {
+        let runtime = Runtime::new().unwrap();
         self.server = Some(runtime.block_on(builder.start()).unwrap());
         self.runtime = Some(runtime);
     }

@@ -1,0 +1,99 @@
+//! The command at a server that holds two secrets a client.
+
+mod common;
+
+use common::{CLIENT, Command, Embedded, Vault, eventually};
+
+const FORWARD: &str = "generated adding added staged adopted confirmed promoted drained";
+
+/// The states that the history tells of, as one text.
+fn history(embedded: &Embedded) -> String {
+    embedded.site.history().join(" ")
+}
+
+#[test]
+fn rotate_goes_through_every_state_and_says_so() {
+    let embedded = Embedded::okta();
+    let site = &embedded.site;
+    site.import();
+    embedded.idle_instance();
+    let old = embedded.server().secrets(CLIENT);
+    let output = site.command(&["rotate"]).run();
+    output.ends_with(0);
+    assert!(output.stderr.contains("the server has both secrets"), "{output:#?}");
+    assert!(output.stderr.contains("out of force, and can be put back"), "{output:#?}");
+    let rest = "deactivating deactivated retiring retired removing done";
+    assert_eq!(history(&embedded), format!("{FORWARD} {rest}"));
+    let now = embedded.server().secrets(CLIENT);
+    assert!(now.len() == 1 && now != old, "{now:?}");
+    assert!(embedded.server().accepts(CLIENT, &site.published()[0]));
+    site.vault.search_files();
+}
+
+#[test]
+fn a_held_rotation_is_rolled_back_or_retired_and_a_killed_one_resumed() {
+    let embedded = Embedded::okta();
+    let site = &embedded.site;
+    site.import();
+    embedded.idle_instance();
+    let old = embedded.server().secrets(CLIENT);
+    site.command(&["rotate", "--hold-at", "drained"]).run().says(3, &["`keyswap retire`"]);
+    assert_eq!(embedded.server().secrets(CLIENT).len(), 2);
+    let output = site.command(&["rollback"]).run();
+    output.ends_with(0);
+    assert_eq!(embedded.server().secrets(CLIENT), old);
+    let back = "adopted confirmed promoted drained retiring retired removing rolled_back";
+    site.is_rolled_back_to(&site.first_secret(), &format!("{FORWARD} {back}"));
+
+    let mut rotate = site.command(&["rotate", "--hold-at", "drained"]).spawn();
+    site.until_state(&mut rotate, "staged");
+    rotate.kill();
+    rotate.wait();
+    site.command(&["resume"]).run().says(3, &["`keyswap retire`"]);
+    site.command(&["retire"]).run().ends_with(0);
+    assert_eq!(site.state().as_deref(), Some("done"));
+    assert_ne!(embedded.server().secrets(CLIENT), old);
+}
+
+#[test]
+fn what_a_person_has_to_do_is_said() {
+    let embedded = Embedded::okta();
+    let site = &embedded.site;
+    site.import();
+    embedded.idle_instance();
+    let other = embedded.server().add_secret(CLIENT, "somebody-elses-secret-012345");
+    site.command(&["rotate"]).run().says(1, &["no room for a new one", &other]);
+    assert_eq!(site.state(), None);
+    site.configure("\nscope = \"read\"", "");
+    site.command(&["rotate"]).run().says(1, &["invalid_scope", "scope that it may ask for"]);
+    site.configure("management-secret", "client-secret");
+    site.command(&["rotate"]).run().says(4, &["API token", "E0000011"]);
+}
+
+#[test]
+fn dev_server_is_like_okta_on_demand() {
+    let directory = tempfile::tempdir().unwrap();
+    let vault = Vault::new(directory.path());
+    let arguments = ["dev-server", "--provider", "okta", "--listen", "127.0.0.1:0"];
+    let mut server = Command::new(&vault, &arguments)
+        .argument("--window")
+        .argument("250ms")
+        .argument("--directory")
+        .argument(directory.path())
+        .spawn();
+    eventually("the server is ready", || {
+        assert!(!server.ended(), "{}", server.stderr());
+        server.stdout().contains("ready").then_some(())
+    });
+    let keyswap = |arguments: &[&str]| {
+        let command = Command::new(&vault, arguments).argument("--config");
+        command.argument(directory.path().join("keyswap.toml")).run()
+    };
+    let secret = directory.path().join("client-secret");
+    keyswap(&["init", "--secret-file", secret.to_str().unwrap()]).ends_with(0);
+    // The server, the token and the client are as a rotation wants them: it waits for an instance.
+    let output = keyswap(&["rotate", "--patience", "1s"]);
+    output.says(3, &["billing: 0 of 1 expected instances", "state staged"]);
+    server.signal("INT");
+    server.wait().ends_with(0);
+}
