@@ -1,7 +1,9 @@
 //! An authority whose process may die around each request.
 
 use keyswap_admin::AuthorityError;
-use keyswap_admin::authority::{Authority, Capabilities, ChangeAnswer, Probe, ReadBack};
+use keyswap_admin::authority::{
+    AddAnswer, Authority, Capabilities, ChangeAnswer, Listed, NewSecret, Probe, ReadBack, SlotId,
+};
 use keyswap_core::Secret;
 
 use crate::{Act, Fate};
@@ -39,6 +41,22 @@ impl<A: Authority> Authority for DyingAuthority<A> {
 
     async fn read_back(&self, known: &[Secret]) -> ReadBack {
         self.fate.around(Act::ReadBack, self.inner.read_back(known)).await
+    }
+
+    async fn slots(&self, known: &[Secret]) -> Listed {
+        self.fate.around(Act::ListSecrets, self.inner.slots(known)).await
+    }
+
+    async fn add_secret(&self, new: &NewSecret) -> AddAnswer {
+        self.fate.around(Act::AddSecret, self.inner.add_secret(new)).await
+    }
+
+    async fn set_active(&self, slot: &SlotId, active: bool) -> ChangeAnswer {
+        self.fate.around(Act::SetActive, self.inner.set_active(slot, active)).await
+    }
+
+    async fn remove_secret(&self, slot: &SlotId) -> ChangeAnswer {
+        self.fate.around(Act::RemoveSecret, self.inner.remove_secret(slot)).await
     }
 
     async fn probe(&self, secret: &Secret) -> Probe {

@@ -29,6 +29,14 @@ pub enum Act {
     SetSecret,
     /// The server is asked which secret it holds.
     ReadBack,
+    /// The server is asked to add a secret.
+    AddSecret,
+    /// The server is asked which secrets it has.
+    ListSecrets,
+    /// One of the secrets at the server is activated or deactivated.
+    SetActive,
+    /// One of the secrets at the server is removed.
+    RemoveSecret,
     /// A token request is made with one of the secrets.
     Probe,
     /// The lease is given back.
