@@ -21,6 +21,8 @@ pub enum RotateErrorKind {
     NoWayBack(WayBack),
     /// Nothing says yet that the old secret is unused, so it is not retired; nothing was changed.
     NotDrained,
+    /// It goes back to the secret that is said to be compromised; nothing was changed.
+    GoesBack,
     /// No gate waits for a person's word for that application; nothing was written.
     NothingToConfirm,
     /// An earlier rotation has not come to its end: resume it.

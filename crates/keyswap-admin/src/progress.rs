@@ -21,6 +21,8 @@ pub enum Progress {
         direction: Direction,
         /// How long the state before it lasted; `None` for the first.
         after: Option<Duration>,
+        /// Whether the old secret is compromised, so that nobody is waited for longer than a deadline.
+        hurries: bool,
     },
     /// A journal that an earlier process left was taken up in this state.
     TakenUp {
@@ -38,6 +40,9 @@ pub enum Progress {
         /// For whom, each since when.
         missing: Vec<Awaited>,
     },
+    /// The old secret is compromised, and the deadline has passed: these do not hold the new one, as far as
+    /// anybody knows, and lose access with the act that follows.
+    Broken(Vec<Missing>),
     /// Something that a person may want to know: an answer that was lost, a server that asks to wait.
     Note(String),
 }
@@ -63,9 +68,14 @@ impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Checking => f.write_str("checking the server, the store and the present secret"),
-            Self::Entered { state, direction, after } => {
+            Self::Entered { state, direction, after, hurries } => {
                 let after = after.unwrap_or_default().as_secs_f64();
-                write!(f, "{:<13} {} ({after:.1} s)", state.name(), reached(*state, *direction))
+                write!(
+                    f,
+                    "{:<13} {} ({after:.1} s)",
+                    state.name(),
+                    reached(*state, *direction, *hurries)
+                )
             }
             Self::TakenUp { state, direction: Direction::Forward } => {
                 write!(f, "taken up again in state {state}")
@@ -75,25 +85,40 @@ impl fmt::Display for Progress {
             }
             Self::Waiting { since, missing, .. } => {
                 write!(f, "  waiting since {since}: ")?;
-                for (position, one) in missing.iter().take(MOST_NAMED).enumerate() {
-                    let separator = if position == 0 { "" } else { "; " };
-                    write!(f, "{separator}{one}")?;
-                }
-                match missing.len().saturating_sub(MOST_NAMED) {
-                    0 => Ok(()),
-                    more => write!(f, "; and {more} more"),
-                }
+                name(f, missing, MOST_NAMED)
+            }
+            Self::Broken(missing) => {
+                f.write_str("  the deadline has passed; these may lose access: ")?;
+                name(f, missing, usize::MAX)
             }
             Self::Note(text) => write!(f, "  note: {text}"),
         }
     }
 }
 
+fn name(f: &mut fmt::Formatter<'_>, missing: &[impl fmt::Display], most: usize) -> fmt::Result {
+    for (position, one) in missing.iter().take(most).enumerate() {
+        let separator = if position == 0 { "" } else { "; " };
+        write!(f, "{separator}{one}")?;
+    }
+    match missing.len().saturating_sub(most) {
+        0 => Ok(()),
+        more => write!(f, "; and {more} more"),
+    }
+}
+
 /// How many of those that a gate waits for one line names.
 const MOST_NAMED: usize = 3;
 
-fn reached(state: State, direction: Direction) -> &'static str {
+fn reached(state: State, direction: Direction, hurries: bool) -> &'static str {
     match (state, direction) {
+        (State::Adopted, Direction::Forward) if hurries => {
+            "every instance holds both that is not named above"
+        }
+        (State::Drained, Direction::Forward) if hurries => {
+            "nobody is waited for: the old secret is compromised"
+        }
+        (State::Done, _) if hurries => "the new secret is published alone, and the old one is dead",
         (State::Generated, _) => "a new secret is in the journal",
         (State::Adding, _) => "the server is asked to add the new secret",
         (State::Added, _) => "the server has both secrets",

@@ -212,6 +212,7 @@ fn a_journal_of_each_version_goes_back_where_there_is_a_way() {
         ("2-back-rolled-back", WayBack::RolledBack),
         ("3-drained-doubted", WayBack::SetBack),
         ("3-drained-attested", WayBack::SetBack),
+        ("3-promoted-compromised", WayBack::SetBack),
         ("3-retiring-proved", WayBack::TooLate),
     ];
     let journals = journals();

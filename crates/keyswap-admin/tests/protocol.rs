@@ -8,19 +8,29 @@ use std::time::{Duration, Instant};
 
 use keyswap_admin::authority::{ChangeAnswer, Probe, ReadBack};
 use keyswap_admin::rotation::{
-    Effect, Ending, Event, Fleet, Gate, Missing, NothingToConfirm, Record, Rollback, Rotation,
-    State, StuckReason, Timestamp, WayBack, Which,
+    Broken, Effect, Ending, Event, Fleet, Gate, Missing, NothingToConfirm, Record, Rollback,
+    Rotation, State, StuckReason, Timestamp, WayBack, Which,
 };
 use keyswap_admin::{Application, AuthorityError, AuthorityErrorKind, RotationPolicy};
 use keyswap_core::{
     Attempts, FallbackPolicy, Next, Revision, Secret, SecretId, SecretList, SecretRing, Verdict,
 };
-use keyswap_store::InstanceReport;
+use keyswap_store::{Hold, InstanceReport};
 use proptest::prelude::*;
 
 const WINDOW: u64 = 1_000;
 /// How long a change that was given up may be on its way.
 const IN_FLIGHT: u64 = 5_000;
+
+/// How long instances have to take up both secrets if the old one is compromised.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn named(one: &Broken) -> String {
+    match &one.missing {
+        Missing::Revision { instance, .. } => instance.clone(),
+        other => other.to_string(),
+    }
+}
 
 fn secret(id: &str) -> Secret {
     Secret::new(id.parse().unwrap(), format!("value-of-{id}")).unwrap()
@@ -49,6 +59,10 @@ struct Trouble {
     rollback_after: Option<u32>,
     /// A person whom a stuck rotation calls takes it back.
     rollback_when_stuck: bool,
+    /// After how many steps a person says that the old secret is compromised.
+    compromised_after: Option<u32>,
+    /// One of the instances never takes up another list.
+    deaf: bool,
 }
 
 impl Trouble {
@@ -60,10 +74,13 @@ impl Trouble {
         instance_restarts: 0,
         rollback_after: None,
         rollback_when_stuck: false,
+        compromised_after: None,
+        deaf: false,
     };
 }
 
 struct Instance {
+    deaf: bool,
     ring: SecretRing,
     report: InstanceReport,
     slow: u64,
@@ -90,6 +107,8 @@ struct World {
     trouble: Trouble,
     started: u64,
     requests: u64,
+    /// Who is left behind, as the journal says.
+    broken: Vec<String>,
 }
 
 impl World {
@@ -105,10 +124,12 @@ impl World {
             trouble,
             started: 0,
             requests: 0,
+            broken: Vec::new(),
         };
         for _ in 0..2 {
             world.start_instance();
         }
+        world.instances[1].deaf = trouble.deaf;
         world
     }
 
@@ -129,7 +150,7 @@ impl World {
         let report = InstanceReport::new("app", format!("i{}", self.started)).next(ring.usage());
         let slow = 50 + self.roll(400);
         let now = self.now;
-        self.instances.push(Instance { ring, report, slow, used: [(0, now); 2] });
+        self.instances.push(Instance { deaf: false, ring, report, slow, used: [(0, now); 2] });
     }
 
     fn holds(&self, node: usize) -> &SecretId {
@@ -174,13 +195,14 @@ impl World {
 
     fn live(&mut self, index: usize) {
         let slow = self.instances[index].slow;
-        if self.roll(slow) < 50 {
+        if self.roll(slow) < 50 && !self.instances[index].deaf {
             let (revision, list) = self.published.clone();
             let now = self.instant();
             self.instances[index].ring.replace_at_time(list, revision, now);
         }
         let ring = self.instances[index].ring.clone();
-        self.sign_in(&ring);
+        let broken = self.broken.contains(&self.instances[index].report.instance);
+        self.sign_in(&ring, broken);
         for (number, id) in ["old", "new"].into_iter().enumerate() {
             let used = ring.usage().of(&id.parse().unwrap()).map_or(0, |usage| usage.used());
             if used != self.instances[index].used[number].0 {
@@ -193,7 +215,7 @@ impl World {
         }
     }
 
-    fn sign_in(&mut self, ring: &SecretRing) {
+    fn sign_in(&mut self, ring: &SecretRing, broken: bool) {
         self.requests += 1;
         let mut now = self.instant();
         let (mut attempts, mut secret) = Attempts::begin_seeded(ring, self.requests);
@@ -208,7 +230,7 @@ impl World {
                 }
                 _ => {
                     assert!(
-                        accepted || self.foreign(),
+                        accepted || broken || self.foreign(),
                         "a request failed at {}: {ring:?}",
                         self.now
                     );
@@ -222,9 +244,10 @@ impl World {
         self.nodes.iter().flatten().any(|change| change.id.as_str() == "foreign")
     }
 
-    /// I1: each instance holds what each node accepts, now.
+    /// I1: each instance holds what each node accepts, now. Who is left behind was named before.
     fn check(&self) {
-        for instance in &self.instances {
+        let named = |instance: &&Instance| self.broken.contains(&instance.report.instance);
+        for instance in self.instances.iter().filter(|one| !named(one)) {
             let list = instance.ring.snapshot().list();
             for node in 0..self.nodes.len() {
                 let holds = self.holds(node);
@@ -261,6 +284,7 @@ impl World {
                 }
             }
             // I3: the secret that goes was used by nobody for the quiet period.
+            State::Drained | State::Retiring if record.hurries() => {}
             State::Drained | State::Retiring => {
                 let source = usize::from(record.id(record.source()).as_str() == "new");
                 let used = self.instances.iter().map(|instance| instance.used[source]);
@@ -370,6 +394,12 @@ impl World {
                 rotation = Rotation::new(Record::parse(&journal).unwrap());
                 event = Event::RollbackWanted;
             }
+            let due = self.trouble.compromised_after.is_some_and(|after| after <= step);
+            if due && rotation.record().compromised.is_none() && !rotation.record().is_over() {
+                // Again, if the process did not live to write it down.
+                rotation = Rotation::new(Record::parse(&journal).unwrap());
+                event = Event::CompromisedWanted(PATIENCE);
+            }
             let effect = rotation.step(event, Timestamp::from_milliseconds(self.now));
             if self.crash() {
                 // Killed before the journal was written.
@@ -381,6 +411,7 @@ impl World {
                 self.check_entered(rotation.record());
             }
             journal = rotation.record().to_json();
+            self.broken = rotation.record().broken().iter().map(named).collect();
             let happened = match self.perform(effect, rotation.record()) {
                 Ok(happened) => happened,
                 Err(Ending::Unknown(_) | Ending::Throttled | Ending::NoWayBack(_)) => {
@@ -533,6 +564,45 @@ proptest! {
             for node in 0..3 {
                 prop_assert_eq!(world.holds(node).as_str(), stays);
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(80))]
+
+    /// The simulation fails on a refused request of anybody who is not named by then.
+    #[test]
+    fn a_compromised_rotation_ends_although_one_instance_never_adopts_and_breaks_nobody_else(
+        seed in any::<u64>(),
+        crashes in 0u32..8,
+        lost_answers in 0u32..5,
+        instance_restarts in 0u32..2,
+        read_back in any::<bool>(),
+        compromised_after in 0u32..200,
+        deaf in any::<bool>(),
+    ) {
+        let compromised_after = Some(compromised_after);
+        let trouble = Trouble {
+            crashes, lost_answers, read_back, instance_restarts, compromised_after, deaf,
+            ..Trouble::NONE
+        };
+        let mut world = World::new(seed, trouble);
+        let (ending, record) = world.rotate();
+        prop_assert!(matches!(ending, Ending::Done), "{ending:?}");
+        let alone = SecretList::new([secret("new")]).unwrap();
+        prop_assert_eq!(&world.published.1, &alone);
+        let expected: &[&str] = if deaf { &["i2"] } else { &[] };
+        prop_assert_eq!(&world.broken, expected);
+        prop_assert_eq!(deaf, world.instances.iter().any(|one| one.deaf));
+        if record.compromised.is_some() && deaf {
+            prop_assert!(record.evidence.unused.is_none(), "nobody attested that");
+        }
+        let proof = record.evidence.proof.as_ref().expect("the old one is seen to be dead");
+        prop_assert_eq!(proof.refused.as_str(), "old");
+        world.pass(5_000);
+        for instance in world.instances.iter().filter(|one| !one.deaf) {
+            prop_assert_eq!(instance.ring.snapshot().list(), alone.clone());
         }
     }
 }
@@ -1052,4 +1122,119 @@ fn a_slow_look_at_the_reports_does_not_pass_for_quiet_time() {
     assert_eq!(look(&next, (10_002, 10_003)).len(), 1, "attested for 1 ms, and not for 10 s");
     let last = next.next(ring(3).usage());
     assert!(look(&last, (10_004, 10_005)).is_empty());
+}
+
+fn fleet_of(reports: impl IntoIterator<Item = InstanceReport>) -> Event {
+    Event::Fleet(Fleet { live: reports.into_iter().collect(), unreadable: Vec::new() })
+}
+
+fn report(name: &str, revision: u64, ids: &[&str]) -> InstanceReport {
+    let list = SecretList::new(ids.iter().map(|id| secret(id))).unwrap();
+    let ring = SecretRing::with_policy(list, Revision::new(revision), FallbackPolicy::default());
+    InstanceReport::new("app", name).next(ring.usage())
+}
+
+/// One of two instances holds both secrets, and the application that cannot report is not confirmed.
+fn one_is_ready() -> Event {
+    fleet_of([report("one", 2, &["old", "new"]), report("two", 1, &["old"])])
+}
+
+/// A rotation that waits for instances since 100 s, and that was said to be compromised at 5 s already.
+fn staged_and_compromised() -> Rotation {
+    let mut rotation = with_printer(begun());
+    at(&mut rotation, 5, Event::CompromisedWanted(PATIENCE));
+    at(&mut rotation, 100, Event::Published(Revision::new(2)));
+    assert_eq!(rotation.record().state, State::Staged);
+    at(&mut rotation, 100, Event::Written);
+    rotation
+}
+
+#[test]
+fn a_compromised_rotation_waits_from_when_both_are_published_and_names_whom_it_leaves_behind() {
+    let mut rotation = staged_and_compromised();
+    let effect = at(&mut rotation, 109, one_is_ready());
+    let Effect::Wait(_, missing) = effect else { panic!("{effect:?}") };
+    assert_eq!(missing.len(), 2, "{missing:?}");
+    assert!(rotation.record().broken().is_empty());
+    // The next process has no more time than what is left.
+    rotation = Rotation::new(Record::parse(&rotation.record().to_json()).unwrap());
+    at(&mut rotation, 110, Event::TakenUp);
+    assert!(matches!(at(&mut rotation, 110, one_is_ready()), Effect::Write));
+    assert_eq!(rotation.record().state, State::Adopted);
+    let broken = |rotation: &Rotation| {
+        rotation.record().broken().iter().map(|one| one.missing.clone()).collect::<Vec<_>>()
+    };
+    let (application, gate) = ("printer".to_owned(), Gate::Adopted);
+    let (holds, wanted) = (Some(Revision::new(1)), Revision::new(2));
+    let (app, instance) = ("app".to_owned(), "two".to_owned());
+    let left = [
+        Missing::Confirmation { application, gate },
+        Missing::Revision { application: app, instance, holds, wanted },
+    ];
+    assert_eq!(broken(&rotation), left);
+    assert!(matches!(at(&mut rotation, 110, Event::Written), Effect::Send));
+    // After that nobody is named who holds the new one, however old the list is.
+    let mut record = rotation.record().clone();
+    (record.state, record.revision) = (State::Promoted, Revision::new(3));
+    let mut rotation = Rotation::new(record);
+    at(&mut rotation, 111, Event::TakenUp);
+    assert!(matches!(at(&mut rotation, 111, one_is_ready()), Effect::Write));
+    assert_eq!(rotation.record().state, State::Drained, "no quiet period");
+    assert_eq!(broken(&rotation), left);
+    assert_eq!(rotation.record().account()["compromised"]["broken"].as_array().unwrap().len(), 2);
+    assert!(rotation.record().account()["unused"].is_null(), "nobody attested it");
+}
+
+/// Who comes with a list of before the rotation after the deadline is named as well.
+#[test]
+fn an_instance_that_shows_up_late_without_the_new_secret_is_named_before_the_old_one_goes() {
+    let mut record = staged_and_compromised().record().clone();
+    (record.state, record.revision) = (State::Promoted, Revision::new(3));
+    let mut rotation = Rotation::new(record);
+    at(&mut rotation, 200, Event::TakenUp);
+    let late = fleet_of([report("one", 3, &["new", "old"]), report("three", 1, &["old"])]);
+    at(&mut rotation, 200, late);
+    let named: Vec<String> = rotation.record().broken().iter().map(named).collect();
+    assert_eq!(named, ["three"]);
+}
+
+#[test]
+fn a_hold_keeps_a_compromised_rotation_from_beginning_and_from_leaving_anybody_behind() {
+    let hold = Hold::new("ada", "a freeze", 0, None);
+    let mut rotation = staged_and_compromised();
+    rotation.note_hold(Some(hold.clone()));
+    let before = rotation.record().clone();
+    let effect = at(&mut rotation, 200, one_is_ready());
+    assert!(matches!(effect, Effect::Stop(Ending::Held(_))), "{effect:?}");
+    let effect = at(&mut rotation, 200, Event::CompromisedWanted(PATIENCE));
+    assert!(matches!(effect, Effect::Stop(Ending::Held(_))), "{effect:?}");
+    assert_eq!(*rotation.record(), before);
+}
+
+#[test]
+fn a_rotation_that_holds_for_a_person_goes_on_when_its_old_secret_is_compromised() {
+    let mut rotation = drained(true);
+    let effect = at(&mut rotation, 200, Event::TakenUp);
+    assert!(matches!(effect, Effect::Stop(Ending::AwaitsRetirement)), "{effect:?}");
+    let effect = at(&mut rotation, 200, Event::CompromisedWanted(PATIENCE));
+    assert!(matches!(effect, Effect::Probe(Which::New)), "{effect:?}");
+}
+
+#[test]
+fn the_way_back_leads_to_the_compromised_secret_so_it_is_not_hurried() {
+    let mut rotation = staged_and_compromised();
+    at(&mut rotation, 200, one_is_ready());
+    at(&mut rotation, 200, Event::Written);
+    at(&mut rotation, 200, Event::Answered(ChangeAnswer::Applied));
+    at(&mut rotation, 201, Event::RollbackWanted);
+    let before = rotation.record().clone();
+    let effect = at(&mut rotation, 202, Event::CompromisedWanted(PATIENCE));
+    assert!(matches!(effect, Effect::Stop(Ending::GoesBack)), "{effect:?}");
+    assert_eq!(*rotation.record(), before);
+    let mut record = before;
+    record.state = State::Promoted;
+    let mut rotation = Rotation::new(record);
+    at(&mut rotation, 900, Event::TakenUp);
+    let effect = at(&mut rotation, 900, one_is_ready());
+    assert!(matches!(effect, Effect::Stop(Ending::AwaitsConfirmation(_))), "{effect:?}");
 }

@@ -60,6 +60,8 @@ struct Trouble {
     crashes: u32,
     lost_answers: u32,
     rollback_after: Option<u32>,
+    /// The old secret is compromised, and one instance never takes up another list.
+    compromised_and_deaf: bool,
     /// The state in which somebody at the console does this.
     at_the_console: Option<(State, Console)>,
 }
@@ -107,6 +109,8 @@ struct World {
     requests: u64,
     refusals: u64,
     failed: u64,
+    /// The journal names the instance that never takes up another list.
+    broken: bool,
     stopped: u32,
 }
 
@@ -124,6 +128,7 @@ impl World {
             requests: 0,
             refusals: 0,
             failed: 0,
+            broken: false,
             stopped: 0,
         };
         world.hold(secret("old"), 0, false);
@@ -178,7 +183,7 @@ impl World {
         while self.now < end {
             self.now = (self.now + 50).min(end);
             for index in 0..self.instances.len() {
-                if self.roll(6) == 0 {
+                if self.roll(6) == 0 && !(self.trouble.compromised_and_deaf && index == 1) {
                     let ((revision, list), now) = (self.published.clone(), self.instant());
                     self.instances[index].0.replace_at_time(list, revision, now);
                 }
@@ -206,7 +211,8 @@ impl World {
                     secret
                 }
                 _ => {
-                    self.failed += u64::from(!accepted);
+                    let broken = index == 1 && self.broken;
+                    self.failed += u64::from(!accepted && !broken);
                     return;
                 }
             };
@@ -344,7 +350,12 @@ impl World {
         let slots = Slots::new(SlotId::new("slot-0"), &listed, self.trouble.deactivation);
         let now = Timestamp::from_milliseconds(self.now);
         let revision = self.published.0;
-        Record::begin("client", policy(), secret("old"), new, revision, now).adding(slots)
+        let record =
+            Record::begin("client", policy(), secret("old"), new, revision, now).adding(slots);
+        match self.trouble.compromised_and_deaf {
+            true => record.compromised_within(Duration::from_secs(10)),
+            false => record,
+        }
     }
 
     /// Runs a rotation until it stops, killing and resuming it on the way. Whom it calls looks, and does
@@ -369,6 +380,7 @@ impl World {
                 self.person(rotation.record());
             }
             journal = rotation.record().to_json();
+            self.broken = !rotation.record().broken().is_empty();
             event = match self.perform(effect, rotation.record()) {
                 Ok(happened) => happened,
                 Err(Ending::Unknown(_) | Ending::Throttled | Ending::NoWayBack(_)) => {
@@ -412,6 +424,7 @@ fn servers() -> impl Strategy<Value = Trouble> {
             crashes,
             lost_answers,
             rollback_after: None,
+            compromised_and_deaf: false,
             at_the_console: None,
         },
     )
@@ -506,5 +519,35 @@ proptest! {
         let left = world.left();
         prop_assert_eq!(world.failed, 0);
         prop_assert_eq!(left.contains(&"foreign".to_owned()), act == Console::AddsASecret);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// Also the time in which an old secret that is out of force could be put back is left out.
+    #[test]
+    fn a_compromised_rotation_ends_and_fails_no_request_of_anybody_whom_it_does_not_name(
+        seed in any::<u64>(),
+        trouble in servers(),
+    ) {
+        let mut world = World::new(seed, Trouble { compromised_and_deaf: true, ..trouble });
+        let (ending, record) = world.rotate(Event::TakenUp);
+        prop_assert!(matches!(ending, Ending::Done), "{ending:?} {record:?}");
+        prop_assert_eq!(world.failed, 0);
+        let named: Vec<_> = record.broken().iter().map(|one| one.missing.to_string()).collect();
+        prop_assert_eq!(named.len(), 1);
+        prop_assert!(named[0].starts_with("app/i2 "), "{named:?}");
+        let lasted = |state| {
+            let at = record.entered.iter().position(|entered| entered.state == state)?;
+            Some(record.entered.get(at + 1)?.at.since(record.entered[at].at))
+        };
+        if trouble.deactivation && trouble.crashes == 0 && trouble.lost_answers == 0 {
+            let observed = lasted(State::Deactivated).unwrap();
+            prop_assert!(observed < Duration::from_millis(3 * WINDOW), "{observed:?}");
+        }
+        let left = world.left();
+        prop_assert_eq!(world.failed, 0);
+        prop_assert!(left.iter().all(|id| id == "new"), "{left:?}");
     }
 }

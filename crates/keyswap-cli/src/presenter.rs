@@ -60,7 +60,10 @@ impl Presenter {
             (Form::Plain, None) => eprintln!("{progress}"),
             (Form::Plain, Some(_)) => eprintln!("{client}: {progress}"),
             (Form::Terminal(bar), None) => match progress {
-                Progress::Entered { .. } | Progress::TakenUp { .. } | Progress::Note(_) => {
+                Progress::Entered { .. }
+                | Progress::TakenUp { .. }
+                | Progress::Broken(_)
+                | Progress::Note(_) => {
                     bar.println(progress.to_string());
                     bar.set_message(now(progress).unwrap_or_default());
                 }
@@ -170,11 +173,12 @@ pub(crate) fn milliseconds(duration: Duration) -> u64 {
 fn as_json(client: &str, progress: &Progress) -> serde_json::Value {
     let mut line = match progress {
         Progress::Checking => json!({ "event": "checking" }),
-        Progress::Entered { state, direction, after } => json!({
+        Progress::Entered { state, direction, after, hurries } => json!({
             "event": "entered",
             "state": state,
             "direction": direction,
             "after_ms": after.map(milliseconds),
+            "compromised": hurries,
         }),
         Progress::TakenUp { state, direction } => {
             json!({ "event": "taken_up", "state": state, "direction": direction })
@@ -182,6 +186,7 @@ fn as_json(client: &str, progress: &Progress) -> serde_json::Value {
         Progress::Waiting { state, since, missing } => {
             json!({ "event": "waiting", "state": state, "since": since, "missing": missing })
         }
+        Progress::Broken(missing) => json!({ "event": "broken", "missing": missing }),
         Progress::Note(text) => json!({ "event": "note", "text": text }),
         _ => json!({ "event": "other" }),
     };

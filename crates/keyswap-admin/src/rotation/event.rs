@@ -41,6 +41,9 @@ pub enum Event {
     /// A process took the journal up because a person wants the old secret retired, where the rotation
     /// [holds](super::RotationPolicy::hold_at_drained) for that.
     RetireWanted,
+    /// A process took the journal up because a person says that the old secret is compromised: nobody is
+    /// waited for longer than this.
+    CompromisedWanted(Duration),
     /// There was nothing to do but to write the journal.
     Written,
     /// The list is published, now or by an earlier process, under this revision.
@@ -118,6 +121,9 @@ pub enum Ending {
     RolledBack,
     /// There is no way back from here; nothing was changed.
     NoWayBack(WayBack),
+    /// The rotation brings the old secret back into force, so it cannot be hurried on as one that is
+    /// compromised; nothing was changed.
+    GoesBack,
     /// The old secret is unused, and is retired when a person says so.
     AwaitsRetirement,
     /// The old secret cannot be retired now: nothing says yet that it is unused.

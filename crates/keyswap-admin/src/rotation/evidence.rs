@@ -40,6 +40,8 @@ pub enum Wish {
     RollBack,
     /// That the outgoing secret is retired, where it holds for that.
     Retire,
+    /// That nobody is waited for much longer, since the old secret is compromised.
+    Hurry,
 }
 
 /// Who asks, and why.
@@ -224,6 +226,7 @@ impl Record {
             "entered": self.entered,
             "applications": self.policy.applications,
             "confirmations": self.confirmations,
+            "compromised": self.compromised,
             "unused": unused.as_ref().map(|unused| json!({
                 "secret": unused.secret,
                 "revision": unused.revision,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use keyswap_core::{Revision, SecretId};
 use keyswap_store::InstanceReport;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::confirmation::Gate;
 use super::evidence::Attested;
@@ -26,7 +26,7 @@ pub struct Fleet {
 }
 
 /// One reason why a gate is shut.
-#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Missing {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::back::Rollback;
+use super::compromised::Compromised;
 use super::confirmation::Confirmation;
 use super::evidence::Evidence;
 use super::plan::Plan;
@@ -68,6 +69,7 @@ impl Record {
             doubted: wire.doubted,
             rollback: wire.rollback,
             confirmations: wire.confirmations,
+            compromised: wire.compromised,
             evidence: wire.evidence,
             retired: wire
                 .retired
@@ -101,6 +103,7 @@ impl Record {
             doubted: self.doubted,
             rollback: self.rollback,
             confirmations: self.confirmations.clone(),
+            compromised: self.compromised.clone(),
             evidence: self.evidence.clone(),
             retired: self
                 .retired
@@ -123,10 +126,12 @@ impl Record {
             .iter()
             .map(|one| one.application.len() + one.by.len() + one.reason.len() + 64)
             .sum();
+        let broken = self.compromised.as_ref().map_or(0, Compromised::most_bytes);
         let entered = 96 * (self.entered.len() + 1);
         let mut text = Zeroizing::new(Vec::with_capacity(
             3072 + 6 * (values + names + said + self.client.len())
                 + entered
+                + broken
                 + self.evidence.most_bytes(),
         ));
         // Neither the writer nor these types can fail.
@@ -162,6 +167,8 @@ struct Wire {
     rollback: Option<Rollback>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     confirmations: Vec<Confirmation>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    compromised: Option<Compromised>,
     #[serde(default, skip_serializing_if = "Evidence::is_empty")]
     evidence: Evidence,
     #[serde(default)]
@@ -292,6 +299,7 @@ mod tests {
             stuck: Some(StuckReason::ForeignSecret),
         });
         record.policy.applications.push(Application::new("printer").manual());
+        record = record.compromised_within(Duration::from_secs(60));
         record.state = State::Promoted;
         let now = Timestamp::from_milliseconds(11);
         record.confirm("printer", "ada", "saw \"it\" sign in\n", now).unwrap();

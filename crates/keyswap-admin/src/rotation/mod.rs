@@ -5,6 +5,7 @@
 
 mod back;
 mod change;
+mod compromised;
 mod confirmation;
 mod event;
 mod evidence;
@@ -18,6 +19,7 @@ mod state;
 mod step;
 
 pub use back::{Direction, Rollback, WayBack};
+pub use compromised::{Broken, Compromised};
 pub use confirmation::{Confirmation, Gate, NothingToConfirm};
 pub use event::{Effect, Ending, Event, SlotChange, Which};
 pub use evidence::{Asker, Attested, Evidence, Proof, Unused, Wish, Word};

@@ -7,6 +7,7 @@ use keyswap_store::HistoryHead;
 use serde::{Deserialize, Serialize};
 
 use super::back::{Direction, Rollback};
+use super::compromised::Compromised;
 use super::confirmation::Confirmation;
 use super::event::Which;
 use super::evidence::Evidence;
@@ -70,6 +71,8 @@ pub struct Record {
     pub rollback: Option<Rollback>,
     /// What persons confirmed for applications that cannot report.
     pub confirmations: Vec<Confirmation>,
+    /// That the old secret is compromised, if a person said so, and who was left behind for it.
+    pub compromised: Option<Compromised>,
     /// Who asked for what, and on what it rests that a secret was taken away.
     pub evidence: Evidence,
     /// Secrets of this and earlier rotations that no list holds any more. A request that sets one of
@@ -114,6 +117,7 @@ impl Record {
             doubted: false,
             rollback: None,
             confirmations: Vec::new(),
+            compromised: None,
             evidence: Evidence::default(),
             retired: Vec::new(),
             history: None,
@@ -186,6 +190,13 @@ impl Record {
         }
     }
 
+    /// Whether it waits here for a person to have the old secret retired.
+    #[must_use]
+    pub fn holds_at_drained(&self) -> bool {
+        let holds = self.policy.hold_at_drained && self.compromised.is_none();
+        holds && self.state == State::Drained && self.direction() == Direction::Forward
+    }
+
     /// When the present state was entered.
     #[must_use]
     pub fn since(&self) -> Timestamp {
@@ -196,7 +207,8 @@ impl Record {
     #[must_use]
     pub fn latest(&self) -> Timestamp {
         let entered = self.entered.iter().map(|entered| entered.at);
-        entered.chain([self.change.last_sent]).max().unwrap_or_default()
+        let words = self.evidence.words.iter().map(|word| word.at);
+        entered.chain(words).chain([self.change.last_sent]).max().unwrap_or_default()
     }
 
     /// Until when a change of unknown outcome, of either direction, may still be applied; `None` if
@@ -220,7 +232,7 @@ impl Hash for Record {
         let Self { client, policy, state: stands, entered, old, new, plan, revision, .. } = self;
         (client, policy, stands, entered, old.id(), new.id(), plan, revision).hash(state);
         (&self.change, &self.stuck, self.doubted, &self.rollback, &self.confirmations).hash(state);
-        (&self.evidence, &self.retired, &self.history).hash(state);
+        (&self.compromised, &self.evidence, &self.retired, &self.history).hash(state);
     }
 }
 

@@ -211,7 +211,7 @@ impl Rotation {
     pub(super) fn drained_with_slots(&mut self, event: Event, now: Timestamp) -> Effect {
         let forward = self.record.direction() == Direction::Forward;
         let drained = self.record.state == State::Drained;
-        if forward && self.record.policy.hold_at_drained && drained {
+        if self.record.holds_at_drained() {
             return Effect::Stop(Ending::AwaitsRetirement);
         }
         match event {
@@ -269,7 +269,7 @@ impl Rotation {
             Event::Fleet(fleet) => {
                 let (observed, wanted) = (now.since(self.record.since()), policy.observation());
                 let mut missing = self.not_drained(&fleet, now);
-                if observed < wanted {
+                if observed < wanted && !self.record.hurries() {
                     missing.push(Missing::Observation {
                         observed_ms: milliseconds(observed),
                         wanted_ms: milliseconds(wanted),

@@ -14,7 +14,7 @@ use super::back::Direction;
 use super::confirmation::Gate;
 use super::event::{Effect, Ending, Event, Which};
 use super::evidence::{Asker, Proof, Unused, Wish};
-use super::gate::{Fleet, Missing, Quiet, not_adopted};
+use super::gate::{Fleet, Missing, Quiet};
 use super::policy::Timestamp;
 use super::record::Record;
 use super::slots::SentSlotChange;
@@ -123,7 +123,14 @@ impl Rotation {
     /// decided then, so that the next process decides it anew. No event that leads to an act tells
     /// anything that could not be asked again.
     fn step_under(&mut self, hold: Hold, event: Event, now: Timestamp) -> Effect {
-        if matches!(event, Event::TakenUp | Event::RollbackWanted | Event::RetireWanted) {
+        let begins = matches!(
+            event,
+            Event::TakenUp
+                | Event::RollbackWanted
+                | Event::RetireWanted
+                | Event::CompromisedWanted(_)
+        );
+        if begins {
             return Effect::Stop(Ending::Held(hold));
         }
         let before = self.clone();
@@ -135,7 +142,9 @@ impl Rotation {
         // It announces the list that takes the way back away.
         let retires =
             self.record.state == State::Retiring && before.record.state != State::Retiring;
-        if acts || retires {
+        // It decides for whom the act that follows is no longer put off.
+        let breaks = self.record.broken().len() != before.record.broken().len();
+        if acts || retires || breaks {
             *self = before;
             return Effect::Stop(Ending::Held(hold));
         }
@@ -158,6 +167,7 @@ impl Rotation {
         match event {
             Event::RollbackWanted => return self.rollback_wanted(now),
             Event::RetireWanted => return self.retire_wanted(now),
+            Event::CompromisedWanted(patience) => return self.compromised_wanted(patience, now),
             Event::TakenUp => {
                 self.forget_what_was_seen(now);
                 if self.record.plan.adds() {
@@ -253,7 +263,7 @@ impl Rotation {
         self.step(Event::TakenUp, now)
     }
 
-    fn note_word(&mut self, wish: Wish, now: Timestamp) {
+    pub(super) fn note_word(&mut self, wish: Wish, now: Timestamp) {
         if let Some(asker) = self.asker.take() {
             self.record.note_word(wish, asker, now);
         }
@@ -265,8 +275,10 @@ impl Rotation {
 
     fn staged(&mut self, event: Event, now: Timestamp) -> Effect {
         let Event::Fleet(fleet) = event else { return Effect::Observe };
-        let policy = &self.record.policy;
-        let missing = not_adopted(&policy.applications, &fleet, self.record.revision);
+        if self.record.hurries() {
+            return self.staged_in_a_hurry(&fleet, now);
+        }
+        let missing = self.not_adopted(&fleet);
         match self.unconfirmed(Gate::Adopted, &missing) {
             Some(stop) => stop,
             None => self.gate(missing, State::Adopted, now),
@@ -292,8 +304,8 @@ impl Rotation {
         let target = self.target();
         match event {
             Event::Fleet(fleet) => {
-                let missing = self.not_drained(&fleet, now);
-                if let Some(stop) = self.unconfirmed(Gate::Drained, &missing) {
+                let (missing, hurries) = (self.not_drained(&fleet, now), self.record.hurries());
+                if let Some(stop) = self.unconfirmed(Gate::Drained, &missing).filter(|_| !hurries) {
                     return stop;
                 }
                 if self.is_led_by_the_source(&missing, now) {
@@ -306,7 +318,7 @@ impl Rotation {
                     self.seen.missing = missing;
                     return Effect::Probe(target);
                 }
-                if missing.is_empty() {
+                if missing.is_empty() && !hurries {
                     self.note_unused(&fleet);
                 }
                 self.gate(missing, State::Drained, now)
@@ -324,8 +336,12 @@ impl Rotation {
         }
     }
 
-    /// Who may still use the source, or does not hold the list with the target in front.
+    /// Who may still use the source, or does not hold the list with the target in front. In a hurry it is
+    /// not asked who uses the source.
     pub(super) fn not_drained(&mut self, fleet: &Fleet, now: Timestamp) -> Vec<Missing> {
+        if self.record.hurries() {
+            return self.waited_for(self.not_adopted(fleet), fleet, now);
+        }
         let policy = &self.record.policy;
         let wanted = (self.record.revision, self.record.id(self.source()), policy.quiet());
         let look = (self.seen.looking.unwrap_or(now), now);
@@ -345,8 +361,7 @@ impl Rotation {
     /// the source. So nothing has to be given back if it does not.
     fn drained(&mut self, event: Event, now: Timestamp) -> Effect {
         let (policy, target) = (&self.record.policy, self.target());
-        let forward = self.record.direction() == Direction::Forward;
-        if forward && policy.hold_at_drained && self.record.state == State::Drained {
+        if self.record.holds_at_drained() {
             return Effect::Stop(Ending::AwaitsRetirement);
         }
         match event {
@@ -478,8 +493,7 @@ impl Rotation {
 
     fn retired(&mut self, event: Event, now: Timestamp) -> Effect {
         let Event::Fleet(fleet) = event else { return Effect::Observe };
-        let policy = &self.record.policy;
-        let missing = not_adopted(&policy.applications, &fleet, self.record.revision);
+        let missing = self.waited_for(self.not_adopted(&fleet), &fleet, now);
         if self.record.plan.adds() {
             return self.gate(missing, State::Removing, now);
         }
@@ -553,7 +567,7 @@ impl Rotation {
         }
     }
 
-    fn gate(&mut self, missing: Vec<Missing>, then: State, now: Timestamp) -> Effect {
+    pub(super) fn gate(&mut self, missing: Vec<Missing>, then: State, now: Timestamp) -> Effect {
         if missing.is_empty() {
             return self.enter(then, now);
         }
@@ -586,6 +600,9 @@ impl Rotation {
 
     pub(super) fn enter(&mut self, state: State, now: Timestamp) -> Effect {
         self.record.enter(state, now);
+        if state == State::Staged {
+            self.record.published_both(now);
+        }
         self.seen.asked = 0;
         self.seen.neither_since = None;
         self.seen.both_since = None;

@@ -79,6 +79,9 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         let policy = policy.propagation_window(window);
         let mut record = Record::begin(client, policy, old, new, document.revision, now)
             .asked_by(self.asker.clone());
+        if let Some(patience) = self.compromised {
+            record = record.compromised_within(patience);
+        }
         if let Some(slots) = slots {
             record = record.adding(slots);
         }

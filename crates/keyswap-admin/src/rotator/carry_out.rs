@@ -34,11 +34,13 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         };
         let Some(record) = journal(&self.store).await? else {
             return Err(match event {
-                Event::TakenUp => nothing("there is no rotation to resume; begin one"),
+                Event::TakenUp | Event::CompromisedWanted(_) => {
+                    nothing("there is no rotation to resume; begin one")
+                }
                 _ => nothing("there is no rotation; nothing was changed"),
             });
         };
-        if record.is_over() && matches!(event, Event::TakenUp) {
+        if record.is_over() && matches!(event, Event::TakenUp | Event::CompromisedWanted(_)) {
             return Err(nothing(match record.direction() {
                 Direction::Forward => "the last rotation is done; there is nothing to resume",
                 Direction::Back => "the last rotation was rolled back; there is nothing to resume",
@@ -97,6 +99,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             if written != *rotation.record() {
                 let entered = written.entered.len() != rotation.record().entered.len();
                 self.write(&mut rotation, entered, lease).await?;
+                self.tell_broken(&written, rotation.record());
                 if entered {
                     self.tell_entered(rotation.record());
                 }
@@ -298,7 +301,16 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             _ => None,
         };
         let (state, direction) = (record.state, record.direction());
-        (self.progress)(Progress::Entered { state, direction, after });
+        let hurries = record.hurries();
+        (self.progress)(Progress::Entered { state, direction, after, hurries });
+    }
+
+    fn tell_broken(&self, written: &Record, record: &Record) {
+        let broken = record.broken().iter().skip(written.broken().len());
+        let broken: Vec<_> = broken.map(|one| one.missing.clone()).collect();
+        if !broken.is_empty() {
+            (self.progress)(Progress::Broken(broken));
+        }
     }
 
     fn note(&self, text: String) {
@@ -306,7 +318,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     }
 }
 
-fn fleet(instances: Vec<Instance>) -> Fleet {
+pub(super) fn fleet(instances: Vec<Instance>) -> Fleet {
     let mut fleet = Fleet::default();
     for instance in instances {
         if !instance.live {
@@ -334,6 +346,10 @@ fn history_line(record: &Record, holder: &str) -> serde_json::Value {
     });
     if let Some(rollback) = record.rollback {
         line["rolled_back_from"] = json!(rollback.from);
+    }
+    let broken: Vec<_> = record.broken_here().collect();
+    if !broken.is_empty() {
+        line["broken"] = json!(broken);
     }
     let words = record.words_that_led_here();
     if !words.is_empty() {

@@ -21,7 +21,9 @@ use self::keep::keeping;
 use crate::authority::Authority;
 use crate::error::{RotateError, RotateErrorKind};
 use crate::progress::Progress;
-use crate::rotation::{Application, Asker, Event, Record, RotationPolicy, State};
+use crate::rotation::{
+    Application, Asker, Event, Gate, Missing, Record, RotationPolicy, State, not_adopted,
+};
 
 pub use confirm::confirm;
 pub use hold::{hold, release_hold};
@@ -50,6 +52,7 @@ pub struct Rotator<A, S> {
     generator: Generator,
     patience: Duration,
     asker: Asker,
+    compromised: Option<Duration>,
     progress: Box<dyn Fn(Progress) + Send + Sync>,
 }
 
@@ -101,6 +104,29 @@ impl Status {
             instances: store.instances().await.map_err(reading)?,
         })
     }
+
+    /// Who would lose access if the secret were changed now, as far as anybody knows: who does not hold the
+    /// published list, or is not there, and each application that cannot report and for which nobody has
+    /// [spoken](crate::confirm).
+    #[must_use]
+    pub fn not_ready(&self, applications: &[Application]) -> Vec<Missing> {
+        let gate = Gate::Adopted;
+        let manual = applications.iter().filter(|one| one.manual).map(|one| one.name.clone());
+        let under_way = self.record.as_ref().filter(|record| !record.is_over());
+        let unconfirmed: Vec<String> = match under_way {
+            Some(record) => {
+                let unconfirmed = record.unconfirmed(gate);
+                manual.filter(|name| unconfirmed.contains(name)).collect()
+            }
+            None => manual.collect(),
+        };
+        let unconfirmed =
+            unconfirmed.into_iter().map(|application| Missing::Confirmation { application, gate });
+        let wanted = self.published.as_ref().map(|document| document.revision);
+        let fleet = carry_out::fleet(self.instances.clone());
+        let missing = not_adopted(applications, &fleet, wanted.unwrap_or_default());
+        unconfirmed.chain(missing).collect()
+    }
 }
 
 async fn lease<S: SecretStore>(store: &S, holder: &str) -> Result<Lease, RotateError> {
@@ -145,6 +171,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             // Three times what the slowest usual source of a list needs: a mounted volume, 5 minutes.
             patience: Duration::from_secs(900),
             asker: Asker { holder: holder(), ..Asker::default() },
+            compromised: None,
             progress: Box::new(|_| {}),
         }
     }
@@ -186,6 +213,16 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         self
     }
 
+    /// Says that the old secret is compromised, to [`run`](Self::run) and [`resume`](Self::resume): from
+    /// when both secrets are published, nobody is waited for longer than this, and there is no quiet
+    /// period. Who does not hold the new secret by then loses access, and is [told](Progress::Broken)
+    /// before that. A rotation that was begun without is turned into such a one by resuming it.
+    #[must_use]
+    pub fn compromised(mut self, patience: Duration) -> Self {
+        self.compromised = Some(patience);
+        self
+    }
+
     /// Is told what happens, in order.
     #[must_use]
     pub fn on_progress(mut self, progress: impl Fn(Progress) + Send + Sync + 'static) -> Self {
@@ -219,12 +256,14 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run), and [`RotateErrorKind::NothingToResume`].
+    /// As [`run`](Self::run), [`RotateErrorKind::NothingToResume`], and [`RotateErrorKind::GoesBack`] if it
+    /// goes back to a secret that is said to be compromised.
     pub async fn resume(
         &self,
         applications: Option<Vec<Application>>,
     ) -> Result<Finished, RotateError> {
-        self.take(Event::TakenUp, applications).await
+        let event = self.compromised.map_or(Event::TakenUp, Event::CompromisedWanted);
+        self.take(event, applications).await
     }
 
     /// Takes the rotation that the journal tells of back to where it began. Nothing fails meanwhile:

@@ -102,6 +102,14 @@ pub(super) fn stopped(ending: Ending, record: &Record) -> RotateError {
                  here. Nothing is lost: retire it, or roll back"
             ),
         ),
+        Ending::GoesBack => RotateError::new(
+            RotateErrorKind::GoesBack,
+            format!(
+                "client {client}: the rotation goes back to the old secret, so it cannot take that out of \
+                 force any sooner; nothing was changed. Bring it to its end, and rotate again: that can \
+                 be done with a deadline"
+            ),
+        ),
         Ending::NotDrained => RotateError::new(
             RotateErrorKind::NotDrained,
             format!(

@@ -236,7 +236,8 @@ impl Rotator<'_> {
         let after = |milliseconds: Option<u64>| milliseconds.map(Duration::from_millis);
         let (progress, state) = match said {
             Said::Entered { state, direction, after_ms } => {
-                (Progress::Entered { state, direction, after: after(after_ms) }, Some(state))
+                let (after, hurries) = (after(after_ms), false);
+                (Progress::Entered { state, direction, after, hurries }, Some(state))
             }
             Said::TakenUp { state, direction } => {
                 (Progress::TakenUp { state, direction }, Some(state))

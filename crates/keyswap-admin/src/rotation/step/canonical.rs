@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{Rotation, Seen};
 use crate::rotation::back::Rollback;
+use crate::rotation::compromised::Compromised;
 use crate::rotation::evidence::Evidence;
 use crate::rotation::policy::Timestamp;
 use crate::rotation::record::{Change, Record};
@@ -48,6 +49,7 @@ impl Rotation {
             doubted: _,
             rollback,
             confirmations: _,
+            compromised,
             evidence,
             retired,
             history,
@@ -64,6 +66,11 @@ impl Rotation {
         if let Some(Rollback { from: _, at, forward, stuck: _ }) = rollback {
             moved(at, Duration::ZERO);
             moved(&mut forward.last_sent, longest_flight);
+        }
+        if let Some(Compromised { patience: _, deadline, broken }) = compromised {
+            moved(deadline, Duration::ZERO);
+            // Who is named counts, and not since when.
+            broken.iter_mut().for_each(|one| moved(&mut one.at, Duration::ZERO));
         }
         retired.iter_mut().for_each(|kept| moved(&mut kept.until, Duration::ZERO));
         *history = None;
