@@ -50,7 +50,7 @@ pub(crate) enum Command {
     /// Say for an application that cannot report what a rotation waits to know
     Confirm(Confirm),
     /// Go on with a rotation that was interrupted, waited or lost its answer
-    Resume(Rotate),
+    Resume(Resume),
     /// Retire the old secret of a rotation that was begun with --hold-at drained
     Retire(Retire),
     /// Take a rotation back to where it began, as long as programs hold both secrets
@@ -236,8 +236,49 @@ pub(crate) struct Begin {
     #[command(flatten)]
     pub(crate) asked: Asked,
     /// Stop with exit code 3 in this state, for a person to go on with `keyswap retire`
-    #[arg(long, value_enum, value_name = "STATE")]
+    #[arg(long, value_enum, value_name = "STATE", conflicts_with = "compromised")]
     pub(crate) hold_at: Option<HoldAt>,
+    #[command(flatten)]
+    pub(crate) hurry: Hurry,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Resume {
+    #[command(flatten)]
+    pub(crate) rotate: Rotate,
+    /// Why; only with --compromised
+    #[arg(long, value_name = "TEXT", value_parser = said, requires = "compromised")]
+    pub(crate) reason: Option<String>,
+    /// Who says so
+    #[arg(long, env = "USER", value_name = "NAME", value_parser = said)]
+    pub(crate) by: Option<String>,
+    #[command(flatten)]
+    pub(crate) hurry: Hurry,
+}
+
+/// An old secret that is to be dead soon.
+#[derive(Args, Debug)]
+pub(crate) struct Hurry {
+    /// The old secret is known to others: wait for nobody longer than the deadline, and for no quiet period.
+    /// Who does not hold the new secret by then loses access, and is named; needs a reason
+    #[arg(long, requires = "reason")]
+    pub(crate) compromised: bool,
+    /// How long programs have to take up both secrets, from when they are published (default: 60s)
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "compromised")]
+    pub(crate) deadline: Option<Duration>,
+    /// Go on although this person put a hold on the rotations
+    #[arg(long, value_name = "NAME", requires = "compromised")]
+    pub(crate) despite_hold_of: Option<String>,
+    /// Do not ask; without a terminal nobody is asked
+    #[arg(long, requires = "compromised")]
+    pub(crate) yes: bool,
+}
+
+impl Hurry {
+    /// How long programs have, if the old secret is compromised.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.compromised.then(|| self.deadline.unwrap_or(Duration::from_secs(60)))
+    }
 }
 
 /// Who asks for something, and why.

@@ -11,6 +11,10 @@ const CONFIRM: &str =
     "keyswap confirm printer --by ada --reason \"saw it sign in with the new list\"";
 
 const HOLD: &str = "keyswap hold --by ada --for 4h --reason \"release freeze\"";
+const COMPROMISED: [&str; 2] = [
+    "keyswap rotate --compromised --reason \"it was in a log\"",
+    "keyswap resume --compromised --reason \"it was in a log\"",
+];
 const SEVERAL: [&str; 3] =
     ["keyswap rotate --all --at-once 8", "keyswap resume --all", "keyswap status --client orders"];
 
@@ -43,6 +47,8 @@ fn every_command_of_the_readme_is_run_by_a_test_or_by_continuous_integration() {
         "keyswap retire",
         HOLD,
         "keyswap hold --release",
+        COMPROMISED[0],
+        COMPROMISED[1],
         "keyswap history",
         "keyswap history verify",
         CONFIRM,
@@ -103,6 +109,11 @@ fn a_reader_who_types_the_commands_of_the_readme_gets_what_it_says() {
     run(HOLD).ends_with(0);
     run("keyswap rotate").says(3, &["ada", "release freeze", "`keyswap hold --release`"]);
     run("keyswap hold --release").ends_with(0);
+
+    let third = site.published();
+    run(COMPROMISED[0]).ends_with(0);
+    site.is_rotated_from(&third[0]);
+    run(COMPROMISED[1]).says(1, &["nothing to resume"]);
 
     assert!(run("keyswap history").ends_with(0).stdout.contains("rolled_back"));
     assert!(run("keyswap history verify").ends_with(0).stdout.contains("all as written"));

@@ -11,7 +11,7 @@ use keyswap_admin::{
 use keyswap_store::FileStore;
 
 use super::open_store;
-use crate::arguments::{Asked, Begin, Retire, Rollback, Rotate};
+use crate::arguments::{Asked, Begin, Hurry, Resume, Retire, Rollback, Rotate};
 use crate::authority::{self, ConfiguredAuthority};
 use crate::configuration::{Configuration, OfClient};
 use crate::exit::{Code, Failure};
@@ -19,23 +19,62 @@ use crate::presenter::{Presenter, Shared, with};
 
 pub(crate) async fn rotate(options: Begin) -> Result<(), Failure> {
     let hold = options.hold_at.is_some();
-    with_rotator(
-        options.rotate,
-        options.asked.into(),
-        Which::Chosen,
-        async |rotator, client, window| {
-            let policy = client.rotation_policy(window).hold_at_drained(hold);
-            rotator.run(policy).await
-        },
-    )
+    tell_who_may_break(&options.rotate, &options.hurry, Which::Chosen).await?;
+    let wanted = Wanted::from(options.asked).hurried(options.hurry);
+    with_rotator(options.rotate, wanted, Which::Chosen, async |rotator, client, window| {
+        let policy = client.rotation_policy(window).hold_at_drained(hold);
+        rotator.run(policy).await
+    })
     .await
 }
 
-pub(crate) async fn resume(options: Rotate) -> Result<(), Failure> {
-    with_rotator(options, Wanted::default(), Which::UnderWay, async |rotator, client, _| {
+pub(crate) async fn resume(options: Resume) -> Result<(), Failure> {
+    let Resume { rotate, reason, by, hurry } = options;
+    tell_who_may_break(&rotate, &hurry, Which::UnderWay).await?;
+    let wanted = Wanted { reason, by, ..Wanted::default() }.hurried(hurry);
+    with_rotator(rotate, wanted, Which::UnderWay, async |rotator, client, _| {
         rotator.resume(Some(client.applications())).await
     })
     .await
+}
+
+/// With a compromised secret: says who is not ready now, before anything is done, and asks where there is
+/// somebody to ask.
+async fn tell_who_may_break(options: &Rotate, hurry: &Hurry, which: Which) -> Result<(), Failure> {
+    let Some(patience) = hurry.patience() else { return Ok(()) };
+    let configuration = Configuration::load(&options.configured.config)?;
+    let mut clients = configuration.chosen(&options.chosen)?;
+    if options.chosen.all && which == Which::UnderWay {
+        clients = under_way(clients).await;
+    }
+    let patience = jiff::fmt::friendly::SpanPrinter::new().unsigned_duration_to_string(&patience);
+    let mut ids = Vec::new();
+    for client in &clients {
+        // What cannot be read is told by the rotation itself.
+        let Ok(store) = open_store(client) else { continue };
+        let Ok(status) = Status::read(&store).await else { continue };
+        ids.push(client.id());
+        if options.json {
+            continue;
+        }
+        let id = client.id();
+        eprintln!(
+            "client {id}: the old secret goes, at the latest when programs had {patience} to take up both. \
+             Who does not hold the new one by then loses access."
+        );
+        let missing = status.not_ready(&client.applications());
+        if missing.is_empty() {
+            eprintln!("client {id}: every declared program is there and up to date");
+        }
+        for one in missing {
+            eprintln!("client {id}: not ready now: {one}");
+        }
+    }
+    let question = format!("take the old secret of {} out of force?", ids.join(", "));
+    if !hurry.yes && is_somebody_there() && !ids.is_empty() && !agrees(&question).await {
+        return Err(Failure::failed("nothing was changed; all is as it was"));
+    }
+    Ok(())
 }
 
 pub(crate) async fn retire(options: Retire) -> Result<(), Failure> {
@@ -70,8 +109,12 @@ pub(crate) async fn rollback(options: Rollback) -> Result<(), Failure> {
             eprintln!("client {}, state {}: {way}", record.client, record.state);
         }
     }
-    let somebody = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    if somebody && !options.yes && !records.is_empty() && !agreed(&records).await {
+    let question = match records.as_slice() {
+        [record] => format!("roll back the rotation of client {}?", record.client),
+        records => format!("roll back the rotations of these {} clients?", records.len()),
+    };
+    let asks = is_somebody_there() && !options.yes && !records.is_empty();
+    if asks && !agrees(&question).await {
         return Err(Failure::failed("nothing was changed; all is as it was"));
     }
     let wanted = Wanted { despite_hold_of: options.despite_hold_of, ..options.asked.into() };
@@ -81,12 +124,13 @@ pub(crate) async fn rollback(options: Rollback) -> Result<(), Failure> {
     .await
 }
 
+fn is_somebody_there() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
 /// Whether the person at the terminal wants that.
-async fn agreed(records: &[Record]) -> bool {
-    match records {
-        [record] => eprint!("roll back the rotation of client {}? [y/N] ", record.client),
-        records => eprint!("roll back the rotations of these {} clients? [y/N] ", records.len()),
-    }
+async fn agrees(question: &str) -> bool {
+    eprint!("{question} [y/N] ");
     let _ = std::io::stderr().flush();
     let answer = tokio::task::spawn_blocking(|| {
         let mut answer = String::new();
@@ -110,11 +154,19 @@ struct Wanted {
     by: Option<String>,
     reason: Option<String>,
     despite_hold_of: Option<String>,
+    compromised: Option<Duration>,
+}
+
+impl Wanted {
+    fn hurried(self, hurry: Hurry) -> Self {
+        let compromised = hurry.patience();
+        Self { despite_hold_of: hurry.despite_hold_of, compromised, ..self }
+    }
 }
 
 impl From<Asked> for Wanted {
     fn from(Asked { by, reason }: Asked) -> Self {
-        Self { by, reason, despite_hold_of: None }
+        Self { by, reason, ..Self::default() }
     }
 }
 
@@ -158,7 +210,10 @@ async fn with_rotator(
         if let Some(patience) = options.patience.or(client.patience()) {
             rotator = rotator.patience(patience);
         }
-        let Wanted { by, reason, despite_hold_of } = wanted.clone();
+        let Wanted { by, reason, despite_hold_of, compromised } = wanted.clone();
+        if let Some(patience) = compromised {
+            rotator = rotator.compromised(patience);
+        }
         if let Some(by) = by {
             rotator = rotator.asked_by(by);
         }
@@ -265,6 +320,9 @@ fn way_out(kind: &RotateErrorKind) -> String {
         }
         RotateErrorKind::Held(_) => ": `keyswap hold --release` ends the hold",
         RotateErrorKind::AwaitsRetirement => ": `keyswap retire` or `keyswap rollback`",
+        RotateErrorKind::GoesBack => {
+            ": `keyswap resume`, and then `keyswap rotate --compromised --reason TEXT`"
+        }
         RotateErrorKind::NotDrained => ". Go on with `keyswap resume`",
         RotateErrorKind::NoWayBack(WayBack::TooLate) => {
             ". The commands are `keyswap resume` and `keyswap rotate`"

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use comfy_table::Table;
 use keyswap_admin::Status;
-use keyswap_admin::rotation::{Direction, Record, State, Timestamp};
+use keyswap_admin::rotation::{Direction, Record, Timestamp};
 use keyswap_store::{Hold, Instance, SecretStore};
 use serde_json::{Value, json};
 
@@ -58,6 +58,10 @@ fn as_text(client: &str, place: &str, status: &Status, now: Timestamp) -> String
                 record.id(record.target()),
                 record.id(record.source())
             ));
+            for one in record.broken() {
+                let may = if record.hurries() { "left behind" } else { "was left behind" };
+                text.push_str(&format!("          {may} at {}: {}\n", one.at, one.missing));
+            }
             if let Some((_, reason)) = record.stuck {
                 text.push_str(&format!("          {reason}\n"));
             } else if let Some(leads_on) = leads_on(record) {
@@ -95,17 +99,15 @@ fn leads_on(record: &Record) -> Option<String> {
     if record.is_over() {
         return None;
     }
-    let unconfirmed = record.gate().map(|gate| (gate, record.unconfirmed(gate)));
+    let gate = record.gate().filter(|_| !record.hurries());
+    let unconfirmed = gate.map(|gate| (gate, record.unconfirmed(gate)));
     Some(match unconfirmed {
         Some((gate, applications)) if !applications.is_empty() => format!(
             "say with `keyswap confirm APPLICATION --reason TEXT` that {gate}, for: {}; then go on with \
              `keyswap resume`",
             applications.join(", ")
         ),
-        _ if record.state == State::Drained
-            && record.policy.hold_at_drained
-            && record.direction() == Direction::Forward =>
-        {
+        _ if record.holds_at_drained() => {
             "it holds: go on with `keyswap retire`, or back with `keyswap rollback`".to_owned()
         }
         _ => "go on with `keyswap resume`, if nobody is at it".to_owned(),
@@ -146,6 +148,7 @@ fn as_json(client: &str, status: &Status, now: Timestamp) -> Value {
             "over": record.is_over(),
             "direction": record.direction(),
             "confirmations": record.confirmations,
+            "compromised": record.compromised,
             "stuck": record.stuck.map(|(_, reason)| reason),
             "entered": record.entered,
         })
