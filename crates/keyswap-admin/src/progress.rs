@@ -119,7 +119,10 @@ fn reached(state: State, direction: Direction, hurries: bool) -> &'static str {
             "nobody is waited for: the old secret is compromised"
         }
         (State::Done, _) if hurries => "the new secret is published alone, and the old one is dead",
-        (State::Generated, _) => "a new secret is in the journal",
+        (State::Generated, Direction::Back) => {
+            "the server holds a retired secret, which is published again"
+        }
+        (State::Generated, Direction::Forward) => "a new secret is in the journal",
         (State::Adding, _) => "the server is asked to add the new secret",
         (State::Added, _) => "the server has both secrets",
         (State::Staged, _) => "both secrets are published, the old one first",

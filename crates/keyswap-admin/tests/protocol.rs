@@ -63,6 +63,8 @@ struct Trouble {
     compromised_after: Option<u32>,
     /// One of the instances never takes up another list.
     deaf: bool,
+    /// The server holds the secret `new`, which an earlier rotation retired, and the programs hold `old`.
+    returned: bool,
 }
 
 impl Trouble {
@@ -76,6 +78,7 @@ impl Trouble {
         rollback_when_stuck: false,
         compromised_after: None,
         deaf: false,
+        returned: false,
     };
 }
 
@@ -109,6 +112,8 @@ struct World {
     requests: u64,
     /// Who is left behind, as the journal says.
     broken: Vec<String>,
+    /// Whether programs cannot sign in since some of them do not hold what the server does.
+    locked_out: bool,
 }
 
 impl World {
@@ -125,7 +130,13 @@ impl World {
             started: 0,
             requests: 0,
             broken: Vec::new(),
+            locked_out: trouble.returned,
         };
+        if trouble.returned {
+            // It reaches the nodes before the rotation begins, or while it does.
+            let applied = world.now - world.roll(2 * WINDOW);
+            world.change("new", applied);
+        }
         for _ in 0..2 {
             world.start_instance();
         }
@@ -184,6 +195,8 @@ impl World {
             for index in 0..self.instances.len() {
                 self.live(index);
             }
+            let lists = self.instances.iter().map(|instance| instance.ring.snapshot().list());
+            self.locked_out &= lists.map(|list| list.len()).any(|secrets| secrets == 1);
             if self.trouble.instance_restarts > 0 && self.roll(200) == 0 {
                 self.trouble.instance_restarts -= 1;
                 self.instances.remove(0);
@@ -230,7 +243,7 @@ impl World {
                 }
                 _ => {
                     assert!(
-                        accepted || broken || self.foreign(),
+                        accepted || broken || self.foreign() || self.locked_out,
                         "a request failed at {}: {ring:?}",
                         self.now
                     );
@@ -246,6 +259,9 @@ impl World {
 
     /// I1: each instance holds what each node accepts, now. Who is left behind was named before.
     fn check(&self) {
+        if self.locked_out {
+            return;
+        }
         let named = |instance: &&Instance| self.broken.contains(&instance.report.instance);
         for instance in self.instances.iter().filter(|one| !named(one)) {
             let list = instance.ring.snapshot().list();
@@ -377,7 +393,7 @@ impl World {
 
     /// Runs a rotation until it stops, killing and resuming it on the way.
     fn rotate(&mut self) -> (Ending, Record) {
-        let record = Record::begin(
+        let mut record = Record::begin(
             "client",
             policy(),
             secret("old"),
@@ -385,6 +401,14 @@ impl World {
             self.published.0,
             Timestamp::from_milliseconds(self.now),
         );
+        if self.trouble.returned {
+            record = record.returned(Timestamp::from_milliseconds(self.now));
+            if self.roll(2) == 0 {
+                // What brought it there does so once more.
+                let late = self.now + self.roll(IN_FLIGHT);
+                self.change("new", late);
+            }
+        }
         let mut journal = record.to_json();
         let mut rotation = Rotation::new(record);
         let mut event = Event::TakenUp;
@@ -416,6 +440,19 @@ impl World {
                 Ok(happened) => happened,
                 Err(Ending::Unknown(_) | Ending::Throttled | Ending::NoWayBack(_)) => {
                     Event::TakenUp
+                }
+                Err(Ending::Stuck(StuckReason::RetiredSecretPublished)) => {
+                    assert!(self.published.1.find(&"new".parse().unwrap()).is_some());
+                    let (looks, by_hand) = (self.roll(3 * WINDOW), self.roll(4) == 0);
+                    self.pass(looks);
+                    if by_hand {
+                        self.change("old", self.now);
+                    }
+                    rotation = Rotation::new(Record::parse(&journal).unwrap());
+                    match self.trouble.rollback_when_stuck {
+                        true => Event::RollbackWanted,
+                        false => Event::TakenUp,
+                    }
                 }
                 Err(Ending::Stuck(_)) if self.trouble.rollback_when_stuck => Event::RollbackWanted,
                 Err(ending) => return (ending, rotation.record().clone()),
@@ -605,6 +642,97 @@ proptest! {
             prop_assert_eq!(instance.ring.snapshot().list(), alone.clone());
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn a_retired_secret_that_returned_is_published_again_and_led_out_with_no_failed_request(
+        seed in any::<u64>(),
+        crashes in 0u32..8,
+        lost_answers in 0u32..5,
+        instance_restarts in 0u32..3,
+        read_back in any::<bool>(),
+        rollback_when_stuck in any::<bool>(),
+    ) {
+        let trouble = Trouble {
+            crashes,
+            lost_answers,
+            instance_restarts,
+            read_back,
+            rollback_when_stuck,
+            returned: true,
+            ..Trouble::NONE
+        };
+        let mut world = World::new(seed, trouble);
+        let (ending, record) = world.rotate();
+        prop_assert!(matches!(ending, Ending::RolledBack), "{ending:?}: {record:?}");
+        // A request fails until the programs hold it, and never after that.
+        prop_assert!(!world.locked_out);
+        world.pass(IN_FLIGHT + 2 * WINDOW);
+        for node in 0..3 {
+            prop_assert_eq!(world.holds(node).as_str(), "old");
+        }
+        prop_assert_eq!(&world.published.1, &SecretList::new([secret("old")]).unwrap());
+        let kept: Vec<_> = record.retired.iter().map(|kept| kept.secret.id().as_str()).collect();
+        prop_assert_eq!(kept, ["new"], "it is recognised if it returns once more");
+    }
+}
+
+/// A retired secret is at the server, and nothing was done about it yet.
+fn returned() -> Rotation {
+    let record = begun().record().clone().returned(Timestamp::from_milliseconds(0));
+    Rotation::new(Record::parse(&record.to_json()).unwrap())
+}
+
+#[test]
+fn a_retired_secret_that_returned_is_published_by_whoever_comes_first_and_replaced_at_a_word() {
+    for event in [Event::TakenUp, Event::RollbackWanted] {
+        let mut rotation = returned();
+        let Effect::Publish { list, replaces, .. } = step_to(&mut rotation, [event.clone()]) else {
+            panic!("something comes before the programs can sign in");
+        };
+        assert_eq!(list, SecretList::new([secret("new"), secret("old")]).unwrap());
+        assert_eq!(replaces, Revision::new(1));
+        let stopped = [Event::Published(Revision::new(2)), Event::Written];
+        let effect = step_to(&mut rotation, stopped);
+        let reason = StuckReason::RetiredSecretPublished;
+        assert!(matches!(effect, Effect::Stop(Ending::Stuck(found)) if found == reason));
+        // Nothing is sent before a person has said so.
+        assert_eq!(
+            (rotation.record().change.sends, rotation.record().way_back()),
+            (0, WayBack::UnderWay)
+        );
+        let holds_it = Event::ReadBack(ReadBack::Holds("new".parse().unwrap()));
+        let effect = step_to(&mut rotation, [event, Event::Written, holds_it]);
+        assert!(matches!(effect, Effect::Send), "{effect:?}");
+        assert_eq!(rotation.record().id(rotation.record().target()).as_str(), "old");
+        assert!(rotation.record().in_flight_until().is_some(), "it may return once more");
+    }
+}
+
+#[test]
+fn what_returned_is_replaced_and_another_foreign_secret_is_not() {
+    let mut rotation = returned();
+    let events = [
+        Event::TakenUp,
+        Event::Published(Revision::new(2)),
+        Event::Written,
+        Event::TakenUp,
+        Event::Written,
+        Event::ReadBack(ReadBack::Other),
+        Event::Written,
+    ];
+    let effect = step_to(&mut rotation, events);
+    assert!(
+        matches!(effect, Effect::Stop(Ending::Stuck(StuckReason::ForeignSecret))),
+        "{effect:?}"
+    );
+    assert_eq!(rotation.record().change.sends, 0);
+    let mut rotation = returned();
+    let effect = step_to(&mut rotation, [Event::TakenUp, Event::ForeignList, Event::Written]);
+    assert!(matches!(effect, Effect::Stop(Ending::Stuck(StuckReason::ForeignList))), "{effect:?}");
 }
 
 fn step_to(rotation: &mut Rotation, events: impl IntoIterator<Item = Event>) -> Effect {

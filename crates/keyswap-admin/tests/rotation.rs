@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::Program;
-use keyswap_admin::authority::{Authority, Probe};
-use keyswap_admin::rotation::Gate;
+use keyswap_admin::authority::{Authority, AuthorityError, Capabilities, ChangeAnswer, Probe};
+use keyswap_admin::rotation::{Gate, StuckReason};
 use keyswap_admin::{
     Application, Auth0, AuthorityErrorKind, Finished, Progress, RotateError, RotateErrorKind,
     RotationPolicy, Rotator, State,
@@ -582,6 +582,57 @@ async fn a_server_that_holds_another_secret_than_the_programs_is_left_alone() {
     assert_eq!(authority_kind(&error), AuthorityErrorKind::Refused);
     assert!(error.to_string().contains("nothing was changed"), "{error}");
     assert_eq!(world.server.counts().changes, 0);
+}
+
+/// A server that does not say which secret it holds.
+struct Silent(Auth0);
+
+impl Authority for Silent {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities().read_back(false)
+    }
+
+    async fn check(&self) -> Result<(), AuthorityError> {
+        self.0.check().await
+    }
+
+    async fn probe(&self, secret: &Secret) -> Probe {
+        self.0.probe(secret).await
+    }
+
+    async fn set_secret(&self, secret: &Secret) -> ChangeAnswer {
+        self.0.set_secret(secret).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retired_secret_that_returns_to_a_server_that_does_not_show_it_is_told_by_its_nodes() {
+    let world = World::new().await;
+    let rotator = || Rotator::new(Silent(world.authority()), world.store.clone());
+    let mut policy = policy();
+    policy.in_flight_bound = Duration::from_secs(4);
+    let program = world.program().await;
+    // A change that may be on its way yet keeps a rotation from beginning, and this from nothing.
+    world.server.inject(Fault::AnswerLostAfterChange, Times::ONCE);
+    let rotated = rotator().run(policy.clone()).await.unwrap();
+    program.stop().await;
+
+    world.server.set_secret("billing", OLD);
+    world.server.until_settled("billing").await;
+    let error = rotator().run(policy.clone()).await.unwrap_err();
+    let reason = StuckReason::RetiredSecretPublished;
+    assert!(matches!(error.kind(), RotateErrorKind::Stuck(found) if *found == reason), "{error}");
+    let list = world.store.published().await.unwrap().unwrap().list;
+    let values: Vec<_> = list.iter().map(Secret::id).collect();
+    assert_eq!(values, [&rotated.old, &rotated.new]);
+
+    let program = world.program().await;
+    let mended = rotator().resume(None).await.unwrap();
+    program.stop().await;
+    assert_eq!((mended.rolled_back, &mended.new), (true, &rotated.new));
+    world.assert_rotated(&mended).await;
+    let words = world.rotator().status().await.unwrap().record.unwrap();
+    assert!(words.retired.iter().any(|kept| *kept.secret.id() == rotated.old));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -245,3 +245,43 @@ fn an_application_that_no_longer_exists_is_named_with_the_way_out() {
     site.is_rotated_from(&old);
     stop(programs);
 }
+
+#[test]
+fn a_retired_secret_that_a_person_puts_back_is_published_again_and_the_one_of_the_programs_follows()
+{
+    let embedded = site_with_secret();
+    let site = &embedded.site;
+    let waits = "quiet_period = \"250ms\"";
+    site.configure(waits, &format!("{waits}\nin_flight_bound = \"1s\""));
+    let old = site.first_secret();
+    let programs = Programs::start(site, CLIENT, 1, 40);
+    site.command(&["rotate"]).run().ends_with(0);
+    let [new] = site.published().try_into().unwrap();
+
+    embedded.server().set_secret(CLIENT, &old);
+    eventually("the nodes agree", || embedded.server().settled(CLIENT).then_some(()));
+    assert!(!site.accepts(&new, 12), "nobody can sign in");
+    let rotating = site.command(&["rotate"]).run();
+    let texts = [CLIENT, "an earlier rotation retired", "in the list again", "`keyswap resume`"];
+    rotating.says(6, &texts);
+    assert_eq!(site.published(), [old.as_str(), &new]);
+    assert!(site.accepts(&old, 12), "nothing is changed at the server without a word");
+    let healed = site.history().len();
+    let revision = site.journal().unwrap()["revision"].as_u64();
+    eventually("the program holds it", || {
+        let mut instances = site.status().instances.into_iter();
+        instances.any(|one| one.live && one.revision == revision).then_some(())
+    });
+    let others = Programs::start(site, CLIENT, 2, 40);
+    let (requests, failed, _) = programs.stop();
+    // A request waits a little for a newer list, so that not even each one from before has to fail.
+    assert!(failed < requests, "it was locked out, and not for good: {failed} of {requests}");
+
+    let resumed = site.command(&["resume"]).run();
+    resumed.ends_with(0);
+    assert!(site.accepts(&new, 12) && !site.accepts(&old, 12));
+    assert_eq!(site.published(), [new]);
+    let states = "adopted cutting_over cut_over confirmed promoted drained retiring retired";
+    assert_eq!(site.history()[healed..].join(" "), format!("{states} rolled_back"));
+    stop(others);
+}

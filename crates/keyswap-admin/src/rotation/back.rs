@@ -163,6 +163,18 @@ impl Record {
         }
     }
 
+    /// Begins on the way back, as after a change that came late: the new secret is one that an earlier
+    /// rotation retired, and the server holds it again. What brought it there may do so once more, so it
+    /// stays in the list until nothing can arrive any more.
+    #[must_use]
+    pub fn returned(mut self, now: Timestamp) -> Self {
+        let forward = Change { sends: 1, last_sent: now, unresolved: true };
+        let from = State::CuttingOver;
+        self.rollback = Some(Rollback { from, at: now, forward, stuck: None });
+        self.retired.retain(|kept| kept.secret.id() != self.new.id());
+        self
+    }
+
     /// Turns the record round. Gives `false`, and leaves it as it is, where there is no way back.
     pub(super) fn turn_back(&mut self, now: Timestamp) -> bool {
         let way = self.way_back();

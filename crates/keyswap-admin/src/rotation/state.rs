@@ -136,6 +136,9 @@ pub enum StuckReason {
     OldSecretStillAccepted,
     /// The server holds a secret that an earlier rotation retired.
     RetiredSecretReturned,
+    /// The server held a secret when no rotation was under way that an earlier one had retired. It is in the
+    /// list again.
+    RetiredSecretPublished,
     /// Somebody else published another list.
     ForeignList,
     /// One of the two secrets is not among those that the server has in force for the client.
@@ -167,6 +170,12 @@ impl fmt::Display for StuckReason {
                 "the server holds a secret that an earlier rotation retired: somebody put it back, or a \
                  delayed request did. Set the client's secret at the server to the one that the \
                  programs hold; then resume, or roll back: that sets the old secret again"
+            }
+            Self::RetiredSecretPublished => {
+                "the server holds a secret that an earlier rotation retired: somebody put it back, or a \
+                 delayed request did. It is in the list again, in front of the one that the programs had, so \
+                 that they sign in with either. Find out who; then resume: that sets the one that they had \
+                 at the server again, with the care of a rotation, and takes the other one out of the list"
             }
             Self::ForeignList => {
                 "the published list is not the one that this rotation published: somebody else wrote \

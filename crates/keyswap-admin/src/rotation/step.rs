@@ -270,7 +270,21 @@ impl Rotation {
     }
 
     fn generated(&mut self, event: Event, now: Timestamp) -> Effect {
+        if self.record.direction() == Direction::Back {
+            return self.returned(event, now);
+        }
         self.publishing(event, (&[Which::Old, Which::New], &[], None), State::Staged, now)
+    }
+
+    /// The server holds a retired secret, and programs that do not hold it cannot sign in: that comes
+    /// before anything else. Whether it may be replaced is for a person to say.
+    fn returned(&mut self, event: Event, now: Timestamp) -> Effect {
+        if let Event::Published(revision) = event {
+            self.record.revision = revision;
+            self.record.stuck = Some((State::Adopted, StuckReason::RetiredSecretPublished));
+            return self.enter(State::Stuck, now);
+        }
+        self.publishing(event, (&[Which::New, Which::Old], &[], None), State::Stuck, now)
     }
 
     fn staged(&mut self, event: Event, now: Timestamp) -> Effect {

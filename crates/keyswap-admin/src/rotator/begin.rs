@@ -32,7 +32,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         }
         let earlier = journal(&self.store).await?;
         if let Some(earlier) = &earlier {
-            check_earlier(earlier, now)?;
+            check_over(earlier)?;
         }
         let capabilities = self.authority.capabilities();
         if capabilities.slots <= 1 && !capabilities.chosen_by_caller {
@@ -69,7 +69,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             // The id is ours, the value is the server's.
             false => NewSecret::Awaited(new.id().clone()),
         };
-        self.check_secret(&old, earlier.as_ref()).await?;
+        let returned = self.check_secret(&old, earlier.as_ref(), &capabilities).await?;
         let slots = match capabilities.slots {
             0 | 1 => None,
             _ => Some(self.find_slot(&old, &capabilities).await?),
@@ -77,8 +77,10 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
 
         let window = policy.propagation_window.unwrap_or(capabilities.propagation_window);
         let policy = policy.propagation_window(window);
-        let mut record = Record::begin(client, policy, old, new, document.revision, now)
-            .asked_by(self.asker.clone());
+        let (revision, is_returned) = (document.revision, returned.is_some());
+        let new = returned.map_or(new, NewSecret::Known);
+        let mut record =
+            Record::begin(client, policy, old, new, revision, now).asked_by(self.asker.clone());
         if let Some(patience) = self.compromised {
             record = record.compromised_within(patience);
         }
@@ -88,7 +90,13 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         if let Some(earlier) = &earlier {
             record = record.after(earlier, now);
         }
-        Ok(record)
+        if is_returned {
+            // Programs cannot sign in, so this waits for nothing that may be on its way: that is known.
+            record = record.returned(now);
+        } else if let Some(earlier) = &earlier {
+            check_in_flight(earlier, now)?;
+        }
+        Ok(record.asked_by(self.asker.clone()))
     }
 
     /// At a server that holds several secrets: which of them is the present one, and whether there is room
@@ -151,12 +159,14 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     }
 
     /// The server must hold and accept the published secret: a rotation must not begin in a state that
-    /// it could not tell from a failure of its own.
+    /// it could not tell from a failure of its own. Gives the one that the server holds in its place, if an
+    /// earlier rotation retired that.
     async fn check_secret(
         &self,
         old: &Secret,
         earlier: Option<&Record>,
-    ) -> Result<(), RotateError> {
+        capabilities: &Capabilities,
+    ) -> Result<Option<Secret>, RotateError> {
         let client = self.store.client();
         let error = |kind, message: String| {
             Err(RotateError::authority(
@@ -164,20 +174,20 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 AuthorityError::new(kind, message + "; nothing was changed"),
             ))
         };
-        let mut known = vec![old.clone()];
-        known.extend(
-            earlier.iter().flat_map(|record| &record.retired).map(|kept| kept.secret.clone()),
-        );
+        // A server with several secrets takes one of them without taking another one out of force.
+        let retired: Vec<Secret> = match capabilities.slots {
+            0 | 1 => earlier
+                .iter()
+                .flat_map(|record| &record.retired)
+                .map(|kept| kept.secret.clone())
+                .filter(|kept| kept.id() != old.id())
+                .collect(),
+            _ => Vec::new(),
+        };
+        let known = [std::slice::from_ref(old), &retired].concat();
         match self.authority.read_back(&known).await {
             ReadBack::Holds(id) if id != *old.id() => {
-                return error(
-                    AuthorityErrorKind::Refused,
-                    format!(
-                        "the server holds the secret {id}, which an earlier rotation retired, and the \
-                         programs hold {}: set it at the server to the one that the programs hold",
-                        old.id()
-                    ),
-                );
+                return Ok(retired.into_iter().find(|kept| *kept.id() == id));
             }
             ReadBack::Other => {
                 return error(
@@ -192,36 +202,49 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             ReadBack::Holds(_) | ReadBack::Unavailable(_) => {}
         }
         match self.authority.probe(old).await {
-            Probe::Accepted => Ok(()),
-            Probe::Refused => error(
-                AuthorityErrorKind::Refused,
-                format!(
-                    "the server refuses the published secret {}: set the client's secret at the server to \
-                     the one that the programs hold",
-                    old.id()
-                ),
-            ),
-            Probe::Inconclusive(reason) => error(
-                AuthorityErrorKind::Unexpected,
-                format!(
-                    "a token request with the published secret {} said nothing: {reason}",
-                    old.id()
-                ),
-            ),
+            Probe::Accepted => return Ok(None),
+            Probe::Refused => {}
+            Probe::Inconclusive(reason) => {
+                return error(
+                    AuthorityErrorKind::Unexpected,
+                    format!(
+                        "a token request with the published secret {} said nothing: {reason}",
+                        old.id()
+                    ),
+                );
+            }
         }
+        // Where the server does not say what it holds, its nodes may.
+        for kept in retired {
+            if self.authority.probe(&kept).await == Probe::Accepted {
+                return Ok(Some(kept));
+            }
+        }
+        error(
+            AuthorityErrorKind::Refused,
+            format!(
+                "the server refuses the published secret {}: set the client's secret at the server to \
+                 the one that the programs hold",
+                old.id()
+            ),
+        )
     }
 }
 
-fn check_earlier(earlier: &Record, now: Timestamp) -> Result<(), RotateError> {
-    if !earlier.is_over() {
-        return Err(RotateError::new(
-            RotateErrorKind::Unfinished,
-            format!(
-                "client {}: a rotation is in state {} and has not come to its end: resume it",
-                earlier.client, earlier.state
-            ),
-        ));
+fn check_over(earlier: &Record) -> Result<(), RotateError> {
+    if earlier.is_over() {
+        return Ok(());
     }
+    Err(RotateError::new(
+        RotateErrorKind::Unfinished,
+        format!(
+            "client {}: a rotation is in state {} and has not come to its end: resume it",
+            earlier.client, earlier.state
+        ),
+    ))
+}
+
+fn check_in_flight(earlier: &Record, now: Timestamp) -> Result<(), RotateError> {
     match earlier.in_flight_until() {
         Some(until) if until > now => Err(RotateError::new(
             RotateErrorKind::Waiting(Vec::new()),

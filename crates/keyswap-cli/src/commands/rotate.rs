@@ -330,7 +330,7 @@ fn way_out(kind: &RotateErrorKind) -> String {
         RotateErrorKind::JournalUnreadable => ". Then go on with `keyswap resume`",
         RotateErrorKind::NoWayBack(WayBack::Done) => ". The command is `keyswap rotate`",
         RotateErrorKind::OutcomeUnknown
-        | RotateErrorKind::Stuck(StuckReason::ForeignList)
+        | RotateErrorKind::Stuck(StuckReason::ForeignList | StuckReason::RetiredSecretPublished)
         | RotateErrorKind::NoWayBack(WayBack::ForeignList) => ". The command is `keyswap resume`",
         RotateErrorKind::Stuck(_) => {
             ". The commands are `keyswap resume` and, as long as programs hold both secrets, \
