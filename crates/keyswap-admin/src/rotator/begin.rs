@@ -81,7 +81,8 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         let new = returned.map_or(new, NewSecret::Known);
         let mut record =
             Record::begin(client, policy, old, new, revision, now).asked_by(self.asker.clone());
-        if let Some(patience) = self.compromised {
+        // What returned is led out on a way back, which is never hurried.
+        if let Some(patience) = self.compromised.filter(|_| !is_returned) {
             record = record.compromised_within(patience);
         }
         if let Some(slots) = slots {
@@ -96,7 +97,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         } else if let Some(earlier) = &earlier {
             check_in_flight(earlier, now)?;
         }
-        Ok(record.asked_by(self.asker.clone()))
+        Ok(record)
     }
 
     /// At a server that holds several secrets: which of them is the present one, and whether there is room
