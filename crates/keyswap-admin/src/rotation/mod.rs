@@ -14,6 +14,7 @@ mod journal;
 mod plan;
 mod policy;
 mod record;
+mod retiring;
 mod slots;
 mod state;
 mod step;
