@@ -75,6 +75,8 @@ mod server;
 mod several;
 mod start_error;
 mod state;
+#[cfg(feature = "store")]
+pub mod store;
 mod token_endpoint;
 mod tokens;
 
