@@ -4,10 +4,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::Which;
+use super::event::{Effect, Ending, Event, Which};
+use super::evidence::Wish;
 use super::policy::Timestamp;
 use super::record::{Change, Record};
 use super::state::{State, StuckReason};
+use super::step::Rotation;
 
 /// Which of its two secrets a rotation brings into force.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -246,5 +248,44 @@ impl Record {
         !self.plan.adds()
             && self.direction() == Direction::Back
             && (forward || self.change.unresolved)
+    }
+}
+
+impl Rotation {
+    pub(super) fn rollback_wanted(&mut self, now: Timestamp) -> Effect {
+        let entered = self.record.entered.len();
+        if !self.record.turn_back(now) {
+            return Effect::Stop(Ending::NoWayBack(self.record.way_back()));
+        }
+        self.forget_what_was_seen(now);
+        if self.record.entered.len() > entered {
+            self.note_word(Wish::RollBack, now);
+            return Effect::Write;
+        }
+        self.step(Event::TakenUp, now)
+    }
+
+    /// The change was never sent, or refused for certain, so the server holds the old secret and nobody
+    /// has to be waited for: a program that holds both goes on with the old one.
+    pub(super) fn withdrawing(&mut self, event: Event, now: Timestamp) -> Effect {
+        match event {
+            // Where the new secret is added first, nothing was published before that.
+            _ if self.record.plan.adds() => self.withdrawn(now),
+            Event::Published(revision) => {
+                self.record.revision = revision;
+                self.withdrawn(now)
+            }
+            // Somebody else's list is left alone: what this rotation had to take back is not in force.
+            Event::ForeignList => self.withdrawn(now),
+            _ => self.publish(&[Which::Old], &[&[Which::Old, Which::New]], None),
+        }
+    }
+
+    fn withdrawn(&mut self, now: Timestamp) -> Effect {
+        // A value that was ever sent is kept, so that it is recognised should it turn up.
+        if self.record.rollback.is_some_and(|rollback| rollback.forward.sends > 0) {
+            self.record.retire_source(now);
+        }
+        self.enter(State::RolledBack, now)
     }
 }

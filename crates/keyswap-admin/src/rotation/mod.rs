@@ -10,6 +10,7 @@ mod confirmation;
 mod event;
 mod evidence;
 mod gate;
+mod held;
 mod journal;
 mod plan;
 mod policy;

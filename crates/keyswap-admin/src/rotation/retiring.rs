@@ -1,8 +1,9 @@
-//! The end of a rotation at a server that holds one secret: the last proof, and the list with the target
-//! alone.
+//! The end of a rotation: a person's word that it may come, the last proof at a server that holds one
+//! secret, and at any server the list with the target alone.
 
+use super::back::Direction;
 use super::event::{Effect, Ending, Event};
-use super::evidence::Proof;
+use super::evidence::{Proof, Wish};
 use super::gate::Missing;
 use super::policy::Timestamp;
 use super::state::{State, StuckReason};
@@ -10,6 +11,30 @@ use super::step::Rotation;
 use crate::authority::{Probe, ReadBack};
 
 impl Rotation {
+    pub(super) fn retire_wanted(&mut self, now: Timestamp) -> Effect {
+        let state = match self.record.stuck {
+            Some((state, _)) if self.record.state == State::Stuck => state,
+            _ => self.record.state,
+        };
+        let held = matches!(
+            state,
+            State::Drained
+                | State::Deactivating
+                | State::Deactivated
+                | State::Retiring
+                | State::Retired
+                | State::Removing
+        );
+        if !held || self.record.direction() == Direction::Back {
+            return Effect::Stop(Ending::NotDrained);
+        }
+        // The person's word is written down with the first step that it leads to.
+        if std::mem::take(&mut self.record.policy.hold_at_drained) {
+            self.note_word(Wish::Retire, now);
+        }
+        self.step(Event::TakenUp, now)
+    }
+
     /// Before the source is taken away from anybody, the server shows that it takes the target and not
     /// the source. So nothing has to be given back if it does not.
     pub(super) fn drained(&mut self, event: Event, now: Timestamp) -> Effect {
@@ -31,7 +56,7 @@ impl Rotation {
                 self.look_last(now)
             }
             // Where the server says what it holds, it may say that somebody else has just changed it.
-            Event::ReadBack(ref found) if self.is_as_proved(found) => self.retire(now),
+            Event::ReadBack(ref found) if self.is_as_proved(found) => self.retire(event, now),
             Event::Probed(_, Probe::Accepted) if self.proving_the_source(&event) => {
                 let since = *self.seen.both_since.get_or_insert(now);
                 // The nodes may have gone over to the source after the target was asked for.
@@ -44,12 +69,8 @@ impl Rotation {
             Event::Probed(..) | Event::ReadBack(_) | Event::Listed(_) | Event::SlotChanged(_) => {
                 self.doubted(event, now)
             }
-            Event::Published(revision) => {
-                self.record.revision = revision;
-                self.enter(State::Retired, now)
-            }
-            Event::ForeignList => self.stuck(StuckReason::ForeignList, now),
-            Event::Written if self.seen.may_retire => self.publish_target_alone(),
+            Event::Published(_) | Event::ForeignList => self.publishing_target_alone(event, now),
+            Event::Written if self.seen.may_retire => self.publishing_target_alone(event, now),
             _ => Effect::Probe(target),
         }
     }
@@ -92,7 +113,6 @@ impl Rotation {
             && self.seen.neither_since.is_none()
     }
 
-    /// The server takes the target and refuses the source, and nobody uses that any more.
     fn look_last(&mut self, now: Timestamp) -> Effect {
         // On the way back the change of the way forward may be on its way yet: as long as it may arrive,
         // programs hold both, and the server is looked at again after that.
@@ -103,11 +123,12 @@ impl Rotation {
         Effect::ReadBack
     }
 
-    fn retire(&mut self, now: Timestamp) -> Effect {
+    /// The server takes the target and refuses the source, and nobody uses that any more.
+    fn retire(&mut self, event: Event, now: Timestamp) -> Effect {
         if self.record.state == State::Drained {
             return self.begin_to_retire(now);
         }
-        self.publish_target_alone()
+        self.publishing_target_alone(event, now)
     }
 
     /// The wait for what the way forward sent and may arrive yet, on the way back.
@@ -135,8 +156,9 @@ impl Rotation {
         self.enter(State::Retiring, now)
     }
 
-    pub(super) fn publish_target_alone(&self) -> Effect {
-        self.publish(&[self.target()], &[], None)
+    pub(super) fn publishing_target_alone(&mut self, event: Event, now: Timestamp) -> Effect {
+        let target = self.target();
+        self.publishing(event, (&[target], &[], None), State::Retired, now)
     }
 
     pub(super) fn retired(&mut self, event: Event, now: Timestamp) -> Effect {

@@ -28,8 +28,8 @@ impl Rotation {
     pub(super) fn asking(&mut self, event: Event, now: Timestamp) -> Effect {
         match event {
             Event::Listed(Listed::Slots(listed)) => {
-                if self.in_force(Which::Old, &listed).is_none_or(|slot| !slot.active) {
-                    return self.stuck(StuckReason::SecretGone, now);
+                if let Some(stuck) = self.stuck_unless_active(Which::Old, &listed, now) {
+                    return stuck;
                 }
                 self.leave_alone(&listed);
                 self.add(now)
@@ -175,7 +175,7 @@ impl Rotation {
     pub(super) fn proving(&mut self, event: Event, now: Timestamp) -> Effect {
         match event {
             Event::TakenUp | Event::Written => Effect::List,
-            Event::Listed(Listed::Slots(listed)) => match self.in_force(self.target(), &listed) {
+            Event::Listed(Listed::Slots(listed)) => match self.find(self.target(), &listed) {
                 Some(slot) if slot.active && self.seen.neither_since.is_none() => {
                     Effect::Probe(self.target())
                 }
@@ -189,7 +189,7 @@ impl Rotation {
     /// back the old secret may have been deactivated by this rotation itself, also later than it asked.
     pub(super) fn target_is_missed(&mut self, listed: &[Slot], now: Timestamp) -> Effect {
         let back = self.record.direction() == Direction::Back;
-        match self.in_force(self.target(), listed) {
+        match self.find(self.target(), listed) {
             // Some nodes are late.
             Some(slot) if slot.active => Effect::Wait(self.record.policy.probe_every(), Vec::new()),
             Some(slot) if back => self.change_slot((slot.id.clone(), SlotChange::Activate), now),
@@ -222,7 +222,7 @@ impl Rotation {
                     return wait;
                 }
                 match self.record.plan.slots() {
-                    _ if !drained => self.publish_target_alone(),
+                    _ if !drained => self.publishing_target_alone(event, now),
                     Some(slots) if slots.deactivation && forward => {
                         self.enter(State::Deactivating, now)
                     }
@@ -232,12 +232,8 @@ impl Rotation {
             Event::Probed(..) | Event::Listed(_) | Event::SlotChanged(_) => {
                 self.doubted(event, now)
             }
-            Event::Published(revision) => {
-                self.record.revision = revision;
-                self.enter(State::Retired, now)
-            }
-            Event::ForeignList => self.stuck(StuckReason::ForeignList, now),
-            Event::Written if self.seen.may_retire => self.publish_target_alone(),
+            Event::Published(_) | Event::ForeignList => self.publishing_target_alone(event, now),
+            Event::Written if self.seen.may_retire => self.publishing_target_alone(event, now),
             _ => Effect::Probe(self.target()),
         }
     }
@@ -245,10 +241,10 @@ impl Rotation {
     pub(super) fn deactivating(&mut self, event: Event, now: Timestamp) -> Effect {
         match event {
             Event::Listed(Listed::Slots(listed)) => {
-                if self.in_force(self.target(), &listed).is_none_or(|slot| !slot.active) {
-                    return self.stuck(StuckReason::SecretGone, now);
+                if let Some(stuck) = self.stuck_unless_active(self.target(), &listed, now) {
+                    return stuck;
                 }
-                match self.in_force(self.source(), &listed) {
+                match self.find(self.source(), &listed) {
                     Some(slot) if slot.active => {
                         self.change_slot((slot.id.clone(), SlotChange::Deactivate), now)
                     }
@@ -303,8 +299,8 @@ impl Rotation {
     pub(super) fn removing(&mut self, event: Event, now: Timestamp) -> Effect {
         match event {
             Event::Listed(Listed::Slots(listed)) => {
-                if self.in_force(self.target(), &listed).is_none_or(|slot| !slot.active) {
-                    return self.stuck(StuckReason::SecretGone, now);
+                if let Some(stuck) = self.stuck_unless_active(self.target(), &listed, now) {
+                    return stuck;
                 }
                 match listed.iter().find(|slot| self.goes(slot)) {
                     Some(slot) => self.take_away(slot, now),
@@ -371,8 +367,19 @@ impl Rotation {
         }
     }
 
-    /// Where one of the two secrets is, in what the server lists.
-    pub(super) fn in_force<'a>(&self, which: Which, listed: &'a [Slot]) -> Option<&'a Slot> {
+    /// Where one of the two secrets has to be in force, nothing is done while it is not.
+    fn stuck_unless_active(
+        &mut self,
+        which: Which,
+        listed: &[Slot],
+        now: Timestamp,
+    ) -> Option<Effect> {
+        let active = self.find(which, listed).is_some_and(|slot| slot.active);
+        (!active).then(|| self.stuck(StuckReason::SecretGone, now))
+    }
+
+    /// One of the two secrets in what the server lists, in force or not.
+    fn find<'a>(&self, which: Which, listed: &'a [Slot]) -> Option<&'a Slot> {
         let slots = self.record.plan.slots()?;
         let id = match which {
             Which::Old => &slots.old,

@@ -32,7 +32,7 @@ pub struct Rotation {
     pub(super) seen: Seen,
     /// Who asks for what this process is to do.
     asker: Option<Asker>,
-    hold: Option<Hold>,
+    pub(super) hold: Option<Hold>,
 }
 
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
@@ -101,57 +101,7 @@ impl Rotation {
         self.record.history = Some(head);
     }
 
-    /// Says what hold there is on the rotations now, if any.
-    pub fn note_hold(&mut self, hold: Option<Hold>) {
-        self.hold = hold;
-    }
-
-    /// Decides what follows `event`. The record must be in the journal before the effect is begun.
-    ///
-    /// A process begins with [`Event::TakenUp`], or with what a person wants:
-    /// [`Event::RollbackWanted`], [`Event::RetireWanted`].
-    #[must_use]
-    pub fn step(&mut self, event: Event, now: Timestamp) -> Effect {
-        let in_force = |hold: &&Hold| hold.is_in_force(now.milliseconds());
-        match self.hold.as_ref().filter(in_force).cloned() {
-            Some(hold) => self.step_under(hold, event, now),
-            None => self.step_on(event, now),
-        }
-    }
-
-    /// With a hold in force nothing begins, and what was begun looks on until it would act: that is not
-    /// decided then, so that the next process decides it anew. No event that leads to an act tells
-    /// anything that could not be asked again.
-    fn step_under(&mut self, hold: Hold, event: Event, now: Timestamp) -> Effect {
-        let begins = matches!(
-            event,
-            Event::TakenUp
-                | Event::RollbackWanted
-                | Event::RetireWanted
-                | Event::CompromisedWanted(_)
-        );
-        if begins {
-            return Effect::Stop(Ending::Held(hold));
-        }
-        let before = self.clone();
-        let effect = self.step_on(event, now);
-        let acts = matches!(
-            effect,
-            Effect::Publish { .. } | Effect::Send | Effect::Add | Effect::ChangeSlot(..)
-        );
-        // It announces the list that takes the way back away.
-        let retires =
-            self.record.state == State::Retiring && before.record.state != State::Retiring;
-        // It decides for whom the act that follows is no longer put off.
-        let breaks = self.record.broken().len() != before.record.broken().len();
-        if acts || retires || breaks {
-            *self = before;
-            return Effect::Stop(Ending::Held(hold));
-        }
-        effect
-    }
-
-    fn step_on(&mut self, event: Event, now: Timestamp) -> Effect {
+    pub(super) fn step_on(&mut self, event: Event, now: Timestamp) -> Effect {
         let effect = self.decide(event, now);
         self.seen.looking = matches!(effect, Effect::Observe).then_some(now);
         self.seen.probed_target = match effect {
@@ -229,43 +179,6 @@ impl Rotation {
     pub(super) fn forget_what_was_seen(&mut self, now: Timestamp) {
         // Whatever was done about the doubt, nobody knows when.
         self.seen = Seen { doubted: self.record.doubted.then_some(now), ..Seen::default() };
-    }
-
-    fn rollback_wanted(&mut self, now: Timestamp) -> Effect {
-        let entered = self.record.entered.len();
-        if !self.record.turn_back(now) {
-            return Effect::Stop(Ending::NoWayBack(self.record.way_back()));
-        }
-        self.forget_what_was_seen(now);
-        if self.record.entered.len() > entered {
-            self.note_word(Wish::RollBack, now);
-            return Effect::Write;
-        }
-        self.step(Event::TakenUp, now)
-    }
-
-    fn retire_wanted(&mut self, now: Timestamp) -> Effect {
-        let state = match self.record.stuck {
-            Some((state, _)) if self.record.state == State::Stuck => state,
-            _ => self.record.state,
-        };
-        let held = matches!(
-            state,
-            State::Drained
-                | State::Deactivating
-                | State::Deactivated
-                | State::Retiring
-                | State::Retired
-                | State::Removing
-        );
-        if !held || self.record.direction() == Direction::Back {
-            return Effect::Stop(Ending::NotDrained);
-        }
-        // The person's word is written down with the first step that it leads to.
-        if std::mem::take(&mut self.record.policy.hold_at_drained) {
-            self.note_word(Wish::Retire, now);
-        }
-        self.step(Event::TakenUp, now)
     }
 
     pub(super) fn note_word(&mut self, wish: Wish, now: Timestamp) {
@@ -374,30 +287,6 @@ impl Rotation {
         let unused =
             Unused::new(record.id(record.source()).clone(), record.revision, quiet, attested);
         self.record.evidence.unused = Some(unused);
-    }
-
-    /// The change was never sent, or refused for certain, so the server holds the old secret and nobody
-    /// has to be waited for: a program that holds both goes on with the old one.
-    fn withdrawing(&mut self, event: Event, now: Timestamp) -> Effect {
-        match event {
-            // Where the new secret is added first, nothing was published before that.
-            _ if self.record.plan.adds() => self.withdrawn(now),
-            Event::Published(revision) => {
-                self.record.revision = revision;
-                self.withdrawn(now)
-            }
-            // Somebody else's list is left alone: what this rotation had to take back is not in force.
-            Event::ForeignList => self.withdrawn(now),
-            _ => self.publish(&[Which::Old], &[&[Which::Old, Which::New]], None),
-        }
-    }
-
-    fn withdrawn(&mut self, now: Timestamp) -> Effect {
-        // A value that was ever sent is kept, so that it is recognised should it turn up.
-        if self.record.rollback.is_some_and(|rollback| rollback.forward.sends > 0) {
-            self.record.retire_source(now);
-        }
-        self.enter(State::RolledBack, now)
     }
 
     pub(super) fn publishing(

@@ -1,0 +1,60 @@
+//! A step while a person's hold on the rotations may be in force.
+
+use keyswap_store::Hold;
+
+use super::event::{Effect, Ending, Event};
+use super::policy::Timestamp;
+use super::state::State;
+use super::step::Rotation;
+
+impl Rotation {
+    /// Says what hold there is on the rotations now, if any.
+    pub fn note_hold(&mut self, hold: Option<Hold>) {
+        self.hold = hold;
+    }
+
+    /// Decides what follows `event`. The record must be in the journal before the effect is begun.
+    ///
+    /// A process begins with [`Event::TakenUp`], or with what a person wants:
+    /// [`Event::RollbackWanted`], [`Event::RetireWanted`].
+    #[must_use]
+    pub fn step(&mut self, event: Event, now: Timestamp) -> Effect {
+        let in_force = |hold: &&Hold| hold.is_in_force(now.milliseconds());
+        match self.hold.as_ref().filter(in_force).cloned() {
+            Some(hold) => self.step_under(hold, event, now),
+            None => self.step_on(event, now),
+        }
+    }
+
+    /// With a hold in force nothing begins, and what was begun looks on until it would act: that is not
+    /// decided then, so that the next process decides it anew. No event that leads to an act tells
+    /// anything that could not be asked again.
+    fn step_under(&mut self, hold: Hold, event: Event, now: Timestamp) -> Effect {
+        let begins = matches!(
+            event,
+            Event::TakenUp
+                | Event::RollbackWanted
+                | Event::RetireWanted
+                | Event::CompromisedWanted(_)
+        );
+        if begins {
+            return Effect::Stop(Ending::Held(hold));
+        }
+        let before = self.clone();
+        let effect = self.step_on(event, now);
+        let acts = matches!(
+            effect,
+            Effect::Publish { .. } | Effect::Send | Effect::Add | Effect::ChangeSlot(..)
+        );
+        // It announces the list that takes the way back away.
+        let retires =
+            self.record.state == State::Retiring && before.record.state != State::Retiring;
+        // It decides for whom the act that follows is no longer put off.
+        let breaks = self.record.broken().len() != before.record.broken().len();
+        if acts || retires || breaks {
+            *self = before;
+            return Effect::Stop(Ending::Held(hold));
+        }
+        effect
+    }
+}
