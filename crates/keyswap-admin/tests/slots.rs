@@ -1,11 +1,11 @@
 //! The protocol at a simulated server that holds several secrets: nodes that take up a change late, answers
 //! that are lost, requests that are applied after they were given up, values that only the server knows, a
 //! person at its console, and a rotator that is killed at any step.
-//!
-//! The instances are real rings with the real fallback decision; only time, the network and the server
-//! are simulated, so that a run comes out the same from its seed each time.
 
-use std::time::{Duration, Instant};
+#[path = "common/programs.rs"]
+mod programs;
+
+use std::time::Duration;
 
 use keyswap_admin::authority::{
     AddAnswer, ChangeAnswer, Listed, NewSecret, Probe, ReadBack, Slot, SlotId,
@@ -15,10 +15,8 @@ use keyswap_admin::rotation::{
     StuckReason, Timestamp, WayBack,
 };
 use keyswap_admin::{Application, RotationPolicy};
-use keyswap_core::{
-    Attempts, FallbackPolicy, Next, Revision, Secret, SecretId, SecretList, SecretRing, Verdict,
-};
-use keyswap_store::InstanceReport;
+use keyswap_core::{Revision, Secret, SecretId, SecretList};
+use programs::{Dice, Programs};
 use proptest::prelude::*;
 
 const WINDOW: u64 = 1_000;
@@ -98,16 +96,19 @@ impl Held {
     }
 }
 
+/// Whether a node takes the secret now.
+fn accepts(server: &[Held], node: usize, secret: &Secret, now: u64) -> bool {
+    let heard = |change: &Change| change.arrives[node] <= now;
+    server.iter().any(|held| held.secret == *secret && held.state(heard) == Some(true))
+}
+
 struct World {
     now: u64,
-    base: Instant,
-    dice: u64,
+    dice: Dice,
     server: Vec<Held>,
     published: (Revision, SecretList),
-    instances: Vec<(SecretRing, InstanceReport)>,
+    programs: Programs,
     trouble: Trouble,
-    requests: u64,
-    refusals: u64,
     failed: u64,
     /// The journal names the instance that never takes up another list.
     broken: bool,
@@ -116,40 +117,25 @@ struct World {
 
 impl World {
     fn new(seed: u64, trouble: Trouble) -> Self {
-        let list = SecretList::new([secret("old")]).unwrap();
+        let (now, list) = (1_000_000, SecretList::new([secret("old")]).unwrap());
+        let published = (Revision::new(1), list);
         let mut world = Self {
-            now: 1_000_000,
-            base: Instant::now(),
-            dice: seed,
+            now,
+            dice: Dice(seed),
             server: Vec::new(),
-            published: (Revision::new(1), list),
-            instances: Vec::new(),
+            programs: Programs::new(published.clone(), WINDOW, now),
+            published,
             trouble,
-            requests: 0,
-            refusals: 0,
             failed: 0,
             broken: false,
             stopped: 0,
         };
         world.hold(secret("old"), 0, false);
-        for name in ["i1", "i2"] {
-            let policy =
-                FallbackPolicy::default().propagation_window(Duration::from_millis(WINDOW));
-            let (revision, list) = world.published.clone();
-            let ring = SecretRing::starting(list, revision, policy, world.instant());
-            let report = InstanceReport::new("app", name).next(ring.usage());
-            world.instances.push((ring, report));
-        }
         world
     }
 
     fn roll(&mut self, sides: u64) -> u64 {
-        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (self.dice >> 33) % sides
-    }
-
-    fn instant(&self) -> Instant {
-        self.base + Duration::from_millis(self.now)
+        self.dice.roll(sides)
     }
 
     fn change_of(&mut self, to: Option<bool>, applied: u64) -> Change {
@@ -174,48 +160,24 @@ impl World {
     }
 
     fn accepts(&self, node: usize, secret: &Secret) -> bool {
-        let heard = |change: &Change| change.arrives[node] <= self.now;
-        self.server.iter().any(|held| held.secret == *secret && held.state(heard) == Some(true))
+        accepts(&self.server, node, secret, self.now)
     }
 
     fn pass(&mut self, milliseconds: u64) {
         let end = self.now + milliseconds.max(1);
         while self.now < end {
             self.now = (self.now + 50).min(end);
-            for index in 0..self.instances.len() {
+            for index in 0..self.programs.instances.len() {
                 if self.roll(6) == 0 && !(self.trouble.compromised_and_deaf && index == 1) {
-                    let ((revision, list), now) = (self.published.clone(), self.instant());
-                    self.instances[index].0.replace_at_time(list, revision, now);
+                    self.programs.take_up(index, &self.published, self.now);
                 }
-                self.sign_in(index);
-                let (ring, report) = &mut self.instances[index];
-                *report = report.next(ring.usage());
+                let (server, dice, now) = (&self.server, &mut self.dice, self.now);
+                let accepted = self.programs.sign_in(index, now, |secret| {
+                    accepts(server, dice.roll(NODES as u64) as usize, secret, now)
+                });
+                let broken = index == 1 && self.broken;
+                self.failed += u64::from(!accepted && !broken);
             }
-        }
-    }
-
-    fn sign_in(&mut self, index: usize) {
-        self.requests += 1;
-        let mut now = self.instant();
-        let ring = self.instances[index].0.clone();
-        let (mut attempts, mut secret) = Attempts::begin_seeded(&ring, self.requests);
-        loop {
-            let node = self.roll(NODES as u64) as usize;
-            let accepted = self.accepts(node, &secret);
-            self.refusals += u64::from(!accepted);
-            let verdict = if accepted { Verdict::Accepted } else { Verdict::Refused };
-            secret = match attempts.conclude(verdict, now) {
-                Next::Send(secret) => secret,
-                Next::WaitThenSend(delay, secret) => {
-                    now += delay;
-                    secret
-                }
-                _ => {
-                    let broken = index == 1 && self.broken;
-                    self.failed += u64::from(!accepted && !broken);
-                    return;
-                }
-            };
         }
     }
 
@@ -303,10 +265,9 @@ impl World {
                     Event::ForeignList
                 }
             }
-            Effect::Observe => Event::Fleet(Fleet {
-                live: self.instances.iter().map(|(_, report)| report.clone()).collect(),
-                unreadable: Vec::new(),
-            }),
+            Effect::Observe => {
+                Event::Fleet(Fleet { live: self.programs.reports(), unreadable: Vec::new() })
+            }
             Effect::Add => Event::Added(self.add(&record.new)),
             Effect::ChangeSlot(slot, change) => Event::SlotChanged(match change {
                 SlotChange::Activate => self.change(&slot, Some(true)),
@@ -444,7 +405,7 @@ proptest! {
         prop_assert_eq!(world.failed, 0);
         let new = record.new.secret().unwrap().clone();
         prop_assert_eq!(&world.published.1, &SecretList::new([new.clone()]).unwrap());
-        for (ring, _) in &world.instances {
+        for (ring, _) in &world.programs.instances {
             let held = ring.snapshot().list();
             prop_assert_eq!(held.preferred(), &new);
         }
@@ -455,7 +416,7 @@ proptest! {
         // Where no answer was lost, nothing is left over and not even a fallback was needed.
         if trouble.lost_answers == 0 {
             prop_assert_eq!(left.len(), 1);
-            prop_assert_eq!(world.refusals, 0);
+            prop_assert_eq!(world.programs.refusals, 0);
         }
     }
 
