@@ -14,6 +14,9 @@ use crate::rotation::{JournalError, Missing, StuckReason, WayBack};
 pub enum RotateErrorKind {
     /// The rotation did not begin, and nothing was changed.
     NotBegun,
+    /// The server holds one secret and chooses its value itself, so that requests fail on the way, and
+    /// [nobody accepted that](crate::Rotator::accept_gap); nothing was changed.
+    GapNotAccepted,
     /// There is no rotation to resume.
     NothingToResume,
     /// Programs may hold the new secret alone, or another reason why the rotation cannot go back;

@@ -23,6 +23,9 @@ pub enum Progress {
         after: Option<Duration>,
         /// Whether the old secret is compromised, so that nobody is waited for longer than a deadline.
         hurries: bool,
+        /// Whether the server chooses the value of the only secret that it holds, so that programs are
+        /// without one for a while.
+        regenerates: bool,
     },
     /// A journal that an earlier process left was taken up in this state.
     TakenUp {
@@ -68,14 +71,13 @@ impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Checking => f.write_str("checking the server, the store and the present secret"),
-            Self::Entered { state, direction, after, hurries } => {
+            Self::Entered { state, direction, after, hurries, regenerates } => {
                 let after = after.unwrap_or_default().as_secs_f64();
-                write!(
-                    f,
-                    "{:<13} {} ({after:.1} s)",
-                    state.name(),
-                    reached(*state, *direction, *hurries)
-                )
+                let reached = match reached_with_a_gap(*state).filter(|_| *regenerates) {
+                    Some(reached) => reached,
+                    None => reached(*state, *direction, *hurries),
+                };
+                write!(f, "{:<13} {reached} ({after:.1} s)", state.name())
             }
             Self::TakenUp { state, direction: Direction::Forward } => {
                 write!(f, "taken up again in state {state}")
@@ -109,6 +111,18 @@ fn name(f: &mut fmt::Formatter<'_>, missing: &[impl fmt::Display], most: usize) 
 
 /// How many of those that a gate waits for one line names.
 const MOST_NAMED: usize = 3;
+
+/// Where the server chooses the value of the only secret that it holds.
+fn reached_with_a_gap(state: State) -> Option<&'static str> {
+    Some(match state {
+        State::Generated => "the server will choose the new secret",
+        State::Adding => "the server is asked to choose another secret: requests fail from now on",
+        State::Added => "the new secret is in the journal",
+        State::Staged => "both secrets are published, the new one first",
+        State::Adopted => "every instance has reported the new secret",
+        _ => return None,
+    })
+}
 
 fn reached(state: State, direction: Direction, hurries: bool) -> &'static str {
     match (state, direction) {

@@ -4,7 +4,7 @@ use keyswap_admin::authority::{
     AddAnswer, Capabilities, ChangeAnswer, Listed, NewSecret, Pace, Probe, ReadBack, SlotId,
 };
 use keyswap_admin::{Auth0, Authority, AuthorityError, Hydra, Okta};
-use keyswap_core::{FallbackPolicy, Secret, SecretList, SecretRing};
+use keyswap_core::{FallbackPolicy, Secret, SecretId, SecretList, SecretRing};
 use keyswap_store::FileStore;
 use tokio::task::JoinHandle;
 
@@ -207,6 +207,10 @@ impl Authority for ConfiguredAuthority {
 
     async fn add_secret(&self, new: &NewSecret) -> AddAnswer {
         of_each!(self, authority => authority.add_secret(new).await)
+    }
+
+    async fn regenerate_secret(&self, id: &SecretId) -> AddAnswer {
+        of_each!(self, authority => authority.regenerate_secret(id).await)
     }
 
     async fn set_active(&self, slot: &SlotId, active: bool) -> ChangeAnswer {

@@ -173,7 +173,7 @@ pub(crate) fn milliseconds(duration: Duration) -> u64 {
 fn as_json(client: &str, progress: &Progress) -> serde_json::Value {
     let mut line = match progress {
         Progress::Checking => json!({ "event": "checking" }),
-        Progress::Entered { state, direction, after, hurries } => json!({
+        Progress::Entered { state, direction, after, hurries, .. } => json!({
             "event": "entered",
             "state": state,
             "direction": direction,

@@ -4,7 +4,7 @@ use keyswap_admin::AuthorityError;
 use keyswap_admin::authority::{
     AddAnswer, Authority, Capabilities, ChangeAnswer, Listed, NewSecret, Probe, ReadBack, SlotId,
 };
-use keyswap_core::Secret;
+use keyswap_core::{Secret, SecretId};
 
 use crate::{Act, Fate};
 
@@ -49,6 +49,10 @@ impl<A: Authority> Authority for DyingAuthority<A> {
 
     async fn add_secret(&self, new: &NewSecret) -> AddAnswer {
         self.fate.around(Act::AddSecret, self.inner.add_secret(new)).await
+    }
+
+    async fn regenerate_secret(&self, id: &SecretId) -> AddAnswer {
+        self.fate.around(Act::RegenerateSecret, self.inner.regenerate_secret(id)).await
     }
 
     async fn set_active(&self, slot: &SlotId, active: bool) -> ChangeAnswer {

@@ -31,6 +31,8 @@ pub enum Act {
     ReadBack,
     /// The server is asked to add a secret.
     AddSecret,
+    /// The server is asked to choose another secret.
+    RegenerateSecret,
     /// The server is asked which secrets it has.
     ListSecrets,
     /// One of the secrets at the server is activated or deactivated.

@@ -79,6 +79,15 @@ pub trait Authority: Send + Sync {
         ready(AddAnswer::Refused(self.cannot("add a secret")))
     }
 
+    /// Has the server choose another secret in place of the one that the client has, with one request, and
+    /// says it under this id ([`AddAnswer::Replaced`]). For servers that hold one secret and choose its value
+    /// themselves. Each request takes what the one before it brought out of force, also one of which no answer
+    /// comes: nobody knows the value then, and the rotation asks again.
+    fn regenerate_secret(&self, id: &SecretId) -> impl Future<Output = AddAnswer> + Send {
+        let _ = id;
+        ready(AddAnswer::Refused(self.cannot("choose another secret")))
+    }
+
     /// Takes one of the client's secrets out of force, or puts it back into force, with one request. For
     /// servers of which the [capabilities](Capabilities::deactivation) say so.
     fn set_active(&self, slot: &SlotId, active: bool) -> impl Future<Output = ChangeAnswer> + Send {
@@ -171,6 +180,13 @@ impl Capabilities {
             deactivation: false,
             propagation_window: Duration::from_secs(30),
         }
+    }
+
+    /// Whether programs are without a secret for a while when it is changed, whatever is done: there is one
+    /// slot, and nobody knows its next value before the server takes it.
+    #[must_use]
+    pub fn has_gap(&self) -> bool {
+        self.slots <= 1 && !self.chosen_by_caller
     }
 
     /// Sets [`slots`](Self::slots).

@@ -117,17 +117,19 @@ impl From<Secret> for NewSecret {
     }
 }
 
-/// What came of one request to add a secret.
+/// What came of one request to add a secret, or to have the server choose another one.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum AddAnswer {
     /// The server has added it, under this name and with this value.
     Added(SlotId, Secret),
+    /// The server has chosen this one, in place of the one that it had.
+    Replaced(Secret),
     /// The server refused; it did not change anything.
     Refused(AuthorityError),
     /// The server turned the request away without looking at it, and says when to come back.
     RetryAfter(Duration),
-    /// No answer, or one that leaves open whether the secret was added.
+    /// No answer, or one that leaves open whether the secret was added, or which one the server chose.
     Unknown(String),
 }
 

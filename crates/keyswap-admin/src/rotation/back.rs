@@ -62,6 +62,8 @@ pub enum WayBack {
     UnderWay,
     /// Programs may hold the new secret alone: only another rotation replaces it.
     TooLate,
+    /// The server chose another value, or may have, and nobody can set the old one there again.
+    OldIsGone,
     /// The rotation is done: only another one replaces the new secret.
     Done,
     /// Somebody else published another list, so it is not known which secrets the programs hold.
@@ -86,6 +88,10 @@ impl fmt::Display for WayBack {
             Self::Remove => {
                 "the server takes both secrets, or may. The programs will lead with the old one again, and \
                  the new one is removed at the server when nobody uses it any more"
+            }
+            Self::OldIsGone => {
+                "the server was asked to choose another secret, and nobody can set the old one there again: \
+                 there is no way back. Bring this rotation to its end"
             }
             Self::Done => {
                 "the rotation is done, and every program holds the new secret alone: rotate again to \
@@ -149,6 +155,9 @@ impl Record {
         let foreign_list = reason == Some(StuckReason::ForeignList);
         match state {
             Generated => WayBack::Withdraw,
+            Adding if self.plan.regenerates() && !self.is_in_a_gap() => WayBack::Withdraw,
+            Retiring | Retired => WayBack::TooLate,
+            _ if self.plan.regenerates() => WayBack::OldIsGone,
             Staged | Adopted if !self.plan.adds() => WayBack::Withdraw,
             // Nothing was sent, or the server turned each request away without looking at it.
             CuttingOver
@@ -157,7 +166,7 @@ impl Record {
             {
                 WayBack::Withdraw
             }
-            Retiring | Retired | Removing => WayBack::TooLate,
+            Removing => WayBack::TooLate,
             _ if foreign_list => WayBack::ForeignList,
             _ if self.plan.adds() => WayBack::Remove,
             CuttingOver | CutOver | Confirmed | Promoted | Drained => WayBack::SetBack,
@@ -194,9 +203,11 @@ impl Record {
                 self.turn_back_again(from, stuck, now);
                 return true;
             }
-            WayBack::TooLate | WayBack::Done | WayBack::ForeignList | WayBack::RolledBack => {
-                return false;
-            }
+            WayBack::TooLate
+            | WayBack::OldIsGone
+            | WayBack::Done
+            | WayBack::ForeignList
+            | WayBack::RolledBack => return false,
         };
         let mut forward = std::mem::take(&mut self.change);
         // A process that was paused or killed may have sent the change of which it wrote, and nobody knows
@@ -233,11 +244,16 @@ impl Record {
         self.rollback.is_some_and(|rollback| rollback.stuck.is_some())
     }
 
-    /// Until when the change of the way forward may still arrive and take the old secret out of force
-    /// again, on the way back.
+    /// Until when an earlier change may still arrive and take the target out of force again: on the way back
+    /// that of the way forward, and where the server chooses the value each request that had no answer.
     pub(super) fn counter_change_until(&self) -> Option<Timestamp> {
+        let change = match self.rollback {
+            Some(rollback) => rollback.forward,
+            None if self.plan.regenerates() => self.change,
+            None => return None,
+        };
         // When it arrives last, the nodes of the server need their time to show it.
-        let until = self.may_arrive_until(self.rollback?.forward)?;
+        let until = self.may_arrive_until(change)?;
         Some(until.after(self.policy.window()))
     }
 
@@ -269,8 +285,8 @@ impl Rotation {
     /// has to be waited for: a program that holds both goes on with the old one.
     pub(super) fn withdrawing(&mut self, event: Event, now: Timestamp) -> Effect {
         match event {
-            // Where the new secret is added first, nothing was published before that.
-            _ if self.record.plan.adds() => self.withdrawn(now),
+            // Where the new secret is added first, or the server chooses it, nothing was published before.
+            _ if !self.record.plan.is_replace() => self.withdrawn(now),
             Event::Published(revision) => {
                 self.record.revision = revision;
                 self.withdrawn(now)

@@ -210,7 +210,10 @@ impl Rotation {
             Event::Probed(which, Probe::Refused) if which == self.target() => {
                 self.seen.accepted = 0;
                 self.seen.accepted_since = None;
-                if self.record.state != State::CutOver {
+                // Until it is proved, some nodes are expected to be late.
+                let unproved =
+                    matches!(self.record.state, State::CutOver | State::Staged | State::Adopted);
+                if !unproved {
                     self.doubt_the_target(now);
                 }
                 let since = *self.seen.neither_since.get_or_insert(now);
@@ -228,7 +231,7 @@ impl Rotation {
                 if asked.since(since) <= window * self.windows_of_doubt() {
                     return Effect::Wait(every, Vec::new());
                 }
-                self.stuck(StuckReason::ForeignSecret, now)
+                self.value_is_unknown(now)
             }
             Event::ReadBack(ReadBack::Unavailable(_)) => Effect::Probe(self.source()),
             // Held, and not accepted yet: some nodes are late.
@@ -249,7 +252,7 @@ impl Rotation {
         match found {
             ReadBack::Holds(id) if id == self.record.id(self.source()) => self.source_is_held(now),
             ReadBack::Holds(_) => self.stuck(StuckReason::RetiredSecretReturned, now),
-            _ => self.stuck(StuckReason::ForeignSecret, now),
+            _ => self.value_is_unknown(now),
         }
     }
 

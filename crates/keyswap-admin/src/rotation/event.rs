@@ -93,7 +93,8 @@ pub enum Effect {
     Send,
     /// Ask the server which secret it holds.
     ReadBack,
-    /// Ask the server to add the new secret, once.
+    /// Ask the server to add the new secret, once; where it holds one and chooses its value, to put
+    /// another one in its place.
     Add,
     /// Change one of the client's secrets at the server, once.
     ChangeSlot(SlotId, SlotChange),

@@ -40,6 +40,9 @@ pub enum Wish {
     RollBack,
     /// That the outgoing secret is retired, where it holds for that.
     Retire,
+    /// That it begins although nobody has a secret that the server takes for a while, where that cannot be
+    /// avoided.
+    AcceptAGap,
     /// That nobody is waited for much longer, since the old secret is compromised.
     Hurry,
 }
@@ -237,6 +240,9 @@ impl Record {
             "negative_test": proof,
             "sends": self.change.sends,
         });
+        if !self.gaps().is_empty() {
+            account["gaps"] = json!(self.gaps());
+        }
         if let (Direction::Back, Some(rollback)) = (self.direction(), self.rollback) {
             account["rolled_back_from"] = json!(rollback.from);
         }

@@ -129,7 +129,7 @@ impl fmt::Display for Missing {
             }
             Self::InFlight { left_ms } => write!(
                 f,
-                "the change of the way forward had no answer and may still arrive for {}",
+                "a change that was sent had no answer and may still arrive for {}",
                 seconds(*left_ms)
             ),
             Self::Observation { observed_ms, wanted_ms } => write!(

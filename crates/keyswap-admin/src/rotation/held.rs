@@ -19,7 +19,9 @@ impl Rotation {
     /// [`Event::RollbackWanted`], [`Event::RetireWanted`].
     #[must_use]
     pub fn step(&mut self, event: Event, now: Timestamp) -> Effect {
-        let in_force = |hold: &&Hold| hold.is_in_force(now.milliseconds());
+        // Programs are without a secret then, and whoever stops there prolongs that.
+        let in_a_gap = self.record.is_in_a_gap();
+        let in_force = |hold: &&Hold| hold.is_in_force(now.milliseconds()) && !in_a_gap;
         match self.hold.as_ref().filter(in_force).cloned() {
             Some(hold) => self.step_under(hold, event, now),
             None => self.step_on(event, now),

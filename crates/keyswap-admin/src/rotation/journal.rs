@@ -41,7 +41,8 @@ impl Record {
         let (stuck, turned) =
             (wire.stuck.map(|(state, _)| state), wire.rollback.map(|back| back.from));
         let states = [Some(wire.state), stuck, turned];
-        let awaited = wire.plan.adds() && states.into_iter().flatten().any(asked);
+        let chosen_by_the_server = wire.plan.adds() || wire.plan.regenerates();
+        let awaited = chosen_by_the_server && states.into_iter().flatten().any(asked);
         if wire.new.value.is_none() && !awaited {
             return Err(JournalError(Fault::NoValue));
         }
@@ -132,6 +133,7 @@ impl Record {
             3072 + 6 * (values + names + said + self.client.len())
                 + entered
                 + broken
+                + 128 * self.gaps().len()
                 + self.evidence.most_bytes(),
         ));
         // Neither the writer nor these types can fail.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::regenerate::Regeneration;
 use crate::authority::{Slot, SlotId};
 
 /// How the new secret comes into force, and the old one out of it.
@@ -17,6 +18,9 @@ pub enum Plan {
     Replace,
     /// The server holds several: the new one is added, handed out, and the old one removed at the end.
     Add(Slots),
+    /// The server holds one and chooses its value itself: the new one takes the place of the old one, and
+    /// is handed out then. In between nobody has a secret that it takes.
+    Regenerate(Regeneration),
 }
 
 /// Where the secrets of a rotation are at a server that holds several.
@@ -57,7 +61,7 @@ impl Plan {
     pub(super) fn slots(&self) -> Option<&Slots> {
         match self {
             Self::Add(slots) => Some(slots),
-            Self::Replace => None,
+            Self::Replace | Self::Regenerate(_) => None,
         }
     }
 
@@ -68,5 +72,10 @@ impl Plan {
     /// Whether the server holds several secrets.
     pub(super) fn adds(&self) -> bool {
         self.slots().is_some()
+    }
+
+    /// Whether the server holds one secret and chooses its value itself.
+    pub(super) fn regenerates(&self) -> bool {
+        matches!(self, Self::Regenerate(_))
     }
 }

@@ -114,8 +114,9 @@ impl Rotation {
     }
 
     fn look_last(&mut self, now: Timestamp) -> Effect {
-        // On the way back the change of the way forward may be on its way yet: as long as it may arrive,
-        // programs hold both, and the server is looked at again after that.
+        // On the way back the change of the way forward may be on its way yet, and where the server chooses
+        // the value a request that was given up: as long as it may arrive, programs hold both, and the server
+        // is looked at again after that.
         if let Some(wait) = self.may_be_crossed(now) {
             return wait;
         }
@@ -131,7 +132,7 @@ impl Rotation {
         self.publishing_target_alone(event, now)
     }
 
-    /// The wait for what the way forward sent and may arrive yet, on the way back.
+    /// The wait for what was sent earlier, and would take the target out of force if it arrived yet.
     pub(super) fn may_be_crossed(&self, now: Timestamp) -> Option<Effect> {
         let until = self.record.counter_change_until().filter(|until| *until > now)?;
         let (left, policy) = (until.since(now), &self.record.policy);

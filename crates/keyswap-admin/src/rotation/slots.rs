@@ -92,7 +92,7 @@ impl Rotation {
                 self.record.change.sends -= 1;
                 self.turned_away(time)
             }
-            AddAnswer::Added(..) | AddAnswer::Unknown(_) => {
+            AddAnswer::Added(..) | AddAnswer::Replaced(_) | AddAnswer::Unknown(_) => {
                 self.record.change.unresolved = true;
                 self.record.change.last_sent = now;
                 Effect::List

@@ -15,11 +15,13 @@ use serde::{Deserialize, Serialize};
 pub enum State {
     /// The new secret is in the journal and known to nobody else.
     Generated,
-    /// The server may have the new secret beside the old one.
+    /// The server may have the new secret beside the old one; where it holds one and chooses its value,
+    /// in the place of the old one.
     Adding,
-    /// The server has both, and nobody else knows the new one.
+    /// The server has the new secret, and nobody else knows it.
     Added,
-    /// The list with the new secret behind the old one is published.
+    /// The list with the new secret behind the old one is published; in front of it, where the server holds
+    /// one and has chosen its value.
     Staged,
     /// Every expected instance holds both.
     Adopted,
@@ -89,6 +91,22 @@ impl State {
         Self::Done,
     ];
 
+    /// The states of a rotation that comes to its end at a server that holds one secret and chooses its
+    /// value itself, in order.
+    pub const PATH_WITH_A_GAP: [Self; 11] = [
+        Self::Generated,
+        Self::Adding,
+        Self::Added,
+        Self::Staged,
+        Self::Adopted,
+        Self::Confirmed,
+        Self::Promoted,
+        Self::Drained,
+        Self::Retiring,
+        Self::Retired,
+        Self::Done,
+    ];
+
     /// The name in the journal, in reports and on the screen, for instance `cutting_over`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -146,6 +164,8 @@ pub enum StuckReason {
     /// The server lists a secret that was not there when the rotation began, and nothing tells whether a
     /// request of it that had no answer made that.
     SecretAppeared,
+    /// The server holds a secret that it chose itself, and whose value nobody here knows.
+    ValueUnknown,
 }
 
 impl fmt::Display for StuckReason {
@@ -190,6 +210,12 @@ impl fmt::Display for StuckReason {
                 "the server lists a secret that was not there when the rotation began, and a request to \
                  add one had no answer. It is never removed without a person's word: remove it at the \
                  server if it is nobody's; then resume, and what is still there is left alone"
+            }
+            Self::ValueUnknown => {
+                "the server accepts neither the old secret nor the new one: it was asked for another value, \
+                 which nobody here knows and no server says again, so programs may be without a secret that it \
+                 takes. Find out who asked for it and whether they use it; then resume: that asks for a value \
+                 in its place, and hands it out"
             }
         })
     }

@@ -130,21 +130,25 @@ impl Rotation {
                     let sent =
                         matches!(state, CuttingOver | Adding) && self.record.change.sends > 0;
                     self.record.change.unresolved |= sent;
-                    self.after_a_look(state, reason);
+                    let state = self.after_a_look(state, reason, now);
                     self.doubt_the_target(now);
                     return self.enter(state, now);
                 }
             }
             _ => {}
         }
-        let adds = self.record.plan.adds();
+        let (adds, regenerates) = (self.record.plan.adds(), self.record.plan.regenerates());
         match self.record.state {
             Generated if adds => self.asking(event, now),
+            Generated if regenerates => self.about_to_ask(event, now),
             Generated => self.generated(event, now),
+            Adding if regenerates => self.awaiting_a_value(event, now),
             Adding => self.adding(event, now),
+            Added if regenerates => self.handing_out(event, now),
             Added => self.generated(event, now),
             Staged => self.staged(event, now),
             Adopted if adds => self.proving(event, now),
+            Adopted if regenerates => self.cut_over(event, now),
             Adopted => self.adopted(event, now),
             CuttingOver => self.cutting_over(event, now),
             CutOver => self.cut_over(event, now),
@@ -163,8 +167,13 @@ impl Rotation {
         }
     }
 
-    /// What a person's look at a stuck rotation that is resumed means for it.
-    fn after_a_look(&mut self, state: State, reason: StuckReason) {
+    /// What a person's look at a stuck rotation that is resumed means for it; gives the state in which it
+    /// goes on.
+    fn after_a_look(&mut self, state: State, reason: StuckReason, now: Timestamp) -> State {
+        if reason == StuckReason::ValueUnknown {
+            self.another_is_wanted(now);
+            return State::Adding;
+        }
         self.seen.appeared_is_known = reason == StuckReason::SecretAppeared;
         // The old secret was to be led back to, and cannot be put back into force: everybody holds the new
         // one as well, so what is left is the way forward.
@@ -174,6 +183,7 @@ impl Rotation {
         {
             self.record.change = rollback.forward;
         }
+        state
     }
 
     pub(super) fn forget_what_was_seen(&mut self, now: Timestamp) {
@@ -206,15 +216,21 @@ impl Rotation {
     }
 
     fn staged(&mut self, event: Event, now: Timestamp) -> Effect {
-        let Event::Fleet(fleet) = event else { return Effect::Observe };
+        let Event::Fleet(fleet) = event else { return self.looking_on(event, now) };
         if self.record.hurries() {
             return self.staged_in_a_hurry(&fleet, now);
         }
         let missing = self.not_adopted(&fleet);
-        match self.unconfirmed(Gate::Adopted, &missing) {
-            Some(stop) => stop,
-            None => self.gate(missing, State::Adopted, now),
+        if let Some(stop) = self.unconfirmed(Gate::Adopted, &missing) {
+            return stop;
         }
+        // Elsewhere the server does not have the new secret yet, or programs do not need it.
+        if self.record.plan.regenerates()
+            && let Some(probe) = self.look_at_the_server(&missing, now)
+        {
+            return probe;
+        }
+        self.gate(missing, State::Adopted, now)
     }
 
     fn confirmed(&mut self, event: Event, now: Timestamp) -> Effect {
@@ -233,29 +249,38 @@ impl Rotation {
     /// takes the target. If somebody else changed it, programs try both again and again, so the gate
     /// would stay shut and nobody would say why.
     fn promoted(&mut self, event: Event, now: Timestamp) -> Effect {
-        let target = self.target();
+        let Event::Fleet(fleet) = event else { return self.looking_on(event, now) };
+        let (missing, hurries) = (self.not_drained(&fleet, now), self.record.hurries());
+        if let Some(stop) = self.unconfirmed(Gate::Drained, &missing).filter(|_| !hurries) {
+            return stop;
+        }
+        if self.is_led_by_the_source(&missing, now) {
+            return self.enter(State::Confirmed, now);
+        }
+        if let Some(probe) = self.look_at_the_server(&missing, now) {
+            return probe;
+        }
+        if missing.is_empty() && !hurries {
+            self.note_unused(&fleet);
+        }
+        self.gate(missing, State::Drained, now)
+    }
+
+    /// The look at the server while instances are waited for, if it is time for one.
+    fn look_at_the_server(&mut self, missing: &[Missing], now: Timestamp) -> Option<Effect> {
+        let due = self.seen.neither_since.is_some()
+            || now.since(*self.seen.proved.get_or_insert(now)) >= self.record.policy.window();
+        if !due || missing.is_empty() {
+            return None;
+        }
+        self.seen.missing = missing.to_vec();
+        Some(Effect::Probe(self.target()))
+    }
+
+    /// What came of that look; then instances are looked at again.
+    fn looking_on(&mut self, event: Event, now: Timestamp) -> Effect {
         match event {
-            Event::Fleet(fleet) => {
-                let (missing, hurries) = (self.not_drained(&fleet, now), self.record.hurries());
-                if let Some(stop) = self.unconfirmed(Gate::Drained, &missing).filter(|_| !hurries) {
-                    return stop;
-                }
-                if self.is_led_by_the_source(&missing, now) {
-                    return self.enter(State::Confirmed, now);
-                }
-                let due = self.seen.neither_since.is_some()
-                    || now.since(*self.seen.proved.get_or_insert(now))
-                        >= self.record.policy.window();
-                if due && !missing.is_empty() {
-                    self.seen.missing = missing;
-                    return Effect::Probe(target);
-                }
-                if missing.is_empty() && !hurries {
-                    self.note_unused(&fleet);
-                }
-                self.gate(missing, State::Drained, now)
-            }
-            Event::Probed(which, Probe::Accepted) if which == target => {
+            Event::Probed(which, Probe::Accepted) if which == self.target() => {
                 self.seen.neither_since = None;
                 self.seen.asked = 0;
                 self.seen.proved = Some(now);
@@ -362,8 +387,10 @@ impl Rotation {
 
     pub(super) fn enter(&mut self, state: State, now: Timestamp) -> Effect {
         self.record.enter(state, now);
-        if state == State::Staged {
-            self.record.published_both(now);
+        match state {
+            State::Staged => self.record.published_both(now),
+            State::Adopted => self.record.close_gap(now),
+            _ => {}
         }
         self.seen.asked = 0;
         self.seen.neither_since = None;

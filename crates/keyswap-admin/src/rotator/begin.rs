@@ -9,7 +9,7 @@ use crate::authority::{
     ReadBack, Slot,
 };
 use crate::error::{RotateError, RotateErrorKind};
-use crate::rotation::{Record, RotationPolicy, Slots, Timestamp};
+use crate::rotation::{Asker, Record, RotationPolicy, Slots, Timestamp};
 
 impl<A: Authority, S: SecretStore> Rotator<A, S> {
     /// Everything that must hold before a rotation may begin, up to the first journal entry.
@@ -35,11 +35,16 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             check_over(earlier)?;
         }
         let capabilities = self.authority.capabilities();
-        if capabilities.slots <= 1 && !capabilities.chosen_by_caller {
-            return Err(refuse(format!(
-                "{capabilities} holds one secret and chooses the value itself, so that no program could \
-                 have it before the old one ends: rotating there without a gap is not possible"
-            )));
+        let has_gap = capabilities.has_gap();
+        match &self.accepts_gap {
+            None if has_gap => return Err(gap_not_accepted(client, &capabilities)),
+            Some(_) if !has_gap => {
+                return Err(refuse(format!(
+                    "{capabilities} lets every program have the new secret before the old one ends, so there \
+                     is no gap to accept: rotate without that"
+                )));
+            }
+            _ => {}
         }
         let document = self
             .store
@@ -81,6 +86,9 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         let new = returned.map_or(new, NewSecret::Known);
         let mut record =
             Record::begin(client, policy, old, new, revision, now).asked_by(self.asker.clone());
+        if let Some(reason) = self.accepts_gap.clone() {
+            record = record.regenerating(Asker { reason: Some(reason), ..self.asker.clone() });
+        }
         // What returned is led out on a way back, which is never hurried.
         if let Some(patience) = self.compromised.filter(|_| !is_returned) {
             record = record.compromised_within(patience);
@@ -175,9 +183,10 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 AuthorityError::new(kind, message + "; nothing was changed"),
             ))
         };
-        // A server with several secrets takes one of them without taking another one out of force.
+        // A server with several secrets takes one of them without taking another one out of force, and where
+        // the server chooses the value nobody can set a retired one again.
         let retired: Vec<Secret> = match capabilities.slots {
-            0 | 1 => earlier
+            0 | 1 if capabilities.chosen_by_caller => earlier
                 .iter()
                 .flat_map(|record| &record.retired)
                 .map(|kept| kept.secret.clone())
@@ -230,6 +239,19 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             ),
         )
     }
+}
+
+/// Where the server chooses the value of the only secret that it holds.
+fn gap_not_accepted(client: &str, capabilities: &Capabilities) -> RotateError {
+    RotateError::new(
+        RotateErrorKind::GapNotAccepted,
+        format!(
+            "client {client}: {capabilities} holds one secret and chooses its value itself. Nobody can hand \
+             out a value that nobody knows yet, so between its change and the moment at which a program has \
+             the new value every token request of that program fails. That cannot be avoided there, only \
+             accepted; nothing was changed"
+        ),
+    )
 }
 
 fn check_over(earlier: &Record) -> Result<(), RotateError> {

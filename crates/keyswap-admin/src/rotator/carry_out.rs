@@ -11,7 +11,7 @@ use crate::authority::{AddAnswer, Authority, ChangeAnswer};
 use crate::error::{RotateError, RotateErrorKind};
 use crate::progress::Progress;
 use crate::rotation::{
-    Application, Direction, Effect, Ending, Event, Fleet, Record, Rotation, SlotChange,
+    Application, Direction, Effect, Ending, Event, Fleet, Plan, Record, Rotation, SlotChange,
     StuckReason, Timestamp,
 };
 use keyswap_core::{Revision, SecretDocument, SecretList};
@@ -149,7 +149,10 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             Effect::Add => {
                 self.authority.ready().await;
                 self.check_lease(record, lease).await?;
-                let answer = self.authority.add_secret(&record.new).await;
+                let answer = match record.plan {
+                    Plan::Regenerate(_) => self.authority.regenerate_secret(record.new.id()).await,
+                    _ => self.authority.add_secret(&record.new).await,
+                };
                 if let AddAnswer::Unknown(reason) = &answer {
                     self.note(format!(
                         "no certain answer to the request for a secret ({reason}); asking the server"
@@ -302,7 +305,8 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         };
         let (state, direction) = (record.state, record.direction());
         let hurries = record.hurries();
-        (self.progress)(Progress::Entered { state, direction, after, hurries });
+        let regenerates = matches!(record.plan, Plan::Regenerate(_));
+        (self.progress)(Progress::Entered { state, direction, after, hurries, regenerates });
     }
 
     fn tell_broken(&self, written: &Record, record: &Record) {

@@ -53,6 +53,7 @@ pub struct Rotator<A, S> {
     patience: Duration,
     asker: Asker,
     compromised: Option<Duration>,
+    accepts_gap: Option<String>,
     progress: Box<dyn Fn(Progress) + Send + Sync>,
 }
 
@@ -172,6 +173,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             patience: Duration::from_secs(900),
             asker: Asker { holder: holder(), ..Asker::default() },
             compromised: None,
+            accepts_gap: None,
             progress: Box::new(|_| {}),
         }
     }
@@ -220,6 +222,20 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     #[must_use]
     pub fn compromised(mut self, patience: Duration) -> Self {
         self.compromised = Some(patience);
+        self
+    }
+
+    /// Accepts, for [`run`](Self::run), that token requests fail on the way, at a server where that cannot be
+    /// avoided: one that holds one secret and chooses its value itself
+    /// ([`Capabilities::has_gap`](crate::authority::Capabilities::has_gap)). They fail from the server's change
+    /// on until a program has taken up the list with the new value, which is published as soon as it is in
+    /// the journal. At any other server a rotation does not begin with this.
+    ///
+    /// The reason is on record, with [who](Self::asked_by) asked, and how long it took. It must not hold a
+    /// secret.
+    #[must_use]
+    pub fn accept_gap(mut self, reason: impl Into<String>) -> Self {
+        self.accepts_gap = Some(reason.into());
         self
     }
 

@@ -65,6 +65,9 @@ pub(super) fn stopped(ending: Ending, record: &Record) -> RotateError {
         Ending::Refused(error) => {
             let place = match record.plan {
                 Plan::Replace => format!("the server holds {held} still, and programs hold both"),
+                Plan::Regenerate(_) if record.is_in_a_gap() => {
+                    "programs may be without a secret that the server takes".to_owned()
+                }
                 _ => "programs go on with what they hold".to_owned(),
             };
             let doing = format!(
@@ -83,6 +86,9 @@ pub(super) fn stopped(ending: Ending, record: &Record) -> RotateError {
                  ({reason}). Programs {}; resume when the server answers again",
                 match record.plan {
                     Plan::Replace => "hold both secrets",
+                    Plan::Regenerate(_) if record.is_in_a_gap() => {
+                        "may be without a secret that it takes"
+                    }
                     _ => "go on with what they hold",
                 }
             ),

@@ -236,8 +236,8 @@ impl Rotator<'_> {
         let after = |milliseconds: Option<u64>| milliseconds.map(Duration::from_millis);
         let (progress, state) = match said {
             Said::Entered { state, direction, after_ms } => {
-                let (after, hurries) = (after(after_ms), false);
-                (Progress::Entered { state, direction, after, hurries }, Some(state))
+                let (after, hurries, regenerates) = (after(after_ms), false, false);
+                (Progress::Entered { state, direction, after, hurries, regenerates }, Some(state))
             }
             Said::TakenUp { state, direction } => {
                 (Progress::TakenUp { state, direction }, Some(state))

@@ -10,8 +10,10 @@ use super::{Rotation, Seen};
 use crate::rotation::back::Rollback;
 use crate::rotation::compromised::Compromised;
 use crate::rotation::evidence::Evidence;
+use crate::rotation::plan::Plan;
 use crate::rotation::policy::Timestamp;
 use crate::rotation::record::{Change, Record};
+use crate::rotation::regenerate::{Gap, Regeneration};
 
 impl Rotation {
     /// A rotation that, at the moment `at`, steps like this one does at the moment `now`: one for all
@@ -59,6 +61,14 @@ impl Rotation {
             true => past_window.max(policy.observation()).max(policy.quiet() * 2 + policy.window()),
             false => past_window,
         };
+        if let Plan::Regenerate(Regeneration { requests: _, gaps }) = plan {
+            // Whether the last one is over counts, and not when they were.
+            gaps.drain(..gaps.len().saturating_sub(1));
+            for Gap { from, until } in gaps {
+                moved(from, Duration::ZERO);
+                until.iter_mut().for_each(|until| moved(until, Duration::ZERO));
+            }
+        }
         // When states were entered is for the history alone.
         entered.drain(..entered.len().saturating_sub(1));
         entered.iter_mut().for_each(|entered| moved(&mut entered.at, longest_state));
