@@ -123,15 +123,15 @@ impl Client {
         self
     }
 
-    /// What Okta's management API calls it by (`appId`); the client id unless set.
+    /// What the management API of Okta (`appId`) or Zitadel (`applicationId`) calls it by; the client id unless set.
     pub fn application(mut self, id: impl Into<String>) -> Self {
         self.application = Some(id.into());
         self
     }
 
     /// Lets the client get tokens for `audience` (Auth0's *client grant*; for Okta the id of a custom
-    /// authorization server), without scopes unless
-    /// [`scopes`](Client::scopes) follows.
+    /// authorization server, for Zitadel that of the project), without scopes unless [`scopes`](Client::scopes)
+    /// follows.
     pub fn grant(mut self, audience: impl Into<String>) -> Self {
         let resource = Resource::Audience(audience.into());
         self.grants.push(Grant { resource, scopes: Vec::new() });

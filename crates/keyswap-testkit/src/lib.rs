@@ -1,6 +1,6 @@
 //! An authorization server to embed in tests, rehearsals and demonstrations of secret rotation.
 //!
-//! It answers as a vendor does ([`Provider`]: Auth0, or Okta) at its token endpoint and at the part of its management API
+//! It answers as a vendor does ([`Provider`]: Auth0, Okta, or Zitadel) at its token endpoint and at the part of its management API
 //! that reads and changes a client's secrets. Like Auth0 it holds **one** secret a client and lets a change spread over several nodes: inside the
 //! propagation window, one request may reach a node that still has the old secret, and the next one a node that has
 //! the new one. Faults happen on demand. It listens on loopback only and needs nothing but Rust.
@@ -52,7 +52,7 @@
 //! # What it does not do
 //!
 //! It is no security boundary: secrets lie in its memory unwiped, and it speaks HTTP without TLS, which is why it
-//! refuses to listen anywhere but on loopback. Only the client credentials grant mints tokens. Limits on request rates
+//! refuses to listen anywhere but on loopback. Only the client credentials grant mints tokens, and at Zitadel a refresh token. Limits on request rates
 //! are not modelled; inject [`Fault::RateLimited`] instead.
 
 #![forbid(unsafe_code)]
@@ -79,6 +79,7 @@ mod state;
 pub mod store;
 mod token_endpoint;
 mod tokens;
+mod zitadel;
 
 pub use client::{Client, ClientAuthentication};
 pub use counts::Counts;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 
 use crate::core::Core;
-use crate::{auth0, okta};
+use crate::{auth0, okta, zitadel};
 
 /// The vendor as which a server answers.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -18,6 +18,10 @@ pub enum Provider {
     /// Okta: up to two secrets a client, each active or not. Management requests carry an API token; clients get tokens
     /// at custom authorization servers, for scopes that they ask for.
     Okta,
+    /// Zitadel: one secret an application, whose value the server chooses. Management requests carry a token as with
+    /// Okta, and name the project, which is what the client is [granted](crate::Client::grant). Applications get tokens
+    /// by the refresh token `refresh-token-of-CLIENT`, which a user left them.
+    Zitadel,
 }
 
 impl Provider {
@@ -25,6 +29,7 @@ impl Provider {
         match self {
             Self::Auth0 => auth0::router(core),
             Self::Okta => okta::router(core),
+            Self::Zitadel => zitadel::router(core),
         }
     }
 
@@ -33,6 +38,7 @@ impl Provider {
         match self {
             Self::Auth0 => "/oauth/token",
             Self::Okta => "/oauth2/default/v1/token",
+            Self::Zitadel => "/oauth/v2/token",
         }
     }
 

@@ -131,13 +131,14 @@ impl Builder {
         self
     }
 
-    /// Registers an API token for the management API of [`Provider::Okta`].
+    /// Registers an API token for the management API of [`Provider::Okta`], or a token of a service account for that of
+    /// [`Provider::Zitadel`].
     pub fn api_token(mut self, token: impl Into<String>) -> Self {
         self.api_tokens.push(ApiToken { token: token.into(), reads_only: false });
         self
     }
 
-    /// Registers an API token for the management API of [`Provider::Okta`] that may read and change nothing.
+    /// Registers such a token that may read and change nothing.
     pub fn read_only_api_token(mut self, token: impl Into<String>) -> Self {
         self.api_tokens.push(ApiToken { token: token.into(), reads_only: true });
         self
@@ -272,7 +273,8 @@ impl AuthorizationServer {
     }
 
     /// Where programs get tokens: `http://127.0.0.1:PORT/oauth/token`, and at [`Provider::Okta`] that of its custom
-    /// authorization server `default`, `http://127.0.0.1:PORT/oauth2/default/v1/token`.
+    /// authorization server `default`, `http://127.0.0.1:PORT/oauth2/default/v1/token`; at [`Provider::Zitadel`]
+    /// `http://127.0.0.1:PORT/oauth/v2/token`.
     #[must_use]
     pub fn token_endpoint(&self) -> String {
         self.inner.core.token_endpoint()

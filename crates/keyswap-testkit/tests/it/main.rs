@@ -7,6 +7,7 @@ mod management;
 mod okta;
 mod propagation;
 mod token;
+mod zitadel;
 
 use keyswap_testkit::{AuthorizationServer, Builder, Client};
 use reqwest::{Response, StatusCode};
