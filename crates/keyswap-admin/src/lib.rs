@@ -1,7 +1,7 @@
 //! The admin half of keyswap: changing a client's secret at an authorization server as a protocol that
 //! survives a crash at any instant.
 //!
-//! - [`Authority`] is what one server can do; [`Auth0`], [`Hydra`] and [`Okta`] are three.
+//! - [`Authority`] is what one server can do; [`Auth0`], [`Hydra`], [`Okta`] and [`Zitadel`] are four.
 //! - [`rotation`] is the protocol as pure functions: states, gates, and one `step`.
 //! - [`Rotator`] carries the steps out against an authority and a store; [`several`] does so for many
 //!   clients, some at once.
@@ -21,6 +21,7 @@ mod term;
 
 pub use authority::{
     Auth0, Authority, AuthorityError, AuthorityErrorKind, ClientAuthentication, Hydra, Okta,
+    Zitadel,
 };
 pub use error::{RotateError, RotateErrorKind};
 pub use progress::{Awaited, Progress};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use keyswap_core::Secret;
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -208,6 +208,19 @@ pub(super) fn with_segments(base: &Url, segments: &[&str]) -> Result<Url, Author
         }
     }
     Ok(url)
+}
+
+/// The `Authorization` header with a token, in a buffer that is wiped with its last clone; `None` if the token
+/// holds more than printable ASCII.
+pub(super) fn authorization(scheme: &str, token: &Secret) -> Option<HeaderValue> {
+    let mut value = Zeroizing::new(Vec::with_capacity(scheme.len() + 1 + token.expose().len()));
+    value.extend_from_slice(scheme.as_bytes());
+    value.push(b' ');
+    value.extend_from_slice(token.expose().as_bytes());
+    let printable = value.iter().all(|byte| (0x20..0x7f).contains(byte));
+    let mut header = HeaderValue::from_maybe_shared(bytes::Bytes::from_owner(value)).ok()?;
+    header.set_sensitive(true);
+    printable.then_some(header)
 }
 
 /// A JSON body with one secret in it, in a buffer that is wiped. It is not given away once the lease is

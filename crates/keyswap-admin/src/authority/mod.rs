@@ -11,6 +11,7 @@ mod okta;
 pub(crate) mod pace;
 mod probe;
 mod slot;
+mod zitadel;
 
 use std::fmt;
 use std::future::{Future, ready};
@@ -25,6 +26,7 @@ pub use okta::{Okta, OktaBuilder};
 pub use pace::Pace;
 pub use probe::{ClientAuthentication, ProbeRequest};
 pub use slot::{AddAnswer, Listed, NewSecret, Slot, SlotId};
+pub use zitadel::{Zitadel, ZitadelBuilder};
 
 /// The administration of one client at one authorization server.
 ///

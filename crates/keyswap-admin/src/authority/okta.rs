@@ -19,8 +19,8 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::http::{
-    Answer, body_with_secret, client_for, error_code, leased_body, lost, send, unreachable,
-    with_segments,
+    Answer, authorization, body_with_secret, client_for, error_code, leased_body, lost, send,
+    unreachable, with_segments,
 };
 use super::pace::{Pace, Turns};
 use super::probe::{ClientAuthentication, ProbeRequest};
@@ -155,7 +155,7 @@ impl OktaBuilder {
         let configuration =
             |message| AuthorityError::new(AuthorityErrorKind::Configuration, message);
         let token = self.token.ok_or_else(|| configuration("okta: no API token is given"))?;
-        let token = authorization(&token).ok_or_else(|| {
+        let token = authorization("SSWS", &token).ok_or_else(|| {
             configuration("okta: the API token cannot be one: it holds more than printable ASCII")
         })?;
         let http = client_for("okta", &[&self.org])?;
@@ -183,17 +183,6 @@ impl OktaBuilder {
             turns: Turns::new(self.pace),
         })
     }
-}
-
-/// The header with the token, in a buffer that is wiped with its last clone.
-fn authorization(token: &Secret) -> Option<HeaderValue> {
-    let mut value = Zeroizing::new(Vec::with_capacity(5 + token.expose().len()));
-    value.extend_from_slice(b"SSWS ");
-    value.extend_from_slice(token.expose().as_bytes());
-    let printable = value.iter().all(|byte| (0x20..0x7f).contains(byte));
-    let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(value)).ok()?;
-    header.set_sensitive(true);
-    printable.then_some(header)
 }
 
 /// The parts of an application that matter here.

@@ -68,6 +68,8 @@ pub struct ProbeRequest {
     authentication: ClientAuthentication,
     profile: Profile,
     parameters: Vec<(String, String)>,
+    /// Errors, and how their descriptions begin, that are answered to a client that was authenticated.
+    past_authentication: &'static [(&'static str, &'static str)],
 }
 
 impl ProbeRequest {
@@ -82,7 +84,21 @@ impl ProbeRequest {
             authentication: ClientAuthentication::default(),
             profile: Profile::default(),
             parameters: vec![("grant_type".to_owned(), "client_credentials".to_owned())],
+            past_authentication: &[],
         }
+    }
+
+    /// Asks by a request for this grant that is not complete, for clients that may not use the client
+    /// credentials grant: a server that looks at the client first gives one of these errors, with a
+    /// description that begins so, to one that showed the right secret.
+    pub(super) fn incomplete(
+        mut self,
+        grant_type: &str,
+        past_authentication: &'static [(&'static str, &'static str)],
+    ) -> Self {
+        self.parameters = vec![("grant_type".to_owned(), grant_type.to_owned())];
+        self.past_authentication = past_authentication;
+        self
     }
 
     /// How the client authenticates. Post by default.
@@ -132,9 +148,19 @@ impl ProbeRequest {
             None => match self.profile.read_body(&head, &body) {
                 Verdict::Accepted => Probe::Accepted,
                 verdict if verdict.is_refusal() => Probe::Refused,
+                _ if self.is_past_authentication(&head, &body) => Probe::Accepted,
                 _ => Probe::Inconclusive(said(&head, &body)),
             },
             Some(_) => Probe::Inconclusive(said(&head, &body)),
+        })
+    }
+
+    fn is_past_authentication(&self, head: &http::response::Parts, body: &[u8]) -> bool {
+        let refusal = serde_json::from_slice::<OAuthError>(body).ok();
+        let refusal = refusal.filter(|_| head.status == http::StatusCode::BAD_REQUEST);
+        refusal.is_some_and(|OAuthError { error, description }| {
+            let mut expected = self.past_authentication.iter();
+            expected.any(|(code, begins)| error == *code && description.starts_with(begins))
         })
     }
 
@@ -170,6 +196,9 @@ impl ProbeRequest {
 #[derive(Deserialize)]
 struct OAuthError {
     error: String,
+    /// Compared, and never shown: a server may repeat what it was sent.
+    #[serde(default, rename = "error_description")]
+    description: String,
 }
 
 /// The answer in words: the status, and the OAuth error code if it is one. Descriptions are left out:

@@ -1,10 +1,11 @@
 //! What the tests of whole rotations share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::Extensions;
+use keyswap_admin::rotation::Timestamp;
 use keyswap_core::FallbackPolicy;
 use keyswap_reqwest::{FallbackMiddleware, client_builder};
 use keyswap_store::{FileStore, join};
@@ -19,10 +20,20 @@ pub(crate) struct Program {
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// How its requests went.
+pub(crate) struct Ended {
+    #[allow(dead_code, reason = "not every test tells of it")]
+    pub(crate) requests: u64,
+    /// When requests failed, in milliseconds since 1970-01-01T00:00Z.
+    pub(crate) failed_at: Vec<u64>,
+    refused: u64,
+}
+
 #[derive(Default)]
 struct Counts {
     requests: AtomicU64,
-    failed: AtomicU64,
+    /// When requests failed, in milliseconds since 1970-01-01T00:00Z.
+    failed_at: Mutex<Vec<u64>>,
     /// Attempts that the server refused, also those that a fallback made good.
     refused: AtomicU64,
     end: AtomicBool,
@@ -75,7 +86,10 @@ impl Program {
                     counts.requests.fetch_add(1, Ordering::Relaxed);
                     let accepted = answer
                         .is_ok_and(|answer| answer.extensions().get::<Authenticated>().is_some());
-                    counts.failed.fetch_add(u64::from(!accepted), Ordering::Relaxed);
+                    if !accepted {
+                        let now = Timestamp::now().milliseconds();
+                        counts.failed_at.lock().unwrap().push(now);
+                    }
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
             })
@@ -84,14 +98,21 @@ impl Program {
     }
 
     /// Ends it; no request of it has failed. How many attempts were refused on the way.
-    pub(crate) async fn stop(mut self) -> u64 {
+    pub(crate) async fn stop(self) -> u64 {
+        let Ended { requests, failed_at, refused } = self.end().await;
+        assert_eq!(failed_at.len(), 0, "of {requests} requests");
+        refused
+    }
+
+    /// Ends it.
+    pub(crate) async fn end(mut self) -> Ended {
         let counts = &self.counts;
         counts.end.store(true, Ordering::Relaxed);
         self.tasks.remove(0).await.unwrap();
         self.tasks.remove(0).abort();
         let requests = counts.requests.load(Ordering::Relaxed);
         assert!(requests > 0);
-        assert_eq!(counts.failed.load(Ordering::Relaxed), 0, "of {requests} requests");
-        counts.refused.load(Ordering::Relaxed)
+        let failed_at = std::mem::take(&mut *counts.failed_at.lock().unwrap());
+        Ended { requests, failed_at, refused: counts.refused.load(Ordering::Relaxed) }
     }
 }
