@@ -891,6 +891,26 @@ fn going_back_meets_a_foreign_secret_that_nobody_saw_and_stops_until_a_person_sa
 }
 
 #[test]
+fn a_change_of_the_way_back_that_was_turned_away_is_not_taken_for_made_by_another_process() {
+    let mut rotation = sending();
+    let unavailable = || Event::ReadBack(ReadBack::Unavailable("it cannot".into()));
+    let events = [
+        Event::Answered(ChangeAnswer::Applied),
+        Event::RollbackWanted,
+        Event::Written,
+        unavailable(),
+        Event::Answered(ChangeAnswer::RetryAfter(Duration::from_secs(1))),
+    ];
+    let effect = step_to(&mut rotation, events);
+    assert!(matches!(effect, Effect::BackOff(_)), "{effect:?}");
+    let mut rotation = Rotation::new(Record::parse(&rotation.record().to_json()).unwrap());
+    // A node that has not taken the change of the way forward yet takes the old secret, and proves nothing.
+    let effect = step_to(&mut rotation, [Event::TakenUp, Event::Written, unavailable()]);
+    assert!(matches!(effect, Effect::Send), "{effect:?}");
+    assert_eq!(rotation.record().change.sends, 1);
+}
+
+#[test]
 fn there_is_no_way_back_while_it_is_not_known_which_secrets_programs_hold() {
     let mut rotation = sending();
     let probed = || Event::Probed(Which::New, Probe::Accepted);

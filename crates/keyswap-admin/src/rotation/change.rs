@@ -106,12 +106,20 @@ impl Rotation {
             Event::Waited if self.seen.throttled > 0 && !self.record.change.unresolved => {
                 self.send(now)
             }
+            Event::TakenUp if self.was_turned_away() => self.enter(State::Adopted, now),
             Event::TakenUp => {
                 self.an_earlier_process_may_have_sent(now);
                 Effect::ReadBack
             }
             _ => Effect::ReadBack,
         }
+    }
+
+    /// Whether the server has looked at no change of the way back, of which the journal tells. Then nothing
+    /// that its nodes take is the work of one: some may not have that of the way forward yet.
+    fn was_turned_away(&self) -> bool {
+        let change = &self.record.change;
+        self.record.direction() == Direction::Back && change.sends == 0 && !change.unresolved
     }
 
     fn answered(&mut self, answer: ChangeAnswer, now: Timestamp) -> Effect {
