@@ -81,7 +81,7 @@ impl Rotation {
     /// bring the target into force again, on one node after the other. So the first window is for whatever
     /// was set before the doubt was over: a node that takes the target after that has it from a later
     /// change, and one window more is for the other nodes to have that as well.
-    fn is_proved_anew(&mut self, now: Timestamp) -> bool {
+    pub(super) fn is_proved_anew(&mut self, now: Timestamp) -> bool {
         let Some(doubted) = self.seen.doubted else { return true };
         let (asked, window) = (self.seen.probed_target.unwrap_or(now), self.record.policy.window());
         if asked.since(doubted) < window {

@@ -218,6 +218,10 @@ impl Rotation {
             Event::Probed(which, Probe::Accepted) if which == self.target() => {
                 self.seen.neither_since = None;
                 self.seen.asked = 0;
+                // A person may have put it back a moment ago, and not every node takes it yet.
+                if !self.is_proved_anew(now) {
+                    return Effect::Wait(self.record.policy.probe_every(), Vec::new());
+                }
                 if let Some(wait) = self.may_be_crossed(now) {
                     return wait;
                 }

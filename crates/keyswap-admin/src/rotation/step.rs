@@ -132,6 +132,8 @@ impl Rotation {
                     self.record.change.unresolved |= sent;
                     let state = self.after_a_look(state, reason, now);
                     self.doubt_the_target(now);
+                    // The old secret is not deactivated before the new one is proved once more.
+                    let state = if state == Deactivating { Drained } else { state };
                     return self.enter(state, now);
                 }
             }
