@@ -1,22 +1,23 @@
-//! Hot reload: keeps a [`SecretRing`] in step with a store, or with a file of your own.
+//! Hot reload: keeps a [`SecretRing`] in step with a store, or with what you have already.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
-use keyswap_core::{Changes, FallbackPolicy, Revision, SecretDocument, SecretRing};
+use keyswap_core::{Changes, FallbackPolicy, Revision, SecretDocument, SecretList, SecretRing};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::file::{self, FileWatch};
-use crate::{SecretStore, StoreError, StoreErrorKind, Watch};
+use crate::source::{Outlook, SourceReader};
+use crate::{SecretSource, SecretStore, StoreError, StoreErrorKind, Watch};
 
 const POLL: Duration = Duration::from_secs(5);
 /// Under load a list that is out of date makes every request ask for a newer one.
 const BETWEEN_READS: Duration = Duration::from_millis(50);
 
-/// Keeps a [`SecretRing`] in step with a store or a file, for as long as [`run`](Self::run) runs.
+/// Keeps a [`SecretRing`] in step with a store, or with a [`SecretSource`]: a file, a directory, a
+/// Kubernetes volume. It does so for as long as [`run`](Self::run) runs.
 ///
 /// It reads at once when it starts, whenever the source may have changed, whenever a request was
 /// refused with every secret, and every 5 s besides. What cannot be read (missing, empty, cut off, of
@@ -46,6 +47,7 @@ const BETWEEN_READS: Duration = Duration::from_millis(50);
 #[must_use = "a Follow does nothing until its `run` is spawned"]
 pub struct Follow {
     source: String,
+    never_updates: Option<String>,
     status: watch::Receiver<Option<String>>,
     run: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -56,13 +58,14 @@ impl Follow {
         Self::of(StoreSource { store, watch: None, warned: false }, ring)
     }
 
-    /// Follows a secret document in a file of your own: one that an operator edits, or that Kubernetes
-    /// mounts. Its permissions are its owner's choice and are not looked at.
-    ///
-    /// A document with a `revision` above 0 is taken when that grew; without one, when the secrets
-    /// differ.
+    /// Follows a secret document in a file of your own: [`SecretSource::document`].
     pub fn file(path: impl Into<PathBuf>, ring: SecretRing) -> Self {
-        Self::of(FileSource { path: path.into(), watch: None }, ring)
+        Self::source(SecretSource::document(path), ring)
+    }
+
+    /// Follows what you have already: a file, a directory, a Kubernetes volume.
+    pub fn source(source: SecretSource, ring: SecretRing) -> Self {
+        Self::of(SourceReader::new(source), ring)
     }
 
     /// Reads the first list from a store, and gives a ring with it and what keeps it in step.
@@ -88,10 +91,31 @@ impl Follow {
         path: impl Into<PathBuf>,
         policy: FallbackPolicy,
     ) -> Result<(SecretRing, Self), StoreError> {
-        let path = path.into();
-        let document = file::read_document(path.clone()).await?;
+        Self::start_from(SecretSource::document(path), policy).await
+    }
+
+    /// As [`start`](Self::start), from what you have already.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read or holds no list: [`NotFound`](StoreErrorKind::NotFound) if it is not there,
+    /// [`Permissions`](StoreErrorKind::Permissions) if this process may not read it,
+    /// [`Invalid`](StoreErrorKind::Invalid) if it is something else.
+    pub async fn start_from(
+        source: SecretSource,
+        policy: FallbackPolicy,
+    ) -> Result<(SecretRing, Self), StoreError> {
+        let mut source = SourceReader::new(source);
+        let document = source.read(None).await?;
         let ring = SecretRing::with_policy(document.list, document.revision, policy);
-        Ok((ring.clone(), Self::file(path, ring)))
+        Ok((ring.clone(), Self::of(source, ring)))
+    }
+
+    /// Why this source never brings another list; `None` if it may. A program that uses it has to be
+    /// started anew for each change.
+    #[must_use]
+    pub fn never_updates(&self) -> Option<&str> {
+        self.never_updates.as_deref()
     }
 
     /// Tells whether the source can be read, also after [`run`](Self::run) took this over.
@@ -105,13 +129,20 @@ impl Follow {
         self.run.await;
     }
 
-    fn of(source: impl Source, ring: SecretRing) -> Self {
+    fn of(source: impl ListSource, ring: SecretRing) -> Self {
         let (sender, status) = watch::channel(None);
         let described = source.describe();
-        // From now on, so that no request finds nobody listening between here and `run`.
-        let wanted = ring.refresh_wanted();
+        let outlook = source.outlook();
+        let never_updates = match &outlook {
+            Outlook::Never(reason) => Some(reason.clone()),
+            _ => None,
+        };
+        // From now on, so that no request finds nobody listening between here and `run`. None waits for a
+        // list that never comes.
+        let wanted = never_updates.is_none().then(|| ring.refresh_wanted());
         let follower = Follower { source, ring, status: sender, described: described.clone() };
-        Self { source: described, status, run: Box::pin(follower.run(wanted)) }
+        let run = Box::pin(follower.run(wanted, outlook));
+        Self { source: described, never_updates, status, run }
     }
 }
 
@@ -119,6 +150,7 @@ impl fmt::Debug for Follow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Follow")
             .field("source", &self.source)
+            .field("never_updates", &self.never_updates)
             .field("problem", &*self.status.borrow())
             .finish_non_exhaustive()
     }
@@ -150,9 +182,17 @@ impl FollowStatus {
 }
 
 /// Where a list comes from.
-trait Source: Send + 'static {
+pub(crate) trait ListSource: Send + 'static {
     fn describe(&self) -> String;
-    fn read(&mut self) -> impl Future<Output = Result<SecretDocument, StoreError>> + Send;
+    /// Whether it can bring another list at all.
+    fn outlook(&self) -> Outlook {
+        Outlook::Open
+    }
+    /// Reads it. Secrets that are in `known` keep their ids, where the source has none.
+    fn read(
+        &mut self,
+        known: Option<&SecretList>,
+    ) -> impl Future<Output = Result<SecretDocument, StoreError>> + Send;
     /// Waits until it may have changed, or for the slow poll.
     fn changed(&mut self) -> impl Future<Output = ()> + Send;
     /// Begins to watch. Changes from here on are seen.
@@ -166,21 +206,25 @@ struct Follower<S> {
     described: String,
 }
 
-impl<S: Source> Follower<S> {
-    async fn run(mut self, mut wanted: Changes) {
+impl<S: ListSource> Follower<S> {
+    async fn run(mut self, mut wanted: Option<Changes>, outlook: Outlook) {
+        if let Outlook::Never(reason) | Outlook::Doubtful(reason) = outlook {
+            tracing::warn!(source = %self.described, reason, "a new list may never be seen");
+        }
         loop {
             // Before the read: a change in between is then a hint, not a miss.
             self.source.prepare().await;
             let last = Instant::now();
             tracing::trace!(source = %self.described, "reading the list");
-            let problem = match self.source.read().await {
+            let known = self.ring.snapshot().published().clone();
+            let problem = match self.source.read(Some(&known)).await {
                 Ok(document) => take(&self.ring, document, &self.described),
                 Err(error) => Some(error.to_string()),
             };
             self.say(problem);
             tokio::select! {
                 () = self.source.changed() => {}
-                _ = wanted.changed() => {}
+                () = asked(&mut wanted) => {}
             }
             sleep_until(last + BETWEEN_READS).await;
         }
@@ -201,6 +245,16 @@ impl<S: Source> Follower<S> {
             *last = problem;
             true
         });
+    }
+}
+
+/// Waits until a request was refused with every secret.
+async fn asked(wanted: &mut Option<Changes>) {
+    match wanted {
+        Some(wanted) => {
+            wanted.changed().await;
+        }
+        None => std::future::pending().await,
     }
 }
 
@@ -254,12 +308,12 @@ async fn read_store<S: SecretStore>(store: &S) -> Result<SecretDocument, StoreEr
     })
 }
 
-impl<S: SecretStore> Source for StoreSource<S> {
+impl<S: SecretStore> ListSource for StoreSource<S> {
     fn describe(&self) -> String {
         self.store.describe()
     }
 
-    async fn read(&mut self) -> Result<SecretDocument, StoreError> {
+    async fn read(&mut self, _: Option<&SecretList>) -> Result<SecretDocument, StoreError> {
         read_store(&self.store).await
     }
 
@@ -281,34 +335,6 @@ impl<S: SecretStore> Source for StoreSource<S> {
                 tracing::warn!(%error, poll = ?POLL, "the store cannot be watched; it is polled");
             }
             Err(_) => {}
-        }
-    }
-}
-
-struct FileSource {
-    path: PathBuf,
-    watch: Option<FileWatch>,
-}
-
-impl Source for FileSource {
-    fn describe(&self) -> String {
-        format!("the file {}", self.path.display())
-    }
-
-    async fn read(&mut self) -> Result<SecretDocument, StoreError> {
-        file::read_document(self.path.clone()).await
-    }
-
-    async fn changed(&mut self) {
-        match &mut self.watch {
-            Some(watch) => watch.changed().await,
-            None => sleep(POLL).await,
-        }
-    }
-
-    async fn prepare(&mut self) {
-        if self.watch.is_none() {
-            self.watch = Some(FileWatch::of_the_users(&self.path, POLL));
         }
     }
 }

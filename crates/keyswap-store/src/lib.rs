@@ -3,8 +3,8 @@
 //!
 //! - [`SecretStore`] is what a store must do; [`FileStore`] does it in a directory, for the processes
 //!   of one host.
-//! - [`Follow`] keeps a [`SecretRing`](keyswap_core::SecretRing) in step with a store or a file: hot
-//!   reload.
+//! - [`Follow`] keeps a [`SecretRing`](keyswap_core::SecretRing) in step with a store, or with what you
+//!   have already ([`SecretSource`]: a file, a directory, a Kubernetes volume): hot reload.
 //! - [`Presence`] reports which list a program uses, and how much; a rotation waits for that.
 //! - [`join`] is all a program needs: it registers, reads, follows and reports.
 //!
@@ -46,6 +46,7 @@ mod file;
 mod follow;
 mod presence;
 mod report;
+mod source;
 mod store;
 
 pub use error::{StoreError, StoreErrorKind};
@@ -53,4 +54,5 @@ pub use file::{FileStore, FileWatch};
 pub use follow::{Follow, FollowStatus};
 pub use presence::{Presence, join};
 pub use report::{HistoryEntry, HistoryHead, Hold, Instance, InstanceReport};
+pub use source::SecretSource;
 pub use store::{Lease, Registration, SecretStore, Watch};

@@ -2,40 +2,21 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use common::{CANARY, Log, eventually, ids, list, store};
+use common::{
+    CANARY, Following, Log, eventually, in_use, list, next_problem, rename_over, store, takes,
+};
 use keyswap_core::{Attempts, FallbackPolicy, Next, Revision, SecretDocument, SecretRing, Verdict};
 use keyswap_store::{FileStore, Follow, SecretStore};
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
-
-fn in_use(ring: &SecretRing) -> String {
-    ids(ring.snapshot().published())
-}
-
-async fn takes(ring: &SecretRing, expected: &str) {
-    eventually(&format!("the ring takes {expected}"), async || {
-        (in_use(ring) == expected).then_some(())
-    })
-    .await;
-}
 
 /// A document without a revision, as a person writes it.
 fn document(of: &str) -> Vec<u8> {
     let document =
         SecretDocument { revision: Revision::INITIAL, attest_every: None, list: list(of) };
     document.to_json().to_vec()
-}
-
-/// Stops following at the end of a test.
-struct Following(JoinHandle<()>);
-
-impl Drop for Following {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// Waits until the store is followed, and gives the revision that is in use then.
@@ -65,12 +46,6 @@ async fn following_a_file() -> (TempDir, PathBuf, SecretRing, keyswap_store::Fol
     let (ring, follow) = Follow::start_file(&path, FallbackPolicy::default()).await.unwrap();
     let status = follow.status();
     (directory, path, ring, status, Following(tokio::spawn(follow.run())))
-}
-
-fn rename_over(path: &Path, text: impl AsRef<[u8]>) {
-    let temporary = path.with_extension("swap");
-    std::fs::write(&temporary, text).unwrap();
-    std::fs::rename(&temporary, path).unwrap();
 }
 
 #[tokio::test]
@@ -155,33 +130,6 @@ async fn a_file_that_is_written_in_place_or_renamed_over_is_taken_each_time() {
 }
 
 #[tokio::test]
-async fn the_swaps_of_a_kubernetes_volume_are_taken_each_time() {
-    let directory = tempfile::tempdir().unwrap();
-    let volume = directory.path().join("volume");
-    std::fs::create_dir(&volume).unwrap();
-    let swap = |round: u32, text: &[u8]| {
-        let data = volume.join(format!("..{round}"));
-        std::fs::create_dir(&data).unwrap();
-        std::fs::write(data.join("secrets.json"), text).unwrap();
-        let temporary = volume.join("..data_tmp");
-        std::os::unix::fs::symlink(format!("..{round}"), &temporary).unwrap();
-        std::fs::rename(&temporary, volume.join("..data")).unwrap();
-        if round > 0 {
-            std::fs::remove_dir_all(volume.join(format!("..{}", round - 1))).unwrap();
-        }
-    };
-    swap(0, &document("a"));
-    let path = volume.join("secrets.json");
-    std::os::unix::fs::symlink("..data/secrets.json", &path).unwrap();
-    let (ring, follow) = Follow::start_file(&path, FallbackPolicy::default()).await.unwrap();
-    let _following = Following(tokio::spawn(follow.run()));
-    for round in 1..4 {
-        swap(round, &document(&format!("b{round} a")));
-        takes(&ring, &format!("b{round} a")).await;
-    }
-}
-
-#[tokio::test]
 async fn a_broken_file_keeps_the_last_good_list_warns_once_and_is_taken_when_it_is_good_again() {
     let (log, _guard) = Log::collect();
     let (_directory, path, ring, mut status, _following) = following_a_file().await;
@@ -194,19 +142,19 @@ async fn a_broken_file_keeps_the_last_good_list_warns_once_and_is_taken_when_it_
     ];
     for (text, reason) in reasons {
         rename_over(&path, text);
-        let problem = status.changed().await.unwrap();
+        let problem = next_problem(&mut status).await;
         assert!(problem.contains(reason) && problem.contains("secrets.json"), "{problem}");
         assert_eq!(in_use(&ring), "a");
     }
     std::fs::remove_file(&path).unwrap();
-    let problem = status.changed().await.unwrap();
+    let problem = next_problem(&mut status).await;
     assert!(problem.contains("secrets.json"), "{problem}");
     let warnings = reasons.len() + 1;
     assert_eq!(log.count("WARN"), warnings, "{}", log.text());
 
     // The same fault again, in other words: nothing new to say.
     std::fs::create_dir(&path).unwrap();
-    let problem = status.changed().await.unwrap();
+    let problem = next_problem(&mut status).await;
     assert!(problem.contains("it is a directory"), "{problem}");
     std::fs::write(path.with_extension("unrelated"), "").unwrap();
     std::fs::remove_dir(&path).unwrap();
@@ -223,7 +171,7 @@ async fn a_fault_that_lasts_is_warned_of_once_however_often_it_is_read() {
     let (log, _guard) = Log::collect();
     let (_directory, path, ring, mut status, _following) = following_a_file().await;
     rename_over(&path, "hunter2");
-    status.changed().await.unwrap();
+    next_problem(&mut status).await;
     for _ in 0..5 {
         let before = log.count("reading the list");
         // Each request that is refused with every secret makes it read again.
@@ -252,10 +200,10 @@ async fn a_list_under_a_revision_that_did_not_grow_is_not_taken_and_said_so() {
     takes(&ring, "b a").await;
     assert_eq!(ring.snapshot().revision(), Revision::new(7));
     rename_over(&path, numbered(7, "c a"));
-    let problem = status.changed().await.unwrap();
+    let problem = next_problem(&mut status).await;
     assert!(problem.contains("raise the revision"), "{problem}");
     rename_over(&path, numbered(6, "b a"));
-    let problem = status.changed().await.unwrap();
+    let problem = next_problem(&mut status).await;
     assert!(problem.contains("older than revision 7"), "{problem}");
     assert_eq!(in_use(&ring), "b a");
     rename_over(&path, numbered(8, "c a"));

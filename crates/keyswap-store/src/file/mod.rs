@@ -30,7 +30,6 @@ use zeroize::Zeroizing;
 
 use self::lock::Lock;
 use self::place::Place;
-pub(crate) use self::place::read_document;
 use self::replace::Durable;
 pub use self::watch::FileWatch;
 use crate::{

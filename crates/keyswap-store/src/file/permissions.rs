@@ -105,14 +105,6 @@ pub(super) fn read(path: &Path, doing: &str) -> Result<Option<Zeroizing<Vec<u8>>
     read_all(&mut file, metadata.len(), path, doing).map(Some)
 }
 
-/// Reads a regular file, whoever may read it.
-pub(super) fn read_foreign(path: &Path, doing: &str) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-    let metadata = fs::metadata(path).map_err(|error| io_error(error, path, doing))?;
-    check_regular(path, &metadata, doing)?;
-    let mut file = File::open(path).map_err(|error| io_error(error, path, doing))?;
-    read_all(&mut file, metadata.len(), path, doing)
-}
-
 fn read_all(
     file: &mut File,
     length: u64,

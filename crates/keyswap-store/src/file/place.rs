@@ -98,22 +98,3 @@ impl Place {
         staged.commit()
     }
 }
-
-/// Reads a secret document from a file of the user's, wherever it is and whoever may read it.
-pub(crate) async fn read_document(path: PathBuf) -> Result<SecretDocument, StoreError> {
-    let read = move || {
-        let doing = "read the list";
-        let text = permissions::read_foreign(&path, doing)?;
-        SecretDocument::parse(&text).map_err(|error| {
-            StoreError::new(StoreErrorKind::Invalid, doing)
-                .at(path.display().to_string())
-                .with_source(error)
-        })
-    };
-    match tokio::task::spawn_blocking(read).await {
-        Ok(result) => result,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(StoreError::new(StoreErrorKind::Io, "read the list")
-            .because("the program is shutting down")),
-    }
-}

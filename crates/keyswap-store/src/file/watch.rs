@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::fs::{self, MetadataExt};
 use crate::Watch;
 
-/// Watches one file of a directory. Made by [`FileStore`](crate::FileStore).
+/// Watches one file of a directory, or all of them. Made by [`FileStore`](crate::FileStore).
 #[derive(Debug)]
 pub struct FileWatch {
     directory: PathBuf,
@@ -48,9 +48,23 @@ impl FileWatch {
         Self::new(path, None, Duration::from_millis(100), poll)
     }
 
+    /// For all files of a directory of the user's.
+    pub(crate) fn of_a_directory(path: &Path, poll: Duration) -> Self {
+        Self::watching(path.to_owned(), None, Duration::from_millis(100), poll)
+    }
+
     fn new(path: &Path, name: Option<OsString>, debounce: Duration, poll: Duration) -> Self {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = parent.unwrap_or(Path::new(".")).to_owned();
+        Self::watching(directory, name, debounce, poll)
+    }
+
+    fn watching(
+        directory: PathBuf,
+        name: Option<OsString>,
+        debounce: Duration,
+        poll: Duration,
+    ) -> Self {
         let events = Arc::new(Notify::new());
         let mut watch =
             Self { directory, name, debounce, poll, events, armed: None, warned: false };

@@ -4,14 +4,15 @@
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Child, Command};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keyswap_core::{Secret, SecretList};
-use keyswap_store::FileStore;
+use keyswap_core::{Secret, SecretList, SecretRing};
+use keyswap_store::{FileStore, FollowStatus};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// Begins every secret value in these tests, so that any output can be searched for one.
@@ -48,6 +49,41 @@ pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Optio
     }
 }
 
+/// The ids of the list in use, as it was published.
+pub fn in_use(ring: &SecretRing) -> String {
+    ids(ring.snapshot().published())
+}
+
+/// Waits until a list with these ids is in use.
+pub async fn takes(ring: &SecretRing, expected: &str) {
+    eventually(&format!("the ring takes {expected}"), async || {
+        (in_use(ring) == expected).then_some(())
+    })
+    .await;
+}
+
+/// Waits until another problem is told, and gives it.
+pub async fn next_problem(status: &mut FollowStatus) -> String {
+    let problem = tokio::time::timeout(Duration::from_secs(20), status.changed()).await;
+    problem.expect("waited in vain for a problem").expect("a problem")
+}
+
+/// Stops following at the end of a test.
+pub struct Following(pub JoinHandle<()>);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Puts a finished file over another, as deployments and careful editors do.
+pub fn rename_over(path: &Path, text: impl AsRef<[u8]>) {
+    let temporary = path.with_extension("swap~");
+    std::fs::write(&temporary, text).unwrap();
+    std::fs::rename(&temporary, path).unwrap();
+}
+
 pub fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
@@ -79,6 +115,30 @@ pub fn spawn_child(test: &str, store_directory: &Path) -> Process {
         .spawn()
         .unwrap();
     Process(child)
+}
+
+/// Runs the test of this name of this very binary behind a command such as `unshare -U`, and gives its exit.
+/// `None` if this machine does not let that command run.
+pub fn run_child_behind(command: &[&str], test: &str, directory: &Path) -> Option<ExitStatus> {
+    let (program, arguments) = command.split_first().unwrap();
+    let behind = |then: &[&std::ffi::OsStr]| {
+        let mut command = Command::new(program);
+        command.args(arguments).args(then).env(TASK, directory);
+        command.status().ok()
+    };
+    if !behind(&["true".as_ref()])?.success() {
+        return None;
+    }
+    let this = std::env::current_exe().unwrap();
+    let rest = ["--exact", test, "--nocapture", "--test-threads=1"];
+    let rest = rest.iter().map(std::ffi::OsStr::new);
+    let status = behind(&std::iter::once(this.as_os_str()).chain(rest).collect::<Vec<_>>());
+    Some(status.unwrap())
+}
+
+/// The directory that this process is to work in, if it is a child of a test.
+pub fn child_directory() -> Option<PathBuf> {
+    std::env::var_os(TASK).map(PathBuf::from)
 }
 
 /// A child process that does not outlive its test.
