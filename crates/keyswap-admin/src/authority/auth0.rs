@@ -16,7 +16,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::http::{
-    Answer, MOST_ASKED, body_with_secret, cause, client_for, error_code, lost, send, unreachable,
+    Answer, ask, body_with_secret, cause, client_for, error_code, lost, send, unreachable,
     with_segments,
 };
 use super::pace::Turns;
@@ -332,21 +332,11 @@ impl Auth0 {
     async fn client_now(&self) -> Result<Client, AuthorityError> {
         let mut url = self.client_url.clone();
         url.query_pairs_mut().append_pair("fields", FIELDS).append_pair("include_fields", "true");
-        let mut asked = 0;
-        let answer = loop {
-            let answer = self
-                .with_token(|token| self.http.get(url.clone()).bearer_auth(token.expose()))
-                .await
-                .map_err(|failure| match failure {
-                    Failure::NoToken(error) => self.no_token(&error),
-                    Failure::Lost(error) => unreachable(&self.base, &error),
-                })?;
-            asked += 1;
-            // The pace has taken in how long to wait.
-            if answer.turned_away().is_none() || asked == MOST_ASKED {
-                break answer;
-            }
-        };
+        let request = |token: &Token| self.http.get(url.clone()).bearer_auth(token.expose());
+        let answer = ask(|| self.with_token(request)).await.map_err(|failure| match failure {
+            Failure::NoToken(error) => self.no_token(&error),
+            Failure::Lost(error) => unreachable(&self.base, &error),
+        })?;
         if !answer.status.is_success() {
             return Err(self.refused(&answer, "read it"));
         }

@@ -19,7 +19,7 @@ const LONGEST_ANSWER: usize = 1024 * 1024;
 /// The pause when the server asks for one and does not say how long.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(2);
 /// How often a request that only asks is sent while the server asks to come back later.
-pub(super) const MOST_ASKED: u32 = 6;
+const MOST_ASKED: u32 = 6;
 
 /// An answer of a management API. Its body may echo a secret, so it stays in here and is wiped.
 pub(super) struct Answer {
@@ -37,6 +37,22 @@ pub(super) async fn send(
     let answer = exchange(request).await?;
     turns.pace.told(&answer.said_of_limit());
     Ok(answer)
+}
+
+/// Sends a request that only asks, and sends it again while the server asks to come back later. The pace has
+/// taken in how long to wait.
+pub(super) async fn ask<F, E>(request: impl Fn() -> F) -> Result<Answer, E>
+where
+    F: Future<Output = Result<Answer, E>>,
+{
+    let mut asked = 1;
+    loop {
+        let answer = request().await?;
+        if answer.turned_away().is_none() || asked == MOST_ASKED {
+            return Ok(answer);
+        }
+        asked += 1;
+    }
 }
 
 async fn exchange(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {

@@ -15,7 +15,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::http::{
-    Answer, MOST_ASKED, body_with_secret, client_for, lost, send, unreachable, with_segments,
+    Answer, ask, body_with_secret, client_for, lost, send, unreachable, with_segments,
 };
 use super::pace::Turns;
 use super::probe::{ClientAuthentication, ProbeRequest};
@@ -144,16 +144,8 @@ impl Authority for Hydra {
     }
 
     async fn check(&self) -> Result<(), AuthorityError> {
-        let mut asked = 0;
-        let answer = loop {
-            let answer = send(&self.turns, self.http.get(self.client_url.clone()))
-                .await
-                .map_err(|error| unreachable(&self.admin, &error))?;
-            asked += 1;
-            if answer.turned_away().is_none() || asked == MOST_ASKED {
-                break answer;
-            }
-        };
+        let answer = ask(|| send(&self.turns, self.http.get(self.client_url.clone()))).await;
+        let answer = answer.map_err(|error| unreachable(&self.admin, &error))?;
         if !answer.status.is_success() {
             return Err(self.refused(&answer, "read"));
         }

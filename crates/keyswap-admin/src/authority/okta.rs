@@ -19,7 +19,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::http::{
-    Answer, authorization, body_with_secret, client_for, error_code, leased_body, lost, send,
+    Answer, ask, authorization, body_with_secret, client_for, error_code, leased_body, lost, send,
     unreachable, with_segments,
 };
 use super::pace::{Pace, Turns};
@@ -246,7 +246,7 @@ impl Authority for Okta {
     }
 
     async fn check(&self) -> Result<(), AuthorityError> {
-        let answer = self.ask(Method::GET, self.application_url.clone(), None).await;
+        let answer = ask(|| self.call(Method::GET, self.application_url.clone(), None)).await;
         let answer = answer.map_err(|error| unreachable(&self.org, &error))?;
         if !answer.status.is_success() {
             return Err(self.refused(&answer, "read it"));
@@ -281,7 +281,7 @@ impl Authority for Okta {
     }
 
     async fn slots(&self, known: &[Secret]) -> Listed {
-        let answer = match self.ask(Method::GET, self.secrets_url.clone(), None).await {
+        let answer = match ask(|| self.call(Method::GET, self.secrets_url.clone(), None)).await {
             Ok(answer) => answer,
             Err(error) => return Listed::Unavailable(unreachable(&self.org, &error).to_string()),
         };
@@ -308,7 +308,7 @@ impl Authority for Okta {
             }
             NewSecret::Awaited(_) => leased_body(Bytes::from_static(b"{}")),
         };
-        let answer = match self.ask(Method::POST, self.secrets_url.clone(), Some(body)).await {
+        let answer = match self.call(Method::POST, self.secrets_url.clone(), Some(body)).await {
             Ok(answer) => answer,
             Err(error) => return AddAnswer::Unknown(lost(&error)),
         };
@@ -343,7 +343,7 @@ impl Authority for Okta {
             Ok(url) => url,
             Err(error) => return ChangeAnswer::Refused(error),
         };
-        let answer = match self.ask(Method::POST, url, None).await {
+        let answer = match self.call(Method::POST, url, None).await {
             Ok(answer) => answer,
             Err(error) => return ChangeAnswer::Unknown(lost(&error)),
         };
@@ -367,7 +367,7 @@ impl Authority for Okta {
             Ok(url) => url,
             Err(error) => return ChangeAnswer::Refused(error),
         };
-        let answer = match self.ask(Method::DELETE, url, None).await {
+        let answer = match self.call(Method::DELETE, url, None).await {
             Ok(answer) => answer,
             Err(error) => return ChangeAnswer::Unknown(lost(&error)),
         };
@@ -381,7 +381,7 @@ impl Authority for Okta {
 }
 
 impl Okta {
-    async fn ask(
+    async fn call(
         &self,
         method: Method,
         url: Url,

@@ -27,7 +27,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::http::{
-    Answer, authorization, client_for, error_code, leased_body, lost, send, unreachable,
+    Answer, ask, authorization, client_for, error_code, leased_body, lost, send, unreachable,
     with_segments,
 };
 use super::pace::{Pace, Turns};
@@ -252,7 +252,7 @@ impl Authority for Zitadel {
 
     async fn check(&self) -> Result<(), AuthorityError> {
         let message = json!({ "applicationId": self.application });
-        let answer = self.call(self.read_url.clone(), &message).await;
+        let answer = ask(|| self.call(self.read_url.clone(), &message)).await;
         let answer = answer.map_err(|error| unreachable(&self.instance, &error))?;
         if !answer.status.is_success() {
             return Err(self.refused(&answer, "read it", "project.app.read"));
