@@ -147,6 +147,8 @@ pub(crate) enum Vendor {
     Auth0,
     /// Two secrets a client
     Okta,
+    /// One secret an application, which the server chooses
+    Zitadel,
 }
 
 #[derive(Args, Debug)]
@@ -238,6 +240,10 @@ pub(crate) struct Begin {
     /// Stop with exit code 3 in this state, for a person to go on with `keyswap retire`
     #[arg(long, value_enum, value_name = "STATE", conflicts_with = "compromised")]
     pub(crate) hold_at: Option<HoldAt>,
+    /// At a server that holds one secret and chooses its value itself: accept that token requests fail from
+    /// its change on until programs have taken up the new value; needs a reason
+    #[arg(long, requires = "reason")]
+    pub(crate) accept_gap: bool,
     #[command(flatten)]
     pub(crate) hurry: Hurry,
 }
@@ -270,7 +276,7 @@ pub(crate) struct Hurry {
     #[arg(long, value_name = "NAME", requires = "compromised")]
     pub(crate) despite_hold_of: Option<String>,
     /// Do not ask; without a terminal nobody is asked
-    #[arg(long, requires = "compromised")]
+    #[arg(long)]
     pub(crate) yes: bool,
 }
 

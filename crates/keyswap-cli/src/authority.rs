@@ -3,7 +3,7 @@
 use keyswap_admin::authority::{
     AddAnswer, Capabilities, ChangeAnswer, Listed, NewSecret, Pace, Probe, ReadBack, SlotId,
 };
-use keyswap_admin::{Auth0, Authority, AuthorityError, Hydra, Okta};
+use keyswap_admin::{Auth0, Authority, AuthorityError, Hydra, Okta, Zitadel};
 use keyswap_core::{FallbackPolicy, Secret, SecretId, SecretList, SecretRing};
 use keyswap_store::FileStore;
 use tokio::task::JoinHandle;
@@ -18,6 +18,7 @@ pub(crate) enum ConfiguredAuthority {
     Auth0(Auth0),
     Hydra(Hydra),
     Okta(Okta),
+    Zitadel(Zitadel),
 }
 
 /// What all clients of a configuration share at their server: connections, the management token, the pace.
@@ -95,7 +96,9 @@ impl<'a> Shared<'a> {
                 of_api = Some(tenant.management_audience().to_owned());
                 Some(tenant)
             }
-            AuthorityTable::Hydra { .. } | AuthorityTable::Okta { .. } => None,
+            AuthorityTable::Hydra { .. }
+            | AuthorityTable::Okta { .. }
+            | AuthorityTable::Zitadel { .. } => None,
         };
         Ok(Self { table, pace, tenant, management_audience: of_api, _member: member })
     }
@@ -161,6 +164,16 @@ impl<'a> Shared<'a> {
                 }
                 Ok(ConfiguredAuthority::Okta(okta.build()?))
             }
+            (AuthorityTable::Zitadel { url, token, project_id, application_id, .. }, _) => {
+                let mut zitadel = Zitadel::builder(url.clone(), client.id())
+                    .application(project_id, application_id)
+                    .token(token.read()?)
+                    .pace(self.pace.clone());
+                if let Some(authentication) = authentication {
+                    zitadel = zitadel.authentication(authentication);
+                }
+                Ok(ConfiguredAuthority::Zitadel(zitadel.build()?))
+            }
         }
     }
 }
@@ -172,6 +185,7 @@ macro_rules! of_each {
             Self::Auth0($authority) => $act,
             Self::Hydra($authority) => $act,
             Self::Okta($authority) => $act,
+            Self::Zitadel($authority) => $act,
         }
     };
 }

@@ -62,6 +62,14 @@ pub(crate) enum AuthorityTable {
         requests_per_second: Option<f64>,
         share: Option<f64>,
     },
+    Zitadel {
+        url: Url,
+        token: SecretSource,
+        project_id: String,
+        application_id: String,
+        requests_per_second: Option<f64>,
+        share: Option<f64>,
+    },
 }
 
 impl AuthorityTable {
@@ -69,7 +77,8 @@ impl AuthorityTable {
     fn secret_source(&mut self) -> Option<&mut SecretSource> {
         match self {
             Self::Auth0 { management_secret: source, .. }
-            | Self::Okta { api_token: source, .. } => Some(source),
+            | Self::Okta { api_token: source, .. }
+            | Self::Zitadel { token: source, .. } => Some(source),
             Self::Hydra { .. } => None,
         }
     }
@@ -81,7 +90,7 @@ impl AuthorityTable {
         let url = match self {
             Self::Auth0 { url, .. } => url,
             Self::Hydra { admin_url, .. } => admin_url,
-            Self::Okta { url, .. } => url,
+            Self::Okta { url, .. } | Self::Zitadel { url, .. } => url,
         };
         match url.host() {
             Some(url::Host::Ipv4(address)) => address.is_loopback(),
@@ -96,7 +105,8 @@ impl AuthorityTable {
         match self {
             Self::Auth0 { requests_per_second, share, .. }
             | Self::Hydra { requests_per_second, share, .. }
-            | Self::Okta { requests_per_second, share, .. } => (*requests_per_second, *share),
+            | Self::Okta { requests_per_second, share, .. }
+            | Self::Zitadel { requests_per_second, share, .. } => (*requests_per_second, *share),
         }
     }
 }
@@ -202,9 +212,10 @@ impl Configuration {
             return Err(wrong(String::new(), "a `share` is from 0.01 to 1"));
         }
         let proved_with = match configuration.authority {
-            AuthorityTable::Auth0 { .. } => ("auth0", "audience"),
-            AuthorityTable::Hydra { .. } => ("hydra", "scope"),
-            AuthorityTable::Okta { .. } => ("okta", "scope"),
+            AuthorityTable::Auth0 { .. } => ("auth0", Some("audience")),
+            AuthorityTable::Hydra { .. } => ("hydra", Some("scope")),
+            AuthorityTable::Okta { .. } => ("okta", Some("scope")),
+            AuthorityTable::Zitadel { .. } => ("zitadel", None),
         };
         configuration
             .clients
@@ -341,6 +352,25 @@ mod tests {
         assert_eq!(api_token, SecretSource::File("etc/api-token".into()));
         let error = refused(&okta("\"hunter2\""));
         assert!(error.contains("PATH") && !error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn a_zitadel_is_read_and_needs_both_ids_and_no_scope() {
+        let zitadel = |client: &str, ids: &str| {
+            format!(
+                "[client]\nid = \"1@shop\"\n{client}[authority]\nkind = \"zitadel\"\n\
+                 url = \"https://shop.zitadel.cloud\"\ntoken = {{ file = \"token\" }}\n{ids}\n\
+                 [store]\ndirectory = \"store\"\n[[application]]\nname = \"billing\"\n"
+            )
+        };
+        let ids = "project_id = \"2\"\napplication_id = \"3\"";
+        let configuration = parse(&zitadel("", ids)).unwrap();
+        let AuthorityTable::Zitadel { token, .. } = configuration.authority else { panic!() };
+        assert_eq!(token, SecretSource::File("etc/token".into()));
+        let error = refused(&zitadel("", "project_id = \"2\""));
+        assert!(error.contains("missing field `application_id`"), "{error}");
+        let error = refused(&zitadel("scope = \"read\"\n", ids));
+        assert!(error.contains("has a `scope`") && error.contains("without one"), "{error}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ const COMPROMISED: [&str; 2] = [
     "keyswap rotate --compromised --reason \"it was in a log\"",
     "keyswap resume --compromised --reason \"it was in a log\"",
 ];
+const GAP: &str = "keyswap rotate --accept-gap --reason \"a quiet night\"";
 const SEVERAL: [&str; 3] =
     ["keyswap rotate --all --at-once 8", "keyswap resume --all", "keyswap status --client orders"];
 
@@ -55,6 +56,7 @@ fn every_command_of_the_readme_is_run_by_a_test_or_by_continuous_integration() {
         SEVERAL[0],
         SEVERAL[1],
         SEVERAL[2],
+        GAP,
     ];
     for line in shown() {
         let in_ci = line.starts_with("cargo ")
@@ -152,4 +154,17 @@ fn a_reader_with_several_clients_gets_what_the_readme_says() {
     assert!(waiting.stderr.contains("invoices: 0 of 3"), "{waiting:#?}");
     run(&format!("{} --patience 1ms", SEVERAL[1])).says(3, &["2 of 2 clients"]);
     assert!(run(SEVERAL[2]).ends_with(0).stdout.starts_with("client orders, "));
+}
+
+#[test]
+fn a_reader_with_a_zitadel_accepts_the_gap_as_the_readme_says() {
+    let embedded = Embedded::zitadel();
+    let site = &embedded.site;
+    site.import();
+    embedded.idle_instance();
+    let (command, reason) = GAP.split_once(" --reason ").unwrap();
+    let arguments: Vec<_> = command.split_whitespace().skip(1).collect();
+    let command = site.command(&arguments).argument("--reason").argument(reason.trim_matches('"'));
+    command.run().ends_with(0);
+    assert_eq!(site.state().as_deref(), Some("done"));
 }

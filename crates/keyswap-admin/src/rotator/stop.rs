@@ -17,6 +17,9 @@ pub(super) fn still_waiting(record: &Record, awaited: &[Awaited]) -> RotateError
         record.since()
     );
     name(&mut message, awaited);
+    if record.is_in_a_gap() {
+        message.push_str(". Until then they may be without a secret that the server takes");
+    }
     message.push_str(". Nothing is lost: resume the rotation");
     let missing = awaited.iter().map(|one| one.missing.clone()).collect();
     RotateError::new(RotateErrorKind::Waiting(missing), message)

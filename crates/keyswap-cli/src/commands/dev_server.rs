@@ -19,6 +19,9 @@ const MANAGEMENT_CLIENT: &str = "keyswap-rotator";
 /// Where the configuration that is written puts the store.
 const STORE: &str = "keyswap-store";
 const FIRST_LINE: &str = "# Written by `keyswap dev-server`, for that server.";
+/// What a server like Zitadel calls the application, and its project.
+const APPLICATION: &str = "billing-application";
+const PROJECT: &str = "billing-project";
 /// What a client of an Okta-compatible server may ask for.
 const SCOPE: &str = "read";
 pub(crate) const AUDIENCE: &str = "https://api.example/";
@@ -36,6 +39,7 @@ pub(crate) async fn run(options: DevServer) -> Result<(), Failure> {
     let management = match options.provider {
         Vendor::Auth0 => "management-secret",
         Vendor::Okta => "api-token",
+        Vendor::Zitadel => "token",
     };
     let (management_secret, new_management_secret) = secret_in(directory, management)?;
     let builder = AuthorizationServer::builder()
@@ -54,6 +58,16 @@ pub(crate) async fn run(options: DevServer) -> Result<(), Failure> {
                     .authentication(ClientAuthentication::SecretBasic)
                     .grant("default")
                     .scopes([SCOPE]),
+            )
+            .api_token(management_secret.as_str()),
+        Vendor::Zitadel => builder
+            .provider(Provider::Zitadel)
+            .client(
+                client
+                    .authentication(ClientAuthentication::SecretBasic)
+                    .application(APPLICATION)
+                    .grant(PROJECT)
+                    .grant_types(["authorization_code", "refresh_token"]),
             )
             .api_token(management_secret.as_str()),
     };
@@ -79,6 +93,7 @@ pub(crate) async fn run(options: DevServer) -> Result<(), Failure> {
     let like = match options.provider {
         Vendor::Auth0 => "an Auth0-compatible server",
         Vendor::Okta => "a server like Okta",
+        Vendor::Zitadel => "a server like Zitadel",
     };
     println!("{like} with {} nodes at {}", options.nodes, server.url());
     let place = if in_store { STORE } else { "client-secret" };
@@ -88,6 +103,10 @@ pub(crate) async fn run(options: DevServer) -> Result<(), Failure> {
             println!("  management client {MANAGEMENT_CLIENT}, its secret in {shown}/{management}");
         }
         Vendor::Okta => println!("  API token         in {shown}/{management}"),
+        Vendor::Zitadel => {
+            println!("  refresh token     refresh-token-of-{CLIENT}, which gets a program tokens");
+            println!("  management token  in {shown}/{management}");
+        }
     }
     println!("  configuration     {shown}/keyswap.toml");
     if in_store {
@@ -100,7 +119,11 @@ pub(crate) async fn run(options: DevServer) -> Result<(), Failure> {
             "  keyswap init --config {shown}/keyswap.toml --secret-file {shown}/client-secret"
         );
     }
-    println!("  keyswap rotate --config {shown}/keyswap.toml");
+    let gap = match options.provider {
+        Vendor::Zitadel => " --accept-gap --reason TEXT",
+        Vendor::Auth0 | Vendor::Okta => "",
+    };
+    println!("  keyswap rotate --config {shown}/keyswap.toml{gap}");
     println!("ready; Ctrl-C ends it");
     crate::interruption().await;
     server.shutdown().await;
@@ -174,6 +197,13 @@ management_secret = {{ file = "management-secret" }}"#
 url = "{url}"
 scope = "{SCOPE}"
 api_token = {{ file = "api-token" }}"#
+        ),
+        Vendor::Zitadel => format!(
+            r#"kind = "zitadel"
+url = "{url}"
+project_id = "{PROJECT}"
+application_id = "{APPLICATION}"
+token = {{ file = "token" }}"#
         ),
     }
 }

@@ -101,6 +101,10 @@ fn remarks(record: &Value) -> Vec<String> {
         remarks.push(format!("stuck: {}", stuck.replace('_', " ")));
     }
     let account = &record["account"];
+    for gap in account["gaps"].as_array().into_iter().flatten() {
+        let (from, until) = (time(&gap["from"]), time(&gap["until"]));
+        remarks.push(format!("token requests may have failed from {from} to {until}"));
+    }
     let unused = &account["unused"];
     if let Some(instances) = unused["instances"].as_array() {
         let secret = unused["secret"].as_str().unwrap_or_default();

@@ -19,13 +19,58 @@ use crate::presenter::{Presenter, Shared, with};
 
 pub(crate) async fn rotate(options: Begin) -> Result<(), Failure> {
     let hold = options.hold_at.is_some();
+    if options.accept_gap {
+        tell_what_fails(&options).await?;
+    }
     tell_who_may_break(&options.rotate, &options.hurry, Which::Chosen).await?;
-    let wanted = Wanted::from(options.asked).hurried(options.hurry);
+    let wanted = Wanted { accepts_gap: options.accept_gap, ..Wanted::from(options.asked) };
+    let wanted = wanted.hurried(options.hurry);
     with_rotator(options.rotate, wanted, Which::Chosen, async |rotator, client, window| {
         let policy = client.rotation_policy(window).hold_at_drained(hold);
         rotator.run(policy).await
     })
     .await
+}
+
+/// Where the server chooses the value of the only secret that it holds: says what will fail and for how long,
+/// before anything is done, and asks where there is somebody to ask.
+async fn tell_what_fails(options: &Begin) -> Result<(), Failure> {
+    let configuration = Configuration::load(&options.rotate.configured.config)?;
+    configuration.check_filled_in()?;
+    let server = authority::Shared::new(&configuration).await?;
+    let mut ids = Vec::new();
+    for client in configuration.chosen(&options.rotate.chosen)? {
+        let capabilities = server.authority(&client)?.capabilities();
+        // The rotation itself refuses to accept a gap that there is not, and tells what cannot be read.
+        let Ok(store) = open_store(&client) else { continue };
+        let Ok(status) = Status::read(&store).await else { continue };
+        if !capabilities.has_gap() {
+            continue;
+        }
+        let id = client.id();
+        ids.push(id);
+        if options.rotate.json {
+            continue;
+        }
+        eprintln!(
+            "client {id}: {capabilities} chooses the new secret, and refuses the old one from then on. Every \
+             token request of a program fails until that program has taken up the new list, which is published \
+             as soon as the server has said the secret: about a second with a program that follows the store \
+             with a keyswap layer, and as long as it is left alone with any other. If the server's answer is \
+             lost, it takes as long as it takes to ask again. There is no way back. Access tokens that programs \
+             hold stay as they are."
+        );
+        for one in status.not_ready(&client.applications()) {
+            eprintln!("client {id}: not ready now: {one}");
+        }
+    }
+    let question = format!("change the secret of {} with that gap?", ids.join(", "));
+    // A compromised secret is asked about once, with what that means.
+    let asks = !options.hurry.compromised && !options.hurry.yes && !ids.is_empty();
+    if asks && is_somebody_there() && !agrees(&question).await {
+        return Err(Failure::failed("nothing was changed; all is as it was"));
+    }
+    Ok(())
 }
 
 pub(crate) async fn resume(options: Resume) -> Result<(), Failure> {
@@ -155,6 +200,7 @@ struct Wanted {
     reason: Option<String>,
     despite_hold_of: Option<String>,
     compromised: Option<Duration>,
+    accepts_gap: bool,
 }
 
 impl Wanted {
@@ -210,7 +256,7 @@ async fn with_rotator(
         if let Some(patience) = options.patience.or(client.patience()) {
             rotator = rotator.patience(patience);
         }
-        let Wanted { by, reason, despite_hold_of, compromised } = wanted.clone();
+        let Wanted { by, reason, despite_hold_of, compromised, accepts_gap } = wanted.clone();
         if let Some(patience) = compromised {
             rotator = rotator.compromised(patience);
         }
@@ -218,6 +264,9 @@ async fn with_rotator(
             rotator = rotator.asked_by(by);
         }
         if let Some(reason) = reason {
+            if accepts_gap {
+                rotator = rotator.accept_gap(reason.as_str());
+            }
             rotator = rotator.reason(reason);
         }
         if let Some(person) = despite_hold_of {
@@ -306,6 +355,7 @@ fn failure(error: RotateError) -> Failure {
 /// The command that leads on.
 fn way_out(kind: &RotateErrorKind) -> String {
     match kind {
+        RotateErrorKind::GapNotAccepted => ": `keyswap rotate --accept-gap --reason TEXT`",
         RotateErrorKind::Unfinished => " with `keyswap resume`",
         RotateErrorKind::Waiting(missing) if !missing.is_empty() => ": `keyswap resume`",
         RotateErrorKind::AwaitsConfirmation(missing) => {
@@ -330,8 +380,14 @@ fn way_out(kind: &RotateErrorKind) -> String {
         RotateErrorKind::JournalUnreadable => ". Then go on with `keyswap resume`",
         RotateErrorKind::NoWayBack(WayBack::Done) => ". The command is `keyswap rotate`",
         RotateErrorKind::OutcomeUnknown
-        | RotateErrorKind::Stuck(StuckReason::ForeignList | StuckReason::RetiredSecretPublished)
-        | RotateErrorKind::NoWayBack(WayBack::ForeignList) => ". The command is `keyswap resume`",
+        | RotateErrorKind::Stuck(
+            StuckReason::ForeignList
+            | StuckReason::RetiredSecretPublished
+            | StuckReason::ValueUnknown,
+        )
+        | RotateErrorKind::NoWayBack(WayBack::ForeignList | WayBack::OldIsGone) => {
+            ". The command is `keyswap resume`"
+        }
         RotateErrorKind::Stuck(_) => {
             ". The commands are `keyswap resume` and, as long as programs hold both secrets, \
              `keyswap rollback`"

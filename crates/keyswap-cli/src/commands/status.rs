@@ -62,6 +62,12 @@ fn as_text(client: &str, place: &str, status: &Status, now: Timestamp) -> String
                 let may = if record.hurries() { "left behind" } else { "was left behind" };
                 text.push_str(&format!("          {may} at {}: {}\n", one.at, one.missing));
             }
+            if let Some(gap) = record.gaps().last().filter(|_| record.is_in_a_gap()) {
+                let from = gap.from;
+                text.push_str(&format!(
+                    "          programs may be without a secret since {from}\n"
+                ));
+            }
             if let Some((_, reason)) = record.stuck {
                 text.push_str(&format!("          {reason}\n"));
             } else if let Some(leads_on) = leads_on(record) {
@@ -149,6 +155,7 @@ fn as_json(client: &str, status: &Status, now: Timestamp) -> Value {
             "direction": record.direction(),
             "confirmations": record.confirmations,
             "compromised": record.compromised,
+            "gaps": record.gaps(),
             "stuck": record.stuck.map(|(_, reason)| reason),
             "entered": record.entered,
         })

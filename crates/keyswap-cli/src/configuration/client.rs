@@ -94,7 +94,7 @@ impl ClientTables {
     pub(super) fn check(
         &self,
         shared: &[ApplicationTable],
-        (kind, needs): (&str, &str),
+        (kind, needs): (&str, Option<&str>),
     ) -> Result<(), (String, String)> {
         let several = self.0.len() > 1;
         check_applications(shared, "[[application]]", "")?;
@@ -116,11 +116,15 @@ impl ClientTables {
                 return Err((String::new(), reason));
             }
             let given = [("audience", &client.audience), ("scope", &client.scope)];
-            let foreign = given.iter().find(|(name, value)| *name != needs && value.is_some());
+            let foreign =
+                given.iter().find(|(name, value)| Some(*name) != needs && value.is_some());
             if let Some((has, _)) = foreign {
+                let with = match needs {
+                    Some(needs) => format!("with a `{needs}`"),
+                    None => "without one".to_owned(),
+                };
                 let reason = format!(
-                    "the client {} has a `{has}`, and the secrets of a client of {kind} are proved with a \
-                     `{needs}`",
+                    "the client {} has a `{has}`, and the secrets of a client of {kind} are proved {with}",
                     client.id
                 );
                 return Err((String::new(), reason));

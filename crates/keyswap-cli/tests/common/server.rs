@@ -392,15 +392,43 @@ impl Embedded {
             .api_token(token)
             .bind(embedded.address);
         embedded.run(builder);
-        let (start, end) = ("kind = \"auth0\"", "\n[store]");
-        let text = std::fs::read_to_string(embedded.site.configuration()).unwrap();
-        let authority = &text[text.find(start).unwrap()..text.find(end).unwrap()];
-        let url = &embedded.site.url;
-        let okta = format!(
-            "kind = \"okta\"\nurl = \"{url}\"\nscope = \"read\"\napi_token = {{ file = \"management-secret\" }}\n"
+        embedded.configure_authority(
+            "kind = \"okta\"\nscope = \"read\"\napi_token = { file = \"management-secret\" }\n",
         );
-        embedded.site.configure(authority, &okta);
         embedded
+    }
+
+    /// Like Zitadel: the management secret is the token of a service account.
+    pub fn zitadel() -> Self {
+        let mut embedded = Self::start();
+        embedded.die();
+        let secret = embedded.site.first_secret();
+        let token = std::fs::read_to_string(embedded.site.path("management-secret")).unwrap();
+        let client = Client::new(CLIENT, secret)
+            .application("app-1")
+            .grant("project-1")
+            .grant_types(["authorization_code", "refresh_token"]);
+        let builder = AuthorizationServer::builder()
+            .provider(Provider::Zitadel)
+            .nodes(3)
+            .propagation_window(WINDOW)
+            .client(client.authentication(ClientAuthentication::SecretBasic))
+            .api_token(token)
+            .bind(embedded.address);
+        embedded.run(builder);
+        embedded.configure_authority(
+            "kind = \"zitadel\"\nproject_id = \"project-1\"\napplication_id = \"app-1\"\n\
+             token = { file = \"management-secret\" }\n",
+        );
+        embedded
+    }
+
+    /// Puts this in the place of the authority in the configuration, with the address of the server.
+    fn configure_authority(&self, authority: &str) {
+        let (start, end) = ("kind = \"auth0\"", "\n[store]");
+        let text = std::fs::read_to_string(self.site.configuration()).unwrap();
+        let before = &text[text.find(start).unwrap()..text.find(end).unwrap()];
+        self.site.configure(before, &format!("{authority}url = \"{}\"\n", self.site.url));
     }
 
     fn is_ready(&mut self) {
