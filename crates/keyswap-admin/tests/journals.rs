@@ -37,10 +37,19 @@ impl World {
     /// As it is when the process that wrote this ends: the list is the one that the journal names last.
     fn of(record: &Record) -> Self {
         let state = record.stuck.map_or(record.state, |(state, _)| state);
-        let (list, server) = match (state, record.direction()) {
+        let (mut list, mut server) = match (state, record.direction()) {
             (state, Direction::Back) => Self::on_the_way_back(state, record),
             (state, Direction::Forward) => Self::on_the_way_forward(state, record),
         };
+        if let Some(found) = record.readmitted.first() {
+            // The server holds what an earlier rotation retired.
+            let kept = record.retired.iter().map(|kept| &kept.secret);
+            server = kept.clone().find(|kept| *kept.id() == found.secret).unwrap().clone();
+            if found.published {
+                let (old, new) = (record.old.clone(), record.new.secret().unwrap().clone());
+                list = vec![server.clone(), new, old];
+            }
+        }
         Self {
             now: record.latest().after(Duration::from_secs(60)),
             server: server.id().clone(),
@@ -132,6 +141,7 @@ impl World {
     fn take_up(&mut self, record: &Record, event: &Event) -> (Ending, Record) {
         let mut written = record.clone();
         let mut rotation = Rotation::new(record.clone());
+        let wanted = event;
         let mut event = event.clone();
         for _ in 0..10_000 {
             let effect = rotation.step(event, self.now);
@@ -149,7 +159,9 @@ impl World {
                 }
                 Err(Ending::AwaitsRetirement) => Event::RetireWanted,
                 // A person is called, and says that it may go on.
-                Err(Ending::Stuck(StuckReason::RetiredSecretPublished)) => Event::TakenUp,
+                Err(Ending::Stuck(
+                    StuckReason::RetiredSecretPublished | StuckReason::RetiredSecretPublishedMidway,
+                )) => wanted.clone(),
                 Err(ending) => return (ending, rotation.record().clone()),
             };
         }
@@ -232,6 +244,8 @@ fn a_journal_of_each_version_goes_back_where_there_is_a_way() {
         ("3-gap-promoted", WayBack::OldIsGone),
         ("3-back-generated-returned", WayBack::UnderWay),
         ("3-back-stuck-returned", WayBack::UnderWay),
+        ("3-promoted-readmitted-due", WayBack::SetBack),
+        ("3-stuck-readmitted", WayBack::SetBack),
     ];
     let journals = journals();
     assert_eq!(journals.len(), expected.len(), "each is expected to do something");
@@ -272,7 +286,9 @@ fn a_journal_of_each_version_goes_back_where_there_is_a_way() {
 #[test]
 fn a_process_that_is_stopped_after_any_write_of_a_rollback_is_followed_by_one_that_goes_back_on() {
     for (name, record) in journals() {
-        if !matches!(record.way_back(), WayBack::Withdraw | WayBack::SetBack) {
+        // What has to be published comes before what a person wants, and that is asked after it.
+        let due = record.readmitted.iter().any(|one| !one.published);
+        if due || !matches!(record.way_back(), WayBack::Withdraw | WayBack::SetBack) {
             continue;
         }
         for stop_after in 1.. {

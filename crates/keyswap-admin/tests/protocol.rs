@@ -65,6 +65,8 @@ struct Trouble {
     deaf: bool,
     /// The server holds the secret `new`, which an earlier rotation retired, and the programs hold `old`.
     returned: bool,
+    /// The state in which the server holds the secret `gone` again, which an earlier rotation retired.
+    returns_in: Option<State>,
 }
 
 impl Trouble {
@@ -79,6 +81,7 @@ impl Trouble {
         compromised_after: None,
         deaf: false,
         returned: false,
+        returns_in: None,
     };
 }
 
@@ -87,8 +90,8 @@ struct Instance {
     ring: SecretRing,
     report: InstanceReport,
     slow: u64,
-    /// How often it used the old and the new secret, and when last.
-    used: [(u64, u64); 2],
+    /// How often it used the old, the new and the gone secret, and when last.
+    used: [(u64, u64); 3],
 }
 
 /// A change on its way to one node, which holds the one that was applied last of those that arrived.
@@ -112,8 +115,8 @@ struct World {
     requests: u64,
     /// Who is left behind, as the journal says.
     broken: Vec<String>,
-    /// Whether programs cannot sign in since some of them do not hold what the server does.
-    locked_out: bool,
+    /// What the server holds so that programs cannot sign in, since some of them do not hold it.
+    locked_out: Option<&'static str>,
 }
 
 impl World {
@@ -130,7 +133,7 @@ impl World {
             started: 0,
             requests: 0,
             broken: Vec::new(),
-            locked_out: trouble.returned,
+            locked_out: trouble.returned.then_some("new"),
         };
         if trouble.returned {
             // It reaches the nodes before the rotation begins, or while it does.
@@ -161,7 +164,7 @@ impl World {
         let report = InstanceReport::new("app", format!("i{}", self.started)).next(ring.usage());
         let slow = 50 + self.roll(400);
         let now = self.now;
-        self.instances.push(Instance { deaf: false, ring, report, slow, used: [(0, now); 2] });
+        self.instances.push(Instance { deaf: false, ring, report, slow, used: [(0, now); 3] });
     }
 
     fn holds(&self, node: usize) -> &SecretId {
@@ -195,8 +198,7 @@ impl World {
             for index in 0..self.instances.len() {
                 self.live(index);
             }
-            let lists = self.instances.iter().map(|instance| instance.ring.snapshot().list());
-            self.locked_out &= lists.map(|list| list.len()).any(|secrets| secrets == 1);
+            self.locked_out = self.locked_out.filter(|id| self.locks_out(&id.parse().unwrap()));
             if self.trouble.instance_restarts > 0 && self.roll(200) == 0 {
                 self.trouble.instance_restarts -= 1;
                 self.instances.remove(0);
@@ -204,6 +206,17 @@ impl World {
             }
             self.check();
         }
+    }
+
+    /// Whether some instance does not hold this. Where the rotation sets its own secret in its place, those
+    /// that were refused everything try their first secret alone for a while.
+    fn locks_out(&self, id: &SecretId) -> bool {
+        let mut lists = self.instances.iter().map(|instance| instance.ring.snapshot().list());
+        lists.any(|list| list.find(id).is_none())
+    }
+
+    fn is_held(&self, id: &str) -> bool {
+        (0..self.nodes.len()).any(|node| self.holds(node).as_str() == id)
     }
 
     fn live(&mut self, index: usize) {
@@ -216,7 +229,7 @@ impl World {
         let ring = self.instances[index].ring.clone();
         let broken = self.broken.contains(&self.instances[index].report.instance);
         self.sign_in(&ring, broken);
-        for (number, id) in ["old", "new"].into_iter().enumerate() {
+        for (number, id) in ["old", "new", "gone"].into_iter().enumerate() {
             let used = ring.usage().of(&id.parse().unwrap()).map_or(0, |usage| usage.used());
             if used != self.instances[index].used[number].0 {
                 self.instances[index].used[number] = (used, self.now);
@@ -243,7 +256,7 @@ impl World {
                 }
                 _ => {
                     assert!(
-                        accepted || broken || self.foreign() || self.locked_out,
+                        accepted || broken || self.foreign() || self.locked_out.is_some(),
                         "a request failed at {}: {ring:?}",
                         self.now
                     );
@@ -259,7 +272,7 @@ impl World {
 
     /// I1: each instance holds what each node accepts, now. Who is left behind was named before.
     fn check(&self) {
-        if self.locked_out {
+        if self.locked_out.is_some() {
             return;
         }
         let named = |instance: &&Instance| self.broken.contains(&instance.report.instance);
@@ -285,11 +298,24 @@ impl World {
             let later = self.now + self.roll(100);
             self.change("foreign", later);
         }
+        if self.trouble.returns_in == Some(state) {
+            self.trouble.returns_in = None;
+            let returns = self.now + self.roll(2 * WINDOW);
+            self.change("gone", returns);
+            self.locked_out = Some("gone");
+            if self.roll(2) == 0 {
+                // What brought it there does so once more.
+                let again = returns + self.roll(IN_FLIGHT);
+                self.change("gone", again);
+            }
+        }
+        let gone_returns = self.nodes[0].iter().any(|change| change.id.as_str() == "gone");
         // On the way back, the change of the way forward may come in between at any moment, until the
         // rotation is past the state in which it waits for that.
         let may_be_crossed = record.rollback.is_some_and(|back| back.forward.unresolved);
         match state {
             State::Confirmed | State::Drained if may_be_crossed => {}
+            State::Confirmed if gone_returns => {}
             State::Confirmed => {
                 for node in 0..self.nodes.len() {
                     assert_eq!(
@@ -301,9 +327,12 @@ impl World {
             }
             // I3: the secret that goes was used by nobody for the quiet period.
             State::Drained | State::Retiring if record.hurries() => {}
+            // It came just now, and everybody tries everything.
+            State::Drained | State::Retiring if self.is_held("gone") => {}
             State::Drained | State::Retiring => {
                 let source = usize::from(record.id(record.source()).as_str() == "new");
-                let used = self.instances.iter().map(|instance| instance.used[source]);
+                let used = self.instances.iter().map(|instance| instance.used);
+                let used = used.flat_map(|used| [used[source], used[2]]);
                 for (_, last) in used.filter(|(count, _)| *count > 0) {
                     let quiet = self.now - last;
                     assert!(quiet >= WINDOW, "drained, and an instance used it {quiet} ms ago");
@@ -382,6 +411,10 @@ impl World {
                 let accepted = self.accepts(id);
                 Event::Probed(which, if accepted { Probe::Accepted } else { Probe::Refused })
             }
+            Effect::ProbeRetired(id) => {
+                let accepted = self.accepts(&id);
+                Event::ProbedRetired(id, if accepted { Probe::Accepted } else { Probe::Refused })
+            }
             Effect::Wait(time, _) | Effect::BackOff(time) => {
                 self.pass(time.as_millis() as u64);
                 Event::Waited
@@ -401,6 +434,9 @@ impl World {
             self.published.0,
             Timestamp::from_milliseconds(self.now),
         );
+        if self.trouble.returns_in.is_some() {
+            record = having_retired(&record, "gone");
+        }
         if self.trouble.returned {
             record = record.returned(Timestamp::from_milliseconds(self.now));
             if self.roll(2) == 0 {
@@ -441,12 +477,19 @@ impl World {
                 Err(Ending::Unknown(_) | Ending::Throttled | Ending::NoWayBack(_)) => {
                     Event::TakenUp
                 }
-                Err(Ending::Stuck(StuckReason::RetiredSecretPublished)) => {
-                    assert!(self.published.1.find(&"new".parse().unwrap()).is_some());
+                Err(Ending::Stuck(
+                    reason @ (StuckReason::RetiredSecretPublished
+                    | StuckReason::RetiredSecretPublishedMidway),
+                )) => {
+                    let midway = reason == StuckReason::RetiredSecretPublishedMidway;
+                    let returned = if midway { "gone" } else { "new" };
+                    let first = self.published.1.preferred();
+                    assert_eq!(first.id().as_str(), returned);
                     let (looks, by_hand) = (self.roll(3 * WINDOW), self.roll(4) == 0);
                     self.pass(looks);
                     if by_hand {
-                        self.change("old", self.now);
+                        let target = rotation.record().id(rotation.record().target()).to_string();
+                        self.change(&target, self.now);
                     }
                     rotation = Rotation::new(Record::parse(&journal).unwrap());
                     match self.trouble.rollback_when_stuck {
@@ -669,7 +712,7 @@ proptest! {
         let (ending, record) = world.rotate();
         prop_assert!(matches!(ending, Ending::RolledBack), "{ending:?}: {record:?}");
         // A request fails until the programs hold it, and never after that.
-        prop_assert!(!world.locked_out);
+        prop_assert!(world.locked_out.is_none());
         world.pass(IN_FLIGHT + 2 * WINDOW);
         for node in 0..3 {
             prop_assert_eq!(world.holds(node).as_str(), "old");
@@ -678,6 +721,72 @@ proptest! {
         let kept: Vec<_> = record.retired.iter().map(|kept| kept.secret.id().as_str()).collect();
         prop_assert_eq!(kept, ["new"], "it is recognised if it returns once more");
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    /// The simulation fails on a request that is refused to anybody who holds the secret that returned.
+    #[test]
+    fn a_retired_secret_that_returns_in_mid_rotation_is_published_at_once_and_led_out(
+        seed in any::<u64>(),
+        crashes in 0u32..8,
+        lost_answers in 0u32..5,
+        instance_restarts in 0u32..3,
+        read_back in any::<bool>(),
+        rollback_after in prop::option::of(0u32..90),
+        rollback_when_stuck in any::<bool>(),
+        state in prop::sample::select(vec![
+            State::Adopted, State::CuttingOver, State::CutOver, State::Confirmed, State::Promoted,
+            State::Drained,
+        ]),
+    ) {
+        let trouble = Trouble {
+            crashes,
+            lost_answers,
+            instance_restarts,
+            read_back,
+            rollback_after,
+            rollback_when_stuck,
+            returns_in: Some(state),
+            ..Trouble::NONE
+        };
+        let mut world = World::new(seed, trouble);
+        let (ending, record) = world.rotate();
+        let stays = match ending {
+            Ending::RolledBack => "old",
+            Ending::Done => "new",
+            other => panic!("{other:?}: {record:?}"),
+        };
+        prop_assert_eq!(&world.published.1, &SecretList::new([secret(stays)]).unwrap());
+        if record.readmitted.is_empty() {
+            // The change of the rotation took its place, or it came when all was over.
+            return Ok(());
+        }
+        prop_assert!(record.readmitted.iter().all(|one| one.published));
+        // A request fails until the programs hold it, and never after that.
+        prop_assert!(world.locked_out.is_none());
+        world.pass(IN_FLIGHT + 2 * WINDOW);
+        for node in 0..3 {
+            prop_assert_eq!(world.holds(node).as_str(), stays);
+        }
+        let until = record.latest().after(Duration::from_secs(86_000));
+        let kept = record.retired.iter().any(|kept| {
+            kept.secret.id().as_str() == "gone" && kept.until > until
+        });
+        prop_assert!(kept, "it is recognised if it returns once more");
+    }
+}
+
+/// This journal, with a secret in it that an earlier rotation retired.
+fn having_retired(record: &Record, id: &str) -> Record {
+    let mut journal: serde_json::Value = serde_json::from_slice(&record.to_json()).unwrap();
+    let until = record.latest().after(Duration::from_secs(3_600));
+    journal["retired"] = serde_json::json!([{
+        "secret": { "id": id, "value": format!("value-of-{id}") },
+        "until": until,
+    }]);
+    Record::parse(journal.to_string().as_bytes()).unwrap()
 }
 
 /// A retired secret is at the server, and nothing was done about it yet.
@@ -1255,11 +1364,12 @@ fn a_slow_look_at_the_reports_does_not_pass_for_quiet_time() {
         SecretRing::with_policy(list, Revision::new(revision), FallbackPolicy::default())
     };
     let applications = [Application::new("app")];
-    let (old, mut quiet) = ("old".parse().unwrap(), Quiet::default());
+    let (old, mut quiet) = ("old".parse::<SecretId>().unwrap(), Quiet::default());
     let report = InstanceReport::new("app", "one").next(ring(3).usage());
     let mut look = |report: &InstanceReport, (begun, over): (u64, u64)| {
         let fleet = Fleet { live: vec![report.clone()], unreadable: Vec::new() };
-        let wanted = (Revision::new(3), &old, Duration::from_secs(10));
+        let outgoing = [&old];
+        let wanted = (Revision::new(3), outgoing.as_slice(), Duration::from_secs(10));
         let times = (Timestamp::from_milliseconds(begun), Timestamp::from_milliseconds(over));
         quiet.not_drained(&applications, &fleet, wanted, times)
     };

@@ -635,6 +635,67 @@ async fn a_retired_secret_that_returns_to_a_server_that_does_not_show_it_is_told
     assert!(words.retired.iter().any(|kept| *kept.secret.id() == rotated.old));
 }
 
+/// A rotation during which the secret that the one before it retired returns, and what a person does then.
+async fn returned_midway<A: Authority>(
+    world: &World,
+    rotator: impl Fn() -> Rotator<A, FileStore>,
+    state: State,
+    back: bool,
+) -> Finished {
+    let program = world.program().await;
+    let first = rotator().run(policy()).await.unwrap();
+    program.stop().await;
+    // This one is locked out for a while, as it has to be.
+    let _program = world.program().await;
+    let server = world.server.clone();
+    let second = rotator().on_progress(move |progress| {
+        if matches!(progress, Progress::Entered { state: entered, .. } if entered == state) {
+            server.set_secret("billing", OLD);
+        }
+    });
+    let error = second.run(policy()).await.unwrap_err();
+    let reason = StuckReason::RetiredSecretPublishedMidway;
+    assert!(matches!(error.kind(), RotateErrorKind::Stuck(found) if *found == reason), "{error}");
+    let record = world.rotator().status().await.unwrap().record.unwrap();
+    let list = world.store.published().await.unwrap().unwrap().list;
+    let ids: Vec<_> = list.iter().map(Secret::id).collect();
+    assert_eq!(ids, [&first.old, record.new.id(), &first.new], "{state}");
+    let line = world.store.history().await.unwrap().pop().unwrap().record;
+    assert_eq!((&line["state"], &line["readmitted"]), (&"stuck".into(), &"old".into()));
+
+    // Whoever holds the list signs in from here on, whatever is decided.
+    let program = world.program().await;
+    let finished = match back {
+        true => rotator().rollback(None).await.unwrap(),
+        false => rotator().resume(None).await.unwrap(),
+    };
+    program.stop().await;
+    let stays = if back { &first.new } else { record.new.id() };
+    assert_eq!((finished.rolled_back, &finished.new), (back, stays));
+    world.assert_rotated(&finished).await;
+    let account = &world.store.history().await.unwrap().pop().unwrap().record["account"];
+    assert_eq!(account["readmitted"][0]["secret"], "old", "{account}");
+    assert_eq!(account["unused"]["beside"][0], "old", "{account}");
+    finished
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retired_secret_that_returns_in_mid_rotation_is_published_and_led_out_on_either_way() {
+    for (state, back) in [(State::CutOver, false), (State::Promoted, true)] {
+        let world = World::new().await;
+        returned_midway(&world, || world.rotator(), state, back).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retired_secret_that_returns_in_mid_rotation_is_told_by_the_nodes_of_a_silent_server() {
+    for (state, back) in [(State::CutOver, true), (State::Promoted, false)] {
+        let world = World::new().await;
+        let rotator = || Rotator::new(Silent(world.authority()), world.store.clone());
+        returned_midway(&world, rotator, state, back).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gate_waits_for_a_declared_application_and_names_it_and_opens_when_it_comes() {
     let world = World::new().await;

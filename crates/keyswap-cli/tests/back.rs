@@ -187,6 +187,52 @@ fn an_old_secret_that_may_be_in_use_is_not_retired() {
 }
 
 #[test]
+fn a_retired_secret_that_returns_in_mid_rotation_is_published_and_a_person_goes_on_or_back() {
+    for (command, ends_in) in [("resume", "done"), ("rollback", "rolled_back")] {
+        let embedded = site_with_secret();
+        let site = &embedded.site;
+        let waits = "quiet_period = \"250ms\"";
+        site.configure(waits, &format!("{waits}\nin_flight_bound = \"1s\""));
+        let old = site.first_secret();
+        let programs = Programs::start(site, CLIENT, 1, 40);
+        site.command(&["rotate"]).run().ends_with(0);
+        let [second] = site.published().try_into().unwrap();
+        site.command(&["rotate", "--hold-at", "drained"]).run().ends_with(3);
+        let [third, _] = site.published().try_into().unwrap();
+
+        embedded.server().set_secret(CLIENT, &old);
+        eventually("the nodes agree", || embedded.server().settled(CLIENT).then_some(()));
+        assert!(!site.accepts(&third, 12), "nobody can sign in");
+        let found = site.command(&["retire"]).run();
+        let texts =
+            [CLIENT, "an earlier rotation retired", "in the list again", "`keyswap resume`"];
+        found.says(6, &texts);
+        found.says(6, &["`keyswap rollback`", "both secrets of this rotation"]);
+        assert_eq!(site.published(), [old.as_str(), &third, &second]);
+        assert!(site.accepts(&old, 12), "nothing is changed at the server without a word");
+        let status = site.command(&["status"]).run();
+        assert!(status.stdout.contains("It is in the list again"), "{status:#?}");
+        let revision = site.journal().unwrap()["revision"].as_u64();
+        eventually("the program holds it", || {
+            let mut instances = site.status().instances.into_iter();
+            instances.any(|one| one.live && one.revision == revision).then_some(())
+        });
+        programs.stop();
+
+        let others = Programs::start(site, CLIENT, 2, 40);
+        site.command(&[command]).run().ends_with(0);
+        let (stays, goes) = match command {
+            "resume" => (third, second),
+            _ => (second, third),
+        };
+        assert_eq!(site.published(), [stays.as_str()]);
+        assert!(site.accepts(&stays, 12) && !site.accepts(&goes, 12) && !site.accepts(&old, 12));
+        assert_eq!(site.state().as_deref(), Some(ends_in));
+        stop(others);
+    }
+}
+
+#[test]
 fn a_person_confirms_for_an_application_that_cannot_report() {
     let embedded = site_with_secret();
     let site = &embedded.site;

@@ -156,8 +156,11 @@ impl Record {
         match state {
             Generated => WayBack::Withdraw,
             Adding if self.plan.regenerates() && !self.is_in_a_gap() => WayBack::Withdraw,
-            Retiring | Retired => WayBack::TooLate,
+            // Programs may have held the new secret alone, and not all of them hold both since.
+            _ if self.entered.iter().any(|entered| entered.state == Retiring) => WayBack::TooLate,
             _ if self.plan.regenerates() => WayBack::OldIsGone,
+            // The server holds neither secret, or did.
+            Staged | Adopted | CuttingOver if !self.readmitted.is_empty() => WayBack::SetBack,
             Staged | Adopted if !self.plan.adds() => WayBack::Withdraw,
             // Nothing was sent, or the server turned each request away without looking at it.
             CuttingOver

@@ -18,13 +18,15 @@ impl Rotation {
     /// The intent is written before the change is sent, so that no process can send one of which the
     /// journal does not know.
     pub(super) fn adopted(&mut self, event: Event, now: Timestamp) -> Effect {
-        if self.record.direction() == Direction::Back {
+        let returned = !self.record.readmitted.is_empty();
+        if returned || self.record.direction() == Direction::Back {
             match event {
                 // The change of the way forward did not reach the server, or not yet.
                 Event::ReadBack(ReadBack::Holds(id)) if id == *self.record.id(self.target()) => {
                     return self.enter(State::CutOver, now);
                 }
                 Event::ReadBack(ReadBack::Holds(id)) if id == *self.record.id(self.source()) => {}
+                Event::ReadBack(ReadBack::Holds(ref id)) if self.record.readmits(id) => {}
                 Event::ReadBack(ReadBack::Unavailable(_)) => {}
                 Event::ReadBack(_) if self.record.foreign_may_be_replaced() => {}
                 Event::ReadBack(found) => return self.foreign(&found, now),
@@ -153,7 +155,7 @@ impl Rotation {
 
     /// The server holds the source. The change may still be on its way to it, or to the node that was
     /// asked, so the same value is sent again only after the propagation window.
-    fn not_applied_yet(&mut self, now: Timestamp) -> Effect {
+    pub(super) fn not_applied_yet(&mut self, now: Timestamp) -> Effect {
         if now.since(self.record.change.last_sent) >= self.record.policy.window() {
             return self.send(now);
         }
@@ -170,7 +172,7 @@ impl Rotation {
             if self.record.foreign_may_be_replaced() {
                 return self.not_applied_yet(now);
             }
-            return self.stuck(StuckReason::ForeignSecret, now);
+            return self.neither_is_in_force(now);
         }
         Effect::Wait(self.record.policy.poll_every, Vec::new())
     }
@@ -239,7 +241,7 @@ impl Rotation {
                 if asked.since(since) <= window * self.windows_of_doubt() {
                     return Effect::Wait(every, Vec::new());
                 }
-                self.value_is_unknown(now)
+                self.neither_is_in_force(now)
             }
             Event::ReadBack(ReadBack::Unavailable(_)) => Effect::Probe(self.source()),
             // Held, and not accepted yet: some nodes are late.
@@ -255,12 +257,22 @@ impl Rotation {
         }
     }
 
+    /// Neither secret is in force, for longer than nodes may disagree.
+    fn neither_is_in_force(&mut self, now: Timestamp) -> Effect {
+        match self.record.plan.regenerates() {
+            true => self.value_is_unknown(now),
+            false => self.try_retired(None, now),
+        }
+    }
+
     /// The server says that it holds something else than it should.
     fn foreign(&mut self, found: &ReadBack, now: Timestamp) -> Effect {
         match found {
             ReadBack::Holds(id) if id == self.record.id(self.source()) => self.source_is_held(now),
-            ReadBack::Holds(_) => self.stuck(StuckReason::RetiredSecretReturned, now),
-            _ => self.value_is_unknown(now),
+            // Where the server chooses its secret, nobody can set that one again.
+            ReadBack::Holds(id) if !self.record.plan.regenerates() => self.retired_is_held(id, now),
+            _ if self.record.plan.regenerates() => self.value_is_unknown(now),
+            _ => self.stuck(StuckReason::ForeignSecret, now),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keyswap_core::{Revision, SecretList};
+use keyswap_core::{Revision, SecretId, SecretList};
 use keyswap_store::Hold;
 
 use super::back::WayBack;
@@ -64,6 +64,8 @@ pub enum Event {
     Listed(Listed),
     /// What a token request with one of the secrets said.
     Probed(Which, Probe),
+    /// What a token request with a retired secret said.
+    ProbedRetired(SecretId, Probe),
     /// The time is over.
     Waited,
 }
@@ -102,6 +104,8 @@ pub enum Effect {
     List,
     /// Make a token request with one of the secrets, without a fallback.
     Probe(Which),
+    /// Make a token request with a [retired](super::Record::retired) secret, without a fallback.
+    ProbeRetired(SecretId),
     /// Wait that long, and a little more so that many do not come back together: the server asked for
     /// it.
     BackOff(Duration),

@@ -83,6 +83,9 @@ pub struct Word {
 pub struct Unused {
     /// The secret.
     pub secret: SecretId,
+    /// Retired secrets that had returned, and went together with it: counted as if they were one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<SecretId>,
     /// The list that each instance holds, or a later one.
     pub revision: Revision,
     /// For how long each instance had not used it, at least, in milliseconds.
@@ -157,7 +160,7 @@ impl Unused {
         instances: Vec<Attested>,
     ) -> Self {
         let quiet_ms = u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX);
-        Self { secret, revision, quiet_ms, instances }
+        Self { secret, beside: Vec::new(), revision, quiet_ms, instances }
     }
 }
 
@@ -190,8 +193,9 @@ impl Evidence {
             .flat_map(|unused| &unused.instances)
             .map(|one| 6 * (one.application.len() + one.instance.len()) + 320)
             .sum();
+        let beside = self.unused.as_ref().map_or(0, |unused| unused.beside.len());
         // Ids of secrets are at most 64 characters long and need no escapes.
-        words + instances + 1024
+        words + instances + 96 * beside + 1024
     }
 }
 
@@ -232,6 +236,7 @@ impl Record {
             "compromised": self.compromised,
             "unused": unused.as_ref().map(|unused| json!({
                 "secret": unused.secret,
+                "beside": unused.beside,
                 "revision": unused.revision,
                 "quiet_ms": unused.quiet_ms,
                 "columns": COLUMNS,
@@ -242,6 +247,9 @@ impl Record {
         });
         if !self.gaps().is_empty() {
             account["gaps"] = json!(self.gaps());
+        }
+        if !self.readmitted.is_empty() {
+            account["readmitted"] = json!(self.readmitted);
         }
         if let (Direction::Back, Some(rollback)) = (self.direction(), self.rollback) {
             account["rolled_back_from"] = json!(rollback.from);

@@ -127,11 +127,9 @@ impl fmt::Display for Missing {
             Self::Confirmation { application, gate } => {
                 write!(f, "{application}: it cannot report, and nobody has confirmed that {gate}")
             }
-            Self::InFlight { left_ms } => write!(
-                f,
-                "a change that was sent had no answer and may still arrive for {}",
-                seconds(*left_ms)
-            ),
+            Self::InFlight { left_ms } => {
+                write!(f, "a change that had no answer may still arrive for {}", seconds(*left_ms))
+            }
             Self::Observation { observed_ms, wanted_ms } => write!(
                 f,
                 "the outgoing secret is deactivated for {} of {}, in which it can be put back",
@@ -212,22 +210,22 @@ struct Use {
 }
 
 impl Quiet {
-    /// Takes in what the instances report, and says who may still use `source`. Empty: nobody has used it
-    /// for `quiet`, and everybody holds `wanted` or a later revision. The reports were read at some time
+    /// Takes in what the instances report, and says who may still use what is `outgoing`. Empty: nobody has
+    /// used any of it for `quiet`, and everybody holds `wanted` or a later revision. The reports were read at some time
     /// after the look was `begun`.
     #[must_use]
     pub fn not_drained(
         &mut self,
         applications: &[Application],
         fleet: &Fleet,
-        (wanted, source, quiet): (Revision, &SecretId, Duration),
+        (wanted, outgoing, quiet): (Revision, &[&SecretId], Duration),
         (begun, now): (Timestamp, Timestamp),
     ) -> Vec<Missing> {
         let mut missing = not_adopted(applications, fleet, wanted);
         // A report that is new now was written after the last look was begun, not necessarily just now.
         let earliest = self.looked.unwrap_or(now);
         for report in &fleet.live {
-            let quiet_for = self.observe(report, source, earliest, now);
+            let quiet_for = self.observe(report, outgoing, earliest, now);
             if report.revision >= Some(wanted) && quiet_for < quiet {
                 missing.push(Missing::InUse {
                     application: report.application.clone(),
@@ -295,12 +293,13 @@ impl Quiet {
     fn observe(
         &mut self,
         report: &InstanceReport,
-        source: &SecretId,
+        outgoing: &[&SecretId],
         earliest: Timestamp,
         now: Timestamp,
     ) -> Duration {
-        let usage = report.usage.as_ref().and_then(|usage| usage.of(source));
-        let used = usage.map_or(0, |usage| usage.used());
+        let of = |id: &&SecretId| report.usage.as_ref().and_then(|usage| usage.of(id));
+        // Each count only grows, so their sum stays the same if each of them does.
+        let used = outgoing.iter().filter_map(of).map(|usage| usage.used()).sum();
         let key = (report.application.clone(), report.instance.clone());
         let sequence = report.sequence;
         let fresh = Use { used, since: now, since_sequence: sequence, sequence, attested: now };

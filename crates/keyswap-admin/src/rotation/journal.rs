@@ -13,6 +13,7 @@ use super::confirmation::Confirmation;
 use super::evidence::Evidence;
 use super::plan::Plan;
 use super::policy::{RotationPolicy, Timestamp};
+use super::readmitted::Readmitted;
 use super::record::{Change, Entered, Record, RetiredSecret};
 use super::state::{State, StuckReason};
 use crate::authority::NewSecret;
@@ -77,6 +78,7 @@ impl Record {
                 .into_iter()
                 .map(|kept| Ok(RetiredSecret { secret: secret(kept.secret)?, until: kept.until }))
                 .collect::<Result<_, _>>()?,
+            readmitted: wire.readmitted,
             history: wire.history,
         })
     }
@@ -111,6 +113,7 @@ impl Record {
                 .iter()
                 .map(|kept| WireRetired { secret: secret(&kept.secret), until: kept.until })
                 .collect(),
+            readmitted: self.readmitted.clone(),
             history: self.history.clone(),
             entered: self.entered.clone(),
             policy: self.policy.clone(),
@@ -128,7 +131,7 @@ impl Record {
             .map(|one| one.application.len() + one.by.len() + one.reason.len() + 64)
             .sum();
         let broken = self.compromised.as_ref().map_or(0, Compromised::most_bytes);
-        let entered = 96 * (self.entered.len() + 1);
+        let entered = 96 * (self.entered.len() + 1) + 192 * self.readmitted.len();
         let mut text = Zeroizing::new(Vec::with_capacity(
             3072 + 6 * (values + names + said + self.client.len())
                 + entered
@@ -175,6 +178,8 @@ struct Wire {
     evidence: Evidence,
     #[serde(default)]
     retired: Vec<WireRetired>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    readmitted: Vec<Readmitted>,
     #[serde(default)]
     history: Option<HistoryHead>,
     entered: Vec<Entered>,

@@ -13,6 +13,7 @@ use super::event::Which;
 use super::evidence::Evidence;
 use super::plan::{Plan, Slots};
 use super::policy::{RotationPolicy, Timestamp};
+use super::readmitted::Readmitted;
 use super::state::{State, StuckReason};
 use crate::authority::NewSecret;
 
@@ -78,6 +79,9 @@ pub struct Record {
     /// Secrets of this and earlier rotations that no list holds any more. A request that sets one of
     /// them may still be on its way, so they are kept for the late-write bound.
     pub retired: Vec<RetiredSecret>,
+    /// Those of them that the server was found to hold in mid-rotation, the latest first: the list holds
+    /// them until this rotation is at its end.
+    pub readmitted: Vec<Readmitted>,
     /// The end of the history when this was written, so that a history that was cut off shows.
     pub history: Option<HistoryHead>,
 }
@@ -120,6 +124,7 @@ impl Record {
             compromised: None,
             evidence: Evidence::default(),
             retired: Vec::new(),
+            readmitted: Vec::new(),
             history: None,
         }
     }
@@ -208,7 +213,8 @@ impl Record {
     pub fn latest(&self) -> Timestamp {
         let entered = self.entered.iter().map(|entered| entered.at);
         let words = self.evidence.words.iter().map(|word| word.at);
-        entered.chain(words).chain([self.change.last_sent]).max().unwrap_or_default()
+        let found = self.readmitted.iter().map(|one| one.at);
+        entered.chain(words).chain(found).chain([self.change.last_sent]).max().unwrap_or_default()
     }
 
     /// Until when a change of unknown outcome, of either direction, may still be applied; `None` if
@@ -232,7 +238,8 @@ impl Hash for Record {
         let Self { client, policy, state: stands, entered, old, new, plan, revision, .. } = self;
         (client, policy, stands, entered, old.id(), new.id(), plan, revision).hash(state);
         (&self.change, &self.stuck, self.doubted, &self.rollback, &self.confirmations).hash(state);
-        (&self.compromised, &self.evidence, &self.retired, &self.history).hash(state);
+        (&self.compromised, &self.evidence, &self.retired, &self.readmitted).hash(state);
+        self.history.hash(state);
     }
 }
 

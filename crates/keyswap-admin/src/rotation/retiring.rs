@@ -132,9 +132,11 @@ impl Rotation {
         self.publishing_target_alone(event, now)
     }
 
-    /// The wait for what was sent earlier, and would take the target out of force if it arrived yet.
+    /// The wait for what was sent earlier and may arrive yet, which would take the target out of force: the
+    /// change of the way forward on the way back, and what brought a retired secret back.
     pub(super) fn may_be_crossed(&self, now: Timestamp) -> Option<Effect> {
-        let until = self.record.counter_change_until().filter(|until| *until > now)?;
+        let until = [self.record.counter_change_until(), self.record.may_return_until()];
+        let until = until.into_iter().flatten().max().filter(|until| *until > now)?;
         let (left, policy) = (until.since(now), &self.record.policy);
         let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let pause = left.min(policy.window().max(policy.poll_every));
@@ -170,6 +172,7 @@ impl Rotation {
         }
         if missing.is_empty() {
             self.record.retire_source(now);
+            self.record.retire_readmitted(now);
         }
         self.gate(missing, self.record.end(), now)
     }

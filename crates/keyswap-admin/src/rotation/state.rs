@@ -152,11 +152,15 @@ pub enum StuckReason {
     /// The server still accepts the secret that it held before the change, although it should hold one
     /// only.
     OldSecretStillAccepted,
-    /// The server holds a secret that an earlier rotation retired.
+    /// The server holds a secret that an earlier rotation retired, and the list does not. Earlier versions
+    /// stopped at that.
     RetiredSecretReturned,
     /// The server held a secret when no rotation was under way that an earlier one had retired. It is in the
     /// list again.
     RetiredSecretPublished,
+    /// The server was found in mid-rotation to hold a secret that an earlier one had retired. It is in the
+    /// list again.
+    RetiredSecretPublishedMidway,
     /// Somebody else published another list.
     ForeignList,
     /// One of the two secrets is not among those that the server has in force for the client.
@@ -196,6 +200,13 @@ impl fmt::Display for StuckReason {
                  delayed request did. It is in the list again, in front of the one that the programs had, so \
                  that they sign in with either. Find out who; then resume: that sets the one that they had \
                  at the server again, with the care of a rotation, and takes the other one out of the list"
+            }
+            Self::RetiredSecretPublishedMidway => {
+                "the server holds a secret that an earlier rotation retired: somebody put it back, or a \
+                 delayed request did. It is in the list again, in front of both secrets of this rotation, so \
+                 that programs sign in with any of them. Find out who; then resume, and the rotation goes on, \
+                 or roll back: either sets its own secret at the server, and takes the returned one out of \
+                 the list when nobody uses it any more"
             }
             Self::ForeignList => {
                 "the published list is not the one that this rotation published: somebody else wrote \

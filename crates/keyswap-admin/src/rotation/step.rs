@@ -7,7 +7,7 @@ mod canonical;
 
 use std::time::Duration;
 
-use keyswap_core::{Secret, SecretList};
+use keyswap_core::{Secret, SecretId, SecretList};
 use keyswap_store::Hold;
 
 use super::back::Direction;
@@ -114,7 +114,11 @@ impl Rotation {
 
     fn decide(&mut self, event: Event, now: Timestamp) -> Effect {
         use State::*;
+        if let Some(effect) = self.readmitting(&event, now) {
+            return effect;
+        }
         match event {
+            Event::ProbedRetired(id, answer) => return self.tried_retired(&id, answer, now),
             Event::RollbackWanted => return self.rollback_wanted(now),
             Event::RetireWanted => return self.retire_wanted(now),
             Event::CompromisedWanted(patience) => return self.compromised_wanted(patience, now),
@@ -302,7 +306,10 @@ impl Rotation {
             return self.waited_for(self.not_adopted(fleet), fleet, now);
         }
         let policy = &self.record.policy;
-        let wanted = (self.record.revision, self.record.id(self.source()), policy.quiet());
+        let readmitted = self.record.readmitted.iter().map(|one| &one.secret);
+        let outgoing: Vec<&SecretId> =
+            [self.record.id(self.source())].into_iter().chain(readmitted).collect();
+        let wanted = (self.record.revision, outgoing.as_slice(), policy.quiet());
         let look = (self.seen.looking.unwrap_or(now), now);
         self.seen.quiet.not_drained(&policy.applications, fleet, wanted, look)
     }
@@ -311,8 +318,9 @@ impl Rotation {
     fn note_unused(&mut self, fleet: &Fleet) {
         let (record, quiet) = (&self.record, self.record.policy.quiet());
         let attested = self.seen.quiet.attested(fleet);
-        let unused =
+        let mut unused =
             Unused::new(record.id(record.source()).clone(), record.revision, quiet, attested);
+        unused.beside = record.readmitted.iter().map(|one| one.secret.clone()).collect();
         self.record.evidence.unused = Some(unused);
     }
 
@@ -342,10 +350,24 @@ impl Rotation {
         let list = |secrets: &[Which]| {
             let known: Option<Vec<Secret>> =
                 secrets.iter().map(|which| self.record.secret(*which).cloned()).collect();
-            SecretList::new(known?).ok()
+            let mut known = known?;
+            // For as long as the secret that goes is in the list, so is one that returned.
+            if secrets.len() > 1 {
+                known.extend(self.record.readmitted_secrets()?);
+            }
+            SecretList::new(known).ok()
         };
         let instead_of = instead_of.iter().map(|secrets| list(secrets)).collect();
-        match (list(secrets), instead_of) {
+        self.publishing_list(list(secrets), instead_of, attest_every)
+    }
+
+    pub(super) fn publishing_list(
+        &self,
+        list: Option<SecretList>,
+        instead_of: Option<Vec<SecretList>>,
+        attest_every: Option<Duration>,
+    ) -> Effect {
+        match (list, instead_of) {
             (Some(list), Some(instead_of)) => {
                 let replaces = self.record.revision;
                 Effect::Publish { list, replaces, instead_of, attest_every }

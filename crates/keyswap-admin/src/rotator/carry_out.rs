@@ -177,6 +177,12 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 };
                 Event::Probed(which, self.authority.probe(secret).await)
             }
+            Effect::ProbeRetired(id) => {
+                let Some(secret) = record.retired_secret(&id) else {
+                    return Err(stop::value_unknown(record));
+                };
+                Event::ProbedRetired(id, self.authority.probe(secret).await)
+            }
             Effect::BackOff(time) => {
                 self.note(format!("the server asks to wait {} s", time.as_secs().max(1)));
                 let pause = with_jitter(time.min(LONGEST_PAUSE), rand::random());
@@ -350,6 +356,9 @@ fn history_line(record: &Record, holder: &str) -> serde_json::Value {
     });
     if let Some(rollback) = record.rollback {
         line["rolled_back_from"] = json!(rollback.from);
+    }
+    if let Some(readmitted) = record.readmitted_here() {
+        line["readmitted"] = json!(readmitted);
     }
     let broken: Vec<_> = record.broken_here().collect();
     if !broken.is_empty() {

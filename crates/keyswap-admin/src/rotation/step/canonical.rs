@@ -54,6 +54,7 @@ impl Rotation {
             compromised,
             evidence,
             retired,
+            readmitted,
             history,
         } = &mut self.record;
         // At a server with several secrets, states are looked at for longer.
@@ -82,6 +83,7 @@ impl Rotation {
             // Who is named counts, and not since when.
             broken.iter_mut().for_each(|one| moved(&mut one.at, Duration::ZERO));
         }
+        readmitted.iter_mut().for_each(|one| moved(&mut one.at, longest_flight));
         retired.iter_mut().for_each(|kept| moved(&mut kept.until, Duration::ZERO));
         *history = None;
         // Said to whoever asks afterwards, and not looked at again.
