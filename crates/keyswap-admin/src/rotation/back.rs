@@ -156,6 +156,7 @@ impl Record {
         match state {
             Generated => WayBack::Withdraw,
             Adding if self.plan.regenerates() && !self.is_in_a_gap() => WayBack::Withdraw,
+            Retiring | Retired => WayBack::TooLate,
             // Programs may have held the new secret alone, and not all of them hold both since.
             _ if self.entered.iter().any(|entered| entered.state == Retiring) => WayBack::TooLate,
             _ if self.plan.regenerates() => WayBack::OldIsGone,

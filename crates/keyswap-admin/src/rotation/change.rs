@@ -165,7 +165,7 @@ impl Rotation {
     /// Neither secret was accepted: by two nodes of which each holds the other one, or because
     /// somebody else changed it. Only the first passes with the propagation window.
     fn neither(&mut self, now: Timestamp) -> Effect {
-        let since = *self.seen.neither_since.get_or_insert(now);
+        let since = self.neither_since(now);
         // The target may have come into force after it was refused and before the source was.
         let asked = self.seen.probed_target.unwrap_or(since);
         if asked.since(since) > self.record.policy.window() * self.windows_of_doubt() {
@@ -175,6 +175,14 @@ impl Rotation {
             return self.neither_is_in_force(now);
         }
         Effect::Wait(self.record.policy.poll_every, Vec::new())
+    }
+
+    /// Since when neither secret was accepted, if that begins now at the latest.
+    fn neither_since(&mut self, now: Timestamp) -> Timestamp {
+        if self.seen.neither_since.is_none() {
+            self.seen.no_retired_since = None;
+        }
+        *self.seen.neither_since.get_or_insert(now)
     }
 
     /// For how many windows in a row the nodes may disagree through this rotation's own doing. On the
@@ -226,7 +234,7 @@ impl Rotation {
                 if !unproved {
                     self.doubt_the_target(now);
                 }
-                let since = *self.seen.neither_since.get_or_insert(now);
+                let since = self.neither_since(now);
                 let since = since.max(self.record.change.last_sent);
                 let asked = self.seen.probed_target.unwrap_or(since);
                 if asked.since(since) <= window {
@@ -236,7 +244,7 @@ impl Rotation {
             }
             Event::Probed(_, Probe::Accepted) => self.source_is_held(now),
             Event::Probed(_, Probe::Refused) => {
-                let since = *self.seen.neither_since.get_or_insert(now);
+                let since = self.neither_since(now);
                 let asked = self.seen.probed_target.unwrap_or(since);
                 if asked.since(since) <= window * self.windows_of_doubt() {
                     return Effect::Wait(every, Vec::new());

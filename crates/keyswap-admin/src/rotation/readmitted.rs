@@ -110,8 +110,20 @@ impl Rotation {
         }
         match ids.next().cloned() {
             Some(id) => Effect::ProbeRetired(id),
+            None if refused.is_some() => self.none_is_in_force(now),
             None => self.stuck(StuckReason::ForeignSecret, now),
         }
+    }
+
+    /// No secret that is known was accepted. Where the server held a retired one, its nodes may be taking up
+    /// the change of this rotation just then, and each probe met another one: that is over after a window.
+    fn none_is_in_force(&mut self, now: Timestamp) -> Effect {
+        let since = *self.seen.no_retired_since.get_or_insert(now);
+        let asked = self.seen.probed_target.unwrap_or(since);
+        if asked.since(since) > self.record.policy.window() {
+            return self.stuck(StuckReason::ForeignSecret, now);
+        }
+        Effect::Wait(self.record.policy.probe_every(), Vec::new())
     }
 
     pub(super) fn tried_retired(&mut self, id: &SecretId, answer: Probe, now: Timestamp) -> Effect {

@@ -43,6 +43,8 @@ pub(super) struct Seen {
     pub(super) accepted_since: Option<Timestamp>,
     /// Since when the target was not accepted, or neither secret was.
     pub(super) neither_since: Option<Timestamp>,
+    /// Since when no retired secret was accepted either.
+    pub(super) no_retired_since: Option<Timestamp>,
     /// When the probe of the target was begun whose answer is awaited or was a refusal. It says how
     /// things were then or later, so it is evidence from then, however late it comes.
     pub(super) probed_target: Option<Timestamp>,
@@ -106,7 +108,9 @@ impl Rotation {
         self.seen.looking = matches!(effect, Effect::Observe).then_some(now);
         self.seen.probed_target = match effect {
             Effect::Probe(which) if which == self.target() => Some(now),
-            Effect::Probe(_) | Effect::ReadBack | Effect::List => self.seen.probed_target,
+            Effect::Probe(_) | Effect::ProbeRetired(_) | Effect::ReadBack | Effect::List => {
+                self.seen.probed_target
+            }
             _ => None,
         };
         effect

@@ -94,6 +94,7 @@ impl Rotation {
             accepted,
             accepted_since,
             neither_since,
+            no_retired_since,
             probed_target,
             doubted,
             held_since,
@@ -118,7 +119,7 @@ impl Rotation {
         {
             moved(time, past_window);
         }
-        for time in [neither_since, probed_target].into_iter().flatten() {
+        for time in [neither_since, no_retired_since, probed_target].into_iter().flatten() {
             moved(time, longest_doubt);
         }
         // Told to whoever watches, and not looked at again.
