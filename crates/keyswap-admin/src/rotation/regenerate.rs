@@ -37,7 +37,8 @@ pub struct Gap {
     /// When the request was sent that took the last one out of force, or when it was seen that this had
     /// happened.
     pub from: Timestamp,
-    /// When every instance had reported the list with the next one; `None` until then.
+    /// When every instance had reported the list with the next one; where a request had no answer, when that
+    /// one was proved as well, since nodes may have held a value that nobody knows. `None` until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }

@@ -417,7 +417,10 @@ impl Rotation {
         self.record.enter(state, now);
         match state {
             State::Staged => self.record.published_both(now),
-            State::Adopted => self.record.close_gap(now),
+            // While some node may hold a value that nobody knows, only the proof of the new one shows that
+            // none does any more.
+            State::Adopted if !self.record.change.unresolved => self.record.close_gap(now),
+            State::Confirmed => self.record.close_gap(now),
             _ => {}
         }
         self.seen.asked = 0;
