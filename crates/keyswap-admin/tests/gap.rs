@@ -11,7 +11,7 @@ use std::time::Duration;
 use keyswap_admin::authority::{AddAnswer, NewSecret, Probe, ReadBack};
 use keyswap_admin::rotation::{
     Asker, Effect, Ending, Event, Fleet, Gap, Record, Rotation, State, StuckReason, Timestamp,
-    WayBack, Wish,
+    WayBack, Which, Wish,
 };
 use keyswap_admin::{Application, AuthorityError, AuthorityErrorKind, RotationPolicy};
 use keyswap_core::{Revision, Secret, SecretId, SecretList};
@@ -322,6 +322,14 @@ proptest! {
             (Some("ada"), Some("a quiet night"))
         );
         prop_assert!(record.gaps().iter().all(|gap| gap.until.is_some_and(|until| until >= gap.from)));
+        // Each value has an id of its own, and the last one was proved throughout the window.
+        for (one, other) in record.known().iter().zip(record.known().iter().skip(1)) {
+            prop_assert_eq!(one.id() == other.id(), one == other, "{:?}", record);
+        }
+        let entered = |state| record.entered.iter().rfind(|entered| entered.state == state);
+        let (adopted, confirmed) = (entered(State::Adopted), entered(State::Confirmed));
+        let proved = confirmed.unwrap().at.since(adopted.unwrap().at);
+        prop_assert!(proved >= Duration::from_millis(WINDOW), "{proved:?}");
         // Nothing was asked for that was not needed.
         if trouble.crashes == 0 && world.lost == 0 {
             prop_assert_eq!(record.gaps().len(), 1);
@@ -436,7 +444,7 @@ fn asked() -> Rotation {
     let mut rotation = Rotation::new(World::new(1, Trouble::default()).begin());
     let now = Timestamp::from_milliseconds(2_000_000);
     assert!(matches!(rotation.step(Event::TakenUp, now), Effect::Probe(_)));
-    let accepted = Event::Probed(keyswap_admin::rotation::Which::Old, Probe::Accepted);
+    let accepted = Event::Probed(Which::Old, Probe::Accepted);
     assert!(matches!(rotation.step(accepted, now), Effect::Add));
     assert_eq!(rotation.record().state, State::Adding);
     rotation
@@ -457,8 +465,8 @@ fn a_definite_refusal_of_the_first_request_changes_nothing_and_there_is_a_way_ba
     // After one that had no answer, it says nothing about what the server holds.
     let mut rotation = asked();
     let _ = rotation.step(Event::Added(AddAnswer::Unknown("lost".into())), now);
-    let old = keyswap_admin::rotation::Which::Old;
-    assert!(matches!(rotation.step(Event::Probed(old, Probe::Refused), now), Effect::Add));
+    let refuses = Event::Probed(Which::Old, Probe::Refused);
+    assert!(matches!(rotation.step(refuses, now), Effect::Add));
     let effect = rotation.step(refused(), now);
     assert!(matches!(effect, Effect::Stop(Ending::Refused(_))), "{effect:?}");
     let record = rotation.record();
@@ -492,4 +500,56 @@ fn the_account_says_who_accepted_the_gap_and_how_long_it_was() {
     assert_eq!(word["wish"], "accept_a_gap");
     assert_eq!(word["asker"]["by"], "ada");
     assert!(!account.to_string().contains("chosen-"), "{account}");
+}
+
+#[test]
+fn a_process_takes_a_request_of_which_it_knows_no_answer_for_one_that_may_come_yet() {
+    let sent = asked().record().change.last_sent;
+    let mut rotation = Rotation::new(Record::parse(&asked().record().to_json()).unwrap());
+    let now = Timestamp::from_milliseconds(2_060_000);
+    // Which secret is in force matters less than that the server answers again.
+    assert!(matches!(rotation.step(Event::TakenUp, now), Effect::Probe(Which::Old)));
+    let record = rotation.record();
+    assert!(record.change.unresolved && record.in_flight_until() > Some(now), "{record:?}");
+    assert_eq!(record.gaps(), [Gap { from: sent, until: None }]);
+    let silent = Event::Probed(Which::Old, Probe::Inconclusive("502".into()));
+    assert!(matches!(rotation.step(silent, now), Effect::Wait(..)));
+    assert!(matches!(rotation.step(Event::Waited, now), Effect::Probe(Which::Old)));
+    let refuses = Event::Probed(Which::Old, Probe::Refused);
+    assert!(matches!(rotation.step(refuses, now), Effect::Add));
+}
+
+/// Instances may be missing for long, and a late request may end the value meanwhile.
+#[test]
+fn the_server_is_looked_at_while_instances_are_waited_for() {
+    let mut rotation = asked();
+    let at = |milliseconds| Timestamp::from_milliseconds(2_000_000 + milliseconds);
+    let _ = rotation.step(Event::Added(AddAnswer::Unknown("lost".into())), at(100));
+    let _ = rotation.step(Event::Probed(Which::Old, Probe::Refused), at(200));
+    let new = Secret::new("new".parse().unwrap(), "chosen").unwrap();
+    let _ = rotation.step(Event::Added(AddAnswer::Replaced(new)), at(300));
+    let _ = rotation.step(Event::Published(Revision::new(2)), at(300));
+    assert_eq!(rotation.record().state, State::Staged);
+    let nobody = || Event::Fleet(Fleet::default());
+    assert!(matches!(rotation.step(nobody(), at(400)), Effect::Wait(..)));
+    let mut now = 400 + WINDOW;
+    assert!(matches!(rotation.step(nobody(), at(now)), Effect::Probe(Which::New)));
+    // It refuses both, for longer than its nodes may disagree: another value is asked for.
+    let mut event = Event::Probed(Which::New, Probe::Refused);
+    for _ in 0..100 {
+        now += 50;
+        event = match rotation.step(event, at(now)) {
+            Effect::Probe(which) => Event::Probed(which, Probe::Refused),
+            Effect::Observe => nobody(),
+            Effect::ReadBack => Event::ReadBack(ReadBack::Unavailable("it cannot".into())),
+            Effect::Wait(..) => Event::Waited,
+            Effect::Add => {
+                assert!(now <= 400 + 3 * WINDOW, "{now}");
+                assert_eq!(rotation.record().new.id().as_str(), "new-2");
+                return;
+            }
+            other => panic!("{other:?}"),
+        };
+    }
+    panic!("{:?}", rotation.record());
 }
