@@ -2,9 +2,56 @@
 
 use crate::mutation::Mutation;
 
+/// What a server is like that holds several secrets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Several {
+    pub(crate) shows: Shows,
+    /// Whether it chooses the value of a secret that is added.
+    pub(crate) chooses: bool,
+    pub(crate) deactivation: bool,
+    /// How many it takes.
+    pub(crate) room: usize,
+    /// How long an old secret stays deactivated.
+    pub(crate) observation: u8,
+    /// What a person does at its console.
+    pub(crate) console: Console,
+}
+
+/// What the server shows of a secret in its list.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Shows {
+    Value,
+    Text,
+    Nothing,
+}
+
+/// What a person does at the console of the server, whom nobody asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Console {
+    Adds,
+    RemovesNew,
+    DeactivatesNew,
+    RemovesOld,
+    ActivatesOld,
+}
+
+impl Several {
+    /// As Okta is, with more room.
+    pub(crate) const LISTED: Self = Self {
+        shows: Shows::Value,
+        chooses: false,
+        deactivation: true,
+        room: 4,
+        observation: 1,
+        console: Console::Adds,
+    };
+}
+
 /// One world. Times are ticks of its clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
+    /// `None`: the server holds one secret.
+    pub(crate) several: Option<Several>,
     /// Rotations, one after the other.
     pub(crate) rotations: u8,
     /// Instances of the one application: 1 or 2.
@@ -46,7 +93,7 @@ pub(crate) struct Bounds {
     pub(crate) doubts: u8,
     /// How often a person changes the secret.
     pub(crate) foreign: u8,
-    /// To what.
+    /// To what; where the server holds several, that says what is done there.
     pub(crate) foreign_value: u8,
     /// How many instances end and are replaced.
     pub(crate) deaths: u8,
@@ -65,6 +112,7 @@ pub(crate) struct Bounds {
 impl Bounds {
     /// A world of two nodes and two instances in which nothing goes wrong.
     pub(crate) const CALM: Self = Self {
+        several: None,
         rotations: 1,
         instances: 2,
         expected: 2,

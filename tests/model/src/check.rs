@@ -80,14 +80,15 @@ fn tell(rules: &Rules, path: Vec<Action>) {
         };
         let written = rules.rotations.written(world.store.journal);
         println!(
-            "  {action:?}: {} {:?}, list {:?} at {}, nodes {:?} of {:?}, late {:?}, holds {:?}, {doing}",
+            "  {action:?}: {} {:?}, list {:?} at {}, nodes {:?} of {:?}, {}late {:?}, holds {:?}, {doing}",
             written.state,
             written.stuck,
             world.store.published().0,
             world.store.revision,
             world.server.accepted(),
             world.server.values(),
-            world.late.map(|late| late.value),
+            world.slots.map_or(String::new(), |slots| format!("{slots}, ")),
+            world.late.map(|late| late.request),
             world.instances.map(|one| (one.life, one.holds, one.reported)),
         );
     }

@@ -43,6 +43,8 @@ mod rules;
 #[cfg(test)]
 mod search;
 #[cfg(test)]
+mod slots;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod world;

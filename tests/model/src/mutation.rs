@@ -5,8 +5,11 @@
 
 use keyswap_admin::State;
 
-use crate::bounds::Bounds;
-use crate::rotations::{Act, FRESH, Happened, Number, Report, Rotations};
+use crate::bounds::{Bounds, Console, Several, Shows};
+use crate::rotations::{
+    Act, FOREIGN, FRESH, Happened, NONE, Number, Outcome, Report, Request, Rotations, WhichOne,
+};
+use crate::slots::Entry;
 
 /// A guard that is broken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,10 +60,32 @@ pub(crate) enum Mutation {
     OneLookAfterDoubt,
     /// The way back does not wait for a change of the way forward that had no answer.
     ForwardForgotten,
+    /// The value that the server chose is published before it is in the journal.
+    AddedNotJournaled,
+    /// What somebody else added is taken for the rotation's own.
+    ForeignIsOwn,
+    /// A lost answer to the request to add a secret counts as a refusal.
+    UnknownAddIsRefused,
+    /// A process that takes up such a request takes it for refused.
+    TakenUpAddAsRefused,
+    /// A request to add a secret that had no answer is repeated at once.
+    AddedAgainAtOnce,
+    /// The old secret is deactivated while it is in use.
+    DeactivatedInUse,
+    /// A deactivated old secret is taken away at once.
+    ObservationNotAwaited,
+    /// Whether the server refuses a deactivated old secret is not asked.
+    DeactivationNotProved,
+    /// What one node says of a new secret that a person put back is taken for all of them.
+    OneLookAtWhatWasPutBack,
+    /// The way back does not wait for a request to deactivate the old secret that had no answer.
+    DeactivationForgotten,
+    /// One probe proves the secret that was added.
+    OneProbeAdopts,
 }
 
 impl Mutation {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::AdoptionNotAwaited,
         Self::ReportsOfTheStore,
         Self::ReadBeforeRegistering,
@@ -84,6 +109,17 @@ impl Mutation {
         Self::ResumedWithoutProof,
         Self::OneLookAfterDoubt,
         Self::ForwardForgotten,
+        Self::AddedNotJournaled,
+        Self::ForeignIsOwn,
+        Self::UnknownAddIsRefused,
+        Self::TakenUpAddAsRefused,
+        Self::AddedAgainAtOnce,
+        Self::DeactivatedInUse,
+        Self::ObservationNotAwaited,
+        Self::DeactivationNotProved,
+        Self::OneLookAtWhatWasPutBack,
+        Self::DeactivationForgotten,
+        Self::OneProbeAdopts,
     ];
 
     /// A small world in which it shows.
@@ -99,7 +135,37 @@ impl Mutation {
             late_write: 9,
             ..calm
         };
+        let alone = Bounds { instances: 1, expected: 1, ..calm };
+        let several = |several| Bounds { several: Some(several), ..alone };
+        let at_the_console = |console| several(Several { console, ..Several::LISTED });
         match self {
+            Self::AddedNotJournaled => {
+                several(Several { shows: Shows::Text, chooses: true, ..Several::LISTED })
+            }
+            Self::ForeignIsOwn => Bounds { foreign: 1, ..at_the_console(Console::Adds) },
+            Self::UnknownAddIsRefused | Self::TakenUpAddAsRefused | Self::AddedAgainAtOnce => {
+                let hidden = several(Several { shows: Shows::Nothing, ..Several::LISTED });
+                let (crashes, lost) = match self {
+                    Self::TakenUpAddAsRefused => (1, 0),
+                    Self::AddedAgainAtOnce => (0, 2),
+                    _ => (0, 1),
+                };
+                Bounds { crashes, lost, late: Some(1), ..hidden }
+            }
+            Self::DeactivatedInUse | Self::ObservationNotAwaited => several(Several::LISTED),
+            Self::OneProbeAdopts => {
+                Bounds { probes: 1, window_of_policy: 0, ..several(Several::LISTED) }
+            }
+            Self::DeactivationNotProved => {
+                Bounds { foreign: 1, ..at_the_console(Console::ActivatesOld) }
+            }
+            Self::OneLookAtWhatWasPutBack => {
+                Bounds { foreign: 1, mended: true, ..at_the_console(Console::DeactivatesNew) }
+            }
+            Self::DeactivationForgotten => {
+                let late = Bounds { in_flight: 2, late: Some(2), ..several(Several::LISTED) };
+                Bounds { rollbacks: 1, lost: 1, ..late }
+            }
             Self::AdoptionNotAwaited
             | Self::ReportsOfTheStore
             | Self::OneProbeConfirms
@@ -154,21 +220,45 @@ impl Mutation {
             (Self::AdoptionNotAwaited, State::Staged, _) => {
                 reports(happened, &|report| Report { revision, ..report })
             }
-            (Self::UseNotAwaited, State::Promoted, _) => {
+            (Self::UseNotAwaited | Self::DeactivatedInUse, State::Promoted, _) => {
                 reports(happened, &|report| Report { revision, newer: true, used: false, ..report })
             }
             (Self::SilenceIsQuiet, State::Promoted, _) => {
                 reports(happened, &|report| Report { newer: true, ..report })
             }
-            (Self::UnknownIsRefused, _, Happened::Unknown) => Happened::Refused,
-            (Self::UnknownIsApplied, _, Happened::Unknown) => Happened::Applied,
-            (Self::TakenUpAsApplied, State::CuttingOver, Happened::TakenUp) => Happened::Applied,
-            (Self::TakenUpAsRefused, State::CuttingOver, Happened::TakenUp) => Happened::Refused,
+            (
+                Self::UnknownIsRefused | Self::UnknownAddIsRefused,
+                _,
+                Happened::Answered(request, Outcome::Unknown),
+            ) => Happened::Answered(request, Outcome::Refused),
+            (Self::UnknownIsApplied, _, Happened::Answered(request, Outcome::Unknown)) => {
+                Happened::Answered(request, Outcome::Applied)
+            }
+            (Self::TakenUpAsApplied, State::CuttingOver, Happened::TakenUp) => {
+                Happened::Answered(Request::Set(NONE), Outcome::Applied)
+            }
+            (Self::TakenUpAsRefused, State::CuttingOver, Happened::TakenUp) => {
+                Happened::Answered(Request::Set(NONE), Outcome::Refused)
+            }
+            (Self::TakenUpAddAsRefused, State::Adding, Happened::TakenUp) => {
+                Happened::Answered(Request::Add(NONE), Outcome::Refused)
+            }
+            (Self::ForeignIsOwn, State::Removing, Happened::Listed(entries)) => {
+                Happened::Listed(entries.map(|entry| match entry.value {
+                    FOREIGN => Entry { value: 1, ..entry },
+                    _ => entry,
+                }))
+            }
+            (
+                Self::DeactivationNotProved,
+                State::Deactivated,
+                Happened::Probed(WhichOne::Old, _),
+            ) => Happened::Probed(WhichOne::Old, Some(false)),
             (
                 Self::NoNegativeTest,
                 State::Drained | State::Retiring,
                 Happened::Probed(which, _),
-            ) => Happened::Probed(which, Some(which == crate::rotations::WhichOne::New)),
+            ) => Happened::Probed(which, Some(which == WhichOne::New)),
             _ => happened,
         }
     }
@@ -185,8 +275,12 @@ impl Mutation {
     }
 
     /// Whether this act is begun before the journal is written.
-    pub(crate) fn acts_first(self, act: Act) -> bool {
-        self == Self::SentBeforeJournaled && act == Act::Send
+    pub(crate) fn acts_first(self, act: Act, state: State) -> bool {
+        match self {
+            Self::SentBeforeJournaled => act == Act::Send,
+            Self::AddedNotJournaled => state == State::Added,
+            _ => false,
+        }
     }
 
     /// What is sent in place of the secret in the journal.

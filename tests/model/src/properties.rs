@@ -4,8 +4,9 @@ use keyswap_admin::State;
 use keyswap_admin::rotation::StuckReason;
 use stateright::{Model, Property};
 
+use crate::bounds::{Console, Several, Shows};
 use crate::mutation::Mutation;
-use crate::rotations::{End, FOREIGN, Happened, NONE, WhichOne};
+use crate::rotations::{End, FOREIGN, Happened, List, NONE, Value, WhichOne};
 use crate::rules::{Action, Rules};
 use crate::world::{Doing, Life, Process, World};
 
@@ -81,6 +82,9 @@ impl Rules {
                 "I3: retired only when the server takes what is left and refuses what goes",
                 |_, world| !world.noted.retired_unproved,
             ),
+            always("I3: taken away only when it was deactivated for its time", |_, world| {
+                !world.noted.retired_unobserved
+            }),
             always("I4: nothing is written without the lease", |_, world| {
                 !world.noted.written_without_lease
             }),
@@ -90,9 +94,27 @@ impl Rules {
             always("stuck only if somebody else changed something", |rules, world| {
                 rules.rotations.written(world.store.journal).state != State::Stuck
                     || world.noted.foreign
+                    || rules.is_in_doubt_of_its_own(world)
+            }),
+            always("what somebody else added is not touched", |_, world| {
+                !world.noted.foreign_touched
             }),
             always("done means the new secret alone, everywhere", done_is_done),
         ]
+    }
+
+    /// Whether the server has what a request of the rotation added of which no answer came, and nothing
+    /// tells that it is not somebody's: where it shows nothing, of two, and where nobody knows the value and
+    /// no text says it, of one.
+    fn is_in_doubt_of_its_own(&self, world: &World) -> bool {
+        self.bounds.several.is_some_and(|several| match several {
+            Several { shows: Shows::Text, .. } => false,
+            Several { chooses: true, .. } => world.noted.unheard,
+            Several { shows: Shows::Nothing, .. } => {
+                world.noted.doubled && self.bounds.late.is_none_or(|late| late > self.bounds.window)
+            }
+            Several { .. } => false,
+        })
     }
 
     /// Whether a request may be applied later than the protocol waits for.
@@ -105,7 +127,11 @@ impl Rules {
     pub(crate) fn is_over(&self, world: &World) -> bool {
         match world.process {
             Process::Stopped(End::Done | End::RolledBack) => true,
-            Process::Stopped(End::Stuck) => world.noted.foreign || self.is_later_than_awaited(),
+            Process::Stopped(End::Stuck) => {
+                world.noted.foreign
+                    || self.is_later_than_awaited()
+                    || self.is_in_doubt_of_its_own(world)
+            }
             _ => false,
         }
     }
@@ -113,12 +139,11 @@ impl Rules {
     /// The states that have to be reached in this world, so that the rest means something.
     fn sometimes(&self) -> Vec<Property<Self>> {
         let bounds = &self.bounds;
+        let resumes = bounds.crashes + bounds.pauses + bounds.faults > 0;
         let mut properties = vec![
             reached!(Generated),
             reached!(Staged),
             reached!(Adopted),
-            reached!(CuttingOver),
-            reached!(CutOver),
             reached!(Confirmed),
             reached!(Promoted),
             reached!(Drained),
@@ -126,20 +151,29 @@ impl Rules {
             reached!(Retired),
             reached!(Done),
         ];
-        let resumes = bounds.crashes + bounds.pauses + bounds.faults > 0;
         if resumes {
             properties.extend([
                 resumed!(Generated),
                 resumed!(Staged),
                 resumed!(Adopted),
-                resumed!(CuttingOver),
-                resumed!(CutOver),
                 resumed!(Confirmed),
                 resumed!(Promoted),
                 resumed!(Drained),
                 resumed!(Retiring),
                 resumed!(Retired),
             ]);
+        }
+        match &bounds.several {
+            Some(several) => {
+                self.sometimes_with_several(several, &mut properties);
+                return properties;
+            }
+            None => {
+                properties.extend([reached!(CuttingOver), reached!(CutOver)]);
+                if resumes {
+                    properties.extend([resumed!(CuttingOver), resumed!(CutOver)]);
+                }
+            }
         }
         if bounds.lost > 0 {
             // Where it may: within the in-flight bound a rotation is either under way or waited for.
@@ -225,6 +259,88 @@ impl Rules {
         properties
     }
 
+    /// The same at a server that holds several secrets.
+    fn sometimes_with_several(&self, several: &Several, properties: &mut Vec<Property<Self>>) {
+        let bounds = &self.bounds;
+        let resumes = bounds.crashes + bounds.pauses + bounds.faults > 0;
+        properties.extend([
+            reached!(Adding),
+            reached!(Added),
+            reached!(Removing),
+            sometimes("a node does not have the new secret while it is tried", |_, world| {
+                let probed = Doing::Act(crate::rotations::Act::Probe(WhichOne::New));
+                let settled = world.slots.is_some_and(|slots| slots.is_settled());
+                !settled
+                    && matches!(world.process, Process::Running { doing, .. } if doing == probed)
+            }),
+        ]);
+        if several.deactivation {
+            properties.extend([reached!(Deactivating), reached!(Deactivated)]);
+        }
+        if resumes {
+            properties.extend([resumed!(Adding), resumed!(Added), resumed!(Removing)]);
+            if several.deactivation {
+                properties.extend([resumed!(Deactivating), resumed!(Deactivated)]);
+            }
+        }
+        if bounds.lost > 0 {
+            properties.push(sometimes("a secret was added of which no answer told", |_, world| {
+                world.noted.unheard
+            }));
+            if bounds.sends > 1 && several.room > 2 && !several.chooses && bounds.late.is_none() {
+                properties.push(sometimes("it was added twice", |_, world| world.noted.doubled));
+            }
+        }
+        if bounds.refused > 0 {
+            properties.push(sometimes("stopped by a refusal", |_, world| {
+                world.process == Process::Stopped(End::Refused)
+            }));
+        }
+        if bounds.rollbacks > 0 {
+            properties.extend([
+                reached!(Withdrawing),
+                sometimes("taken back after programs had both", |rules, world| {
+                    let written = rules.rotations.written(world.store.journal);
+                    written.state == State::RolledBack && world.store.revision > 3
+                }),
+                sometimes("stopped: there is no way back", |_, world| {
+                    world.process == Process::Stopped(End::NoWayBack)
+                }),
+            ]);
+            if bounds.lost > 0 && several.deactivation {
+                properties.push(sometimes(
+                    "the old secret is deactivated late, on the way back",
+                    |_, world| world.noted.late_on_the_way_back,
+                ));
+            }
+        }
+        if bounds.foreign > 0 {
+            match several.console {
+                Console::Adds => {
+                    properties.push(sometimes("somebody's is left", |rules, world| {
+                        rules.rotations.written(world.store.journal).state == State::Done
+                            && world.noted.foreign
+                    }))
+                }
+                Console::RemovesNew | Console::DeactivatesNew | Console::RemovesOld => {
+                    properties.push(sometimes("stuck: a secret is gone", |rules, world| {
+                        rules.is_stuck(world, StuckReason::SecretGone)
+                    }));
+                }
+                Console::ActivatesOld => {
+                    properties.push(sometimes("stuck: the old one is accepted", |rules, world| {
+                        rules.is_stuck(world, StuckReason::OldSecretStillAccepted)
+                    }));
+                }
+            }
+        }
+        if several.shows != Shows::Text && several.chooses && bounds.lost > 0 {
+            properties.push(sometimes("stuck: a secret appeared", |rules, world| {
+                rules.is_stuck(world, StuckReason::SecretAppeared)
+            }));
+        }
+    }
+
     fn is_stuck(&self, world: &World, reason: StuckReason) -> bool {
         let written = self.rotations.written(world.store.journal);
         world.process == Process::Stopped(End::Stuck) && written.stuck == Some(reason)
@@ -236,26 +352,55 @@ impl Rules {
 fn holds_what_is_accepted(rules: &Rules, world: &World) -> bool {
     let put_back = world.noted.foreign && rules.bounds.foreign_value != FOREIGN;
     let last_resort = rules.bounds.mutation != Some(Mutation::NoLastResort);
+    let excused = |node| match world.slots {
+        Some(_) => world.noted.foreign_outage,
+        None => put_back || world.accepts(node, FOREIGN),
+    };
     world.instances.iter().filter(|one| one.life == Life::Live).all(|instance| {
         let held = world.store.lists[usize::from(instance.holds)];
-        world.server.accepted().iter().all(|value| {
-            *value == FOREIGN
-                || put_back
-                || held.holds(*value)
-                || (instance.stale && last_resort && world.store.published().holds(*value))
+        let published = world.store.published();
+        (0..2).all(|node| {
+            let takes = |list: List| list.0.into_iter().any(|value| world.accepts(node, value));
+            excused(node) || takes(held) || (instance.stale && last_resort && takes(published))
         })
     })
 }
 
 fn is_durable(rules: &Rules, world: &World) -> bool {
     let known = rules.rotations.written(world.store.journal).known;
-    world.may_reach().all(|value| known & (1 << value) != 0 || world.store.published().holds(value))
+    let is_known = |value: Value| known & (1 << value) != 0;
+    let published = world.store.published();
+    world.may_reach().all(|value| is_known(value) || published.holds(value))
+        && published.0.into_iter().all(|value| value == NONE || is_known(value))
 }
 
 fn done_is_done(rules: &Rules, world: &World) -> bool {
     let written = rules.rotations.written(world.store.journal);
-    !matches!(written.state, State::Done | State::RolledBack)
-        || world.noted.foreign
-        || (world.store.published().0 == [written.target, NONE]
-            && world.server.values() == [written.target])
+    if !matches!(written.state, State::Done | State::RolledBack) {
+        return true;
+    }
+    let Some(slots) = &world.slots else {
+        return world.noted.foreign
+            || (world.store.published().0 == [written.target, NONE]
+                && world.server.values() == [written.target]);
+    };
+    // What somebody did to the two secrets is their doing, and what comes after the end is waited for by the
+    // next rotation.
+    let adds = rules.bounds.several.is_some_and(|several| several.console == Console::Adds);
+    if (world.noted.foreign && !adds) || world.noted.late_after_the_end {
+        return true;
+    }
+    let doubted = rules.is_in_doubt_of_its_own(world);
+    let mut foreign = 0;
+    let mut targets = 0;
+    let alone = slots.present().all(|(name, value)| {
+        let is_target = Some(name) == written.target_slot;
+        targets += u8::from(is_target);
+        foreign += u8::from(value == FOREIGN);
+        is_target || value == FOREIGN || doubted && value != written.source
+    });
+    alone
+        && targets == 1
+        && foreign == u8::from(world.noted.foreign)
+        && world.store.published().0 == [written.target, NONE]
 }

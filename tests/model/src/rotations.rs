@@ -8,24 +8,27 @@ use std::collections::HashMap;
 use std::sync::RwLock;
 use std::time::Duration;
 
-use keyswap_admin::authority::{ChangeAnswer, Probe, ReadBack};
+use keyswap_admin::authority::{
+    AddAnswer, ChangeAnswer, Listed, NewSecret, Probe, ReadBack, Slot, SlotId,
+};
 use keyswap_admin::rotation::{
-    Direction, Effect, Ending, Event, Fleet, Record, Rotation, State, StuckReason, Timestamp,
+    Direction, Effect, Ending, Event, Fleet, Plan, Record, Rotation, SlotChange, Slots, State,
+    StuckReason, Timestamp, Which,
 };
 use keyswap_admin::{Application, AuthorityError, AuthorityErrorKind, RotationPolicy};
 use keyswap_core::{Revision, Secret, SecretId, SecretList};
 use keyswap_store::InstanceReport;
 
-use crate::bounds::Bounds;
-
-pub(crate) use keyswap_admin::rotation::Which;
+use crate::bounds::{Bounds, Several, Shows};
+use crate::mutation::Mutation;
+use crate::slots::{CHOSEN, Entry, SLOTS, Status};
 
 /// A secret, by number: rotation `n` brings number `n` in place of number `n - 1`.
 pub(crate) type Value = u8;
 /// The one that a person sets, whom nobody asked.
 pub(crate) const FOREIGN: Value = 14;
 /// A value that somebody made instead of repeating the one in the journal.
-pub(crate) const FRESH: Value = 13;
+pub(crate) const FRESH: Value = 7;
 /// No secret.
 pub(crate) const NONE: Value = 15;
 
@@ -65,15 +68,43 @@ pub(crate) enum Happened {
     Published(u8),
     ForeignList,
     Fleet([Option<Report>; 2]),
-    Applied,
-    Refused,
-    RetryAfter,
-    Unknown,
+    Answered(Request, Outcome),
+    Listed([Entry; SLOTS]),
     /// The value that the server says it holds; `None` if it does not say.
     ReadBack(Option<Value>),
     /// Whether the secret was accepted; `None` if that said nothing.
     Probed(WhichOne, Option<bool>),
     Waited,
+}
+
+/// A request to the server that changes something.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Request {
+    None,
+    Set(Value),
+    /// [`NONE`] where the server chooses.
+    Add(Value),
+    Change(u8, Status),
+}
+
+impl Request {
+    pub(crate) fn value(self) -> Value {
+        match self {
+            Self::Set(value) | Self::Add(value) => value,
+            Self::None | Self::Change(..) => NONE,
+        }
+    }
+}
+
+/// What a process hears of such a request.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Outcome {
+    Applied,
+    /// Under this name, with this value.
+    AddedAs(u8, Value),
+    Refused,
+    RetryAfter,
+    Unknown,
 }
 
 /// [`Which`], to be hashed.
@@ -90,10 +121,25 @@ pub(crate) enum Act {
     Publish { list: List, replaces: u8, instead_of: [List; 2] },
     Observe,
     Send,
+    Add,
+    Change(u8, Status),
+    List,
     ReadBack,
     Probe(WhichOne),
     Wait,
     Stop(End),
+}
+
+impl Act {
+    /// The request that it is, if it changes something at the server.
+    pub(crate) fn request(self, target: Value) -> Option<Request> {
+        match self {
+            Self::Send => Some(Request::Set(target)),
+            Self::Add => Some(Request::Add(target)),
+            Self::Change(name, status) => Some(Request::Change(name, status)),
+            _ => None,
+        }
+    }
 }
 
 /// [`Ending`], small enough to be part of a state.
@@ -117,6 +163,8 @@ pub(crate) struct Written {
     /// The one that is brought into force, and the one that goes.
     pub(crate) target: Value,
     pub(crate) source: Value,
+    /// Where the first is, at a server that holds several.
+    pub(crate) target_slot: Option<u8>,
     pub(crate) back: bool,
     pub(crate) revision: u8,
     pub(crate) unresolved: bool,
@@ -133,6 +181,7 @@ pub(crate) type Number = u32;
 
 pub(crate) struct Rotations {
     policy: RotationPolicy,
+    several: Option<Several>,
     horizon: Timestamp,
     table: RwLock<Table>,
 }
@@ -157,12 +206,27 @@ fn secret(value: Value) -> Secret {
     Secret::new(name(value), format!("value-{value}")).unwrap()
 }
 
+/// What a server chose is the new secret of the only rotation.
 fn name(value: Value) -> SecretId {
-    format!("s{value}").parse().unwrap()
+    let number = if (CHOSEN..FOREIGN).contains(&value) { 1 } else { value };
+    format!("s{number}").parse().unwrap()
 }
 
-fn value(id: &SecretId) -> Value {
-    id.as_str()[1..].parse().unwrap()
+fn value(secret: &Secret) -> Value {
+    secret.expose()["value-".len()..].parse().unwrap()
+}
+
+/// The value of one of the two secrets.
+fn value_of(record: &Record, which: Which) -> Value {
+    record.secret(which).map_or(NONE, value)
+}
+
+fn slot(name: &SlotId) -> u8 {
+    name.as_str().parse().unwrap()
+}
+
+fn slot_id(slot: u8) -> SlotId {
+    SlotId::new(slot.to_string())
 }
 
 fn small(revision: Revision) -> u8 {
@@ -179,8 +243,12 @@ impl Rotations {
         policy.sends = bounds.sends;
         policy.in_flight_bound = ticks(bounds.in_flight);
         policy.late_write_bound = ticks(bounds.late_write);
+        policy.observation_period = bounds.several.map(|several| ticks(several.observation));
+        if bounds.mutation == Some(Mutation::ObservationNotAwaited) {
+            policy.observation_period = Some(Duration::ZERO);
+        }
         let horizon = Timestamp::from_milliseconds(100 * TICK);
-        Self { policy, horizon, table: RwLock::default() }
+        Self { policy, several: bounds.several, horizon, table: RwLock::default() }
     }
 
     /// The journal with which a rotation begins.
@@ -190,14 +258,19 @@ impl Rotations {
         revision: u8,
         earlier: Option<Number>,
     ) -> Number {
-        let record = Record::begin(
+        let chosen = self.several.is_some_and(|several| several.chooses);
+        let mut record = Record::begin(
             "client",
             self.policy.clone(),
             secret(old),
-            secret(new),
+            if chosen { NewSecret::Awaited(name(new)) } else { NewSecret::Known(secret(new)) },
             Revision::new(revision.into()),
             self.horizon,
         );
+        if let Some(several) = self.several {
+            let listed = [Slot::new(slot_id(0))];
+            record = record.adding(Slots::new(slot_id(0), &listed, several.deactivation));
+        }
         let record = match earlier {
             Some(earlier) => record.after(self.rotation(earlier).record(), self.horizon),
             None => record,
@@ -213,7 +286,7 @@ impl Rotations {
         }
         let mut rotation = self.rotation(before);
         let record = rotation.record().clone();
-        let effect = rotation.step(event(happened, &record), self.horizon);
+        let effect = rotation.step(self.event(happened, &record), self.horizon);
         let changed = *rotation.record() != record;
         let after = (self.number(rotation), act(effect), changed);
         self.table.write().unwrap().steps.insert((before, happened), after);
@@ -266,8 +339,8 @@ impl Rotations {
 
     fn number(&self, rotation: Rotation) -> Number {
         let rotation = rotation.canonical(self.horizon, self.horizon);
-        // Shows every field, and secrets by their ids.
-        let text = format!("{rotation:?}");
+        // Shows every field, and secrets by their ids; what a server chose has always the same.
+        let text = format!("{rotation:?} {}", value_of(rotation.record(), Which::New));
         let mut table = self.table.write().unwrap();
         if let Some(number) = table.numbers.get(&text) {
             return *number;
@@ -284,63 +357,115 @@ impl Rotations {
 }
 
 fn written(record: &Record, now: Timestamp) -> Written {
+    let at = |which| match (&record.plan, which) {
+        (Plan::Add(slots), Which::Old) => Some(slot(&slots.old)),
+        (Plan::Add(slots), Which::New) => slots.new.as_ref().map(slot),
+        _ => None,
+    };
     Written {
         state: record.state,
-        old: value(record.old.id()),
-        new: value(record.new.id()),
-        target: value(record.id(record.target())),
-        source: value(record.id(record.source())),
+        old: value_of(record, Which::Old),
+        new: value_of(record, Which::New),
+        target: value_of(record, record.target()),
+        source: value_of(record, record.source()),
+        target_slot: at(record.target()),
         back: record.direction() == Direction::Back,
         revision: small(record.revision),
         unresolved: record.change.unresolved,
-        known: record.known().iter().fold(0, |bits, secret| bits | 1 << value(secret.id())),
+        known: record.known().iter().fold(0, |bits, secret| bits | 1 << value(secret)),
         in_flight: record.in_flight_until().is_some_and(|until| until > now),
         stuck: record.stuck.map(|(_, reason)| reason),
         stuck_in: record.stuck.map(|(state, _)| state),
     }
 }
 
-fn event(happened: Happened, record: &Record) -> Event {
-    match happened {
-        Happened::TakenUp => Event::TakenUp,
-        Happened::RollbackWanted => Event::RollbackWanted,
-        Happened::Written => Event::Written,
-        Happened::Published(revision) => Event::Published(Revision::new(revision.into())),
-        Happened::ForeignList => Event::ForeignList,
-        Happened::Fleet(reports) => Event::Fleet(Fleet {
-            live: reports.iter().flatten().map(|report| full_report(*report, record)).collect(),
-            unreadable: Vec::new(),
-        }),
-        Happened::Applied => Event::Answered(ChangeAnswer::Applied),
-        Happened::Refused => Event::Answered(ChangeAnswer::Refused(AuthorityError::new(
-            AuthorityErrorKind::Refused,
-            "no",
-        ))),
-        Happened::RetryAfter => Event::Answered(ChangeAnswer::RetryAfter(Duration::ZERO)),
-        Happened::Unknown => Event::Answered(ChangeAnswer::Unknown("lost".into())),
-        Happened::ReadBack(None) => Event::ReadBack(ReadBack::Unavailable("it cannot".into())),
-        // As an authority does it: it is shown every secret that the journal knows.
-        Happened::ReadBack(Some(value)) => {
-            Event::ReadBack(match record.known().iter().find(|known| *known.id() == name(value)) {
-                Some(known) => ReadBack::Holds(known.id().clone()),
-                None => ReadBack::Other,
-            })
+impl Rotations {
+    fn event(&self, happened: Happened, record: &Record) -> Event {
+        match happened {
+            Happened::TakenUp => Event::TakenUp,
+            Happened::RollbackWanted => Event::RollbackWanted,
+            Happened::Written => Event::Written,
+            Happened::Published(revision) => Event::Published(Revision::new(revision.into())),
+            Happened::ForeignList => Event::ForeignList,
+            Happened::Fleet(reports) => Event::Fleet(Fleet {
+                live: reports.iter().flatten().map(|report| full_report(*report, record)).collect(),
+                unreadable: Vec::new(),
+            }),
+            Happened::Answered(Request::Add(_), outcome) => Event::Added(added(outcome, record)),
+            Happened::Answered(Request::Change(..), outcome) => {
+                Event::SlotChanged(change_answer(outcome))
+            }
+            Happened::Answered(_, outcome) => Event::Answered(change_answer(outcome)),
+            Happened::Listed(entries) => Event::Listed(Listed::Slots(
+                (0..)
+                    .zip(entries)
+                    .filter_map(|(name, entry)| self.slot(name, entry, record))
+                    .collect(),
+            )),
+            Happened::ReadBack(None) => Event::ReadBack(ReadBack::Unavailable("it cannot".into())),
+            // As an authority does it: it is shown every secret that the journal knows.
+            Happened::ReadBack(Some(held)) => {
+                Event::ReadBack(match record.known().iter().find(|known| value(known) == held) {
+                    Some(known) => ReadBack::Holds(known.id().clone()),
+                    None => ReadBack::Other,
+                })
+            }
+            Happened::Probed(which, said) => {
+                let which = match which {
+                    WhichOne::Old => Which::Old,
+                    WhichOne::New => Which::New,
+                };
+                Event::Probed(
+                    which,
+                    match said {
+                        Some(true) => Probe::Accepted,
+                        Some(false) => Probe::Refused,
+                        None => Probe::Inconclusive("a server error".into()),
+                    },
+                )
+            }
+            Happened::Waited => Event::Waited,
         }
-        Happened::Probed(which, said) => {
-            let which = match which {
-                WhichOne::Old => Which::Old,
-                WhichOne::New => Which::New,
-            };
-            Event::Probed(
-                which,
-                match said {
-                    Some(true) => Probe::Accepted,
-                    Some(false) => Probe::Refused,
-                    None => Probe::Inconclusive("a server error".into()),
-                },
-            )
+    }
+
+    /// What the server shows of one of the secrets.
+    fn slot(&self, at: u8, entry: Entry, record: &Record) -> Option<Slot> {
+        let shows = self.several?.shows;
+        let id = name(entry.value);
+        let known = record.known().iter().any(|known| value(known) == entry.value);
+        // Somebody else has no text of keyswap's, and the first secret is older than any.
+        let own = id == *record.new.id();
+        (entry.value != NONE).then(|| {
+            Slot::new(slot_id(at))
+                .active(entry.active)
+                .holding((shows == Shows::Value && known).then(|| id.clone()))
+                .made_for((shows == Shows::Text && own).then(|| id.clone()))
+        })
+    }
+}
+
+fn refusal() -> AuthorityError {
+    AuthorityError::new(AuthorityErrorKind::Refused, "no")
+}
+
+fn change_answer(outcome: Outcome) -> ChangeAnswer {
+    match outcome {
+        Outcome::Applied | Outcome::AddedAs(..) => ChangeAnswer::Applied,
+        Outcome::Refused => ChangeAnswer::Refused(refusal()),
+        Outcome::RetryAfter => ChangeAnswer::RetryAfter(Duration::ZERO),
+        Outcome::Unknown => ChangeAnswer::Unknown("lost".into()),
+    }
+}
+
+fn added(outcome: Outcome, record: &Record) -> AddAnswer {
+    match outcome {
+        Outcome::AddedAs(name, value) => {
+            let secret = Secret::new(record.new.id().clone(), format!("value-{value}")).unwrap();
+            AddAnswer::Added(slot_id(name), secret)
         }
-        Happened::Waited => Event::Waited,
+        Outcome::Refused => AddAnswer::Refused(refusal()),
+        Outcome::RetryAfter => AddAnswer::RetryAfter(Duration::ZERO),
+        Outcome::Applied | Outcome::Unknown => AddAnswer::Unknown("lost".into()),
     }
 }
 
@@ -361,7 +486,7 @@ fn full_report(short: Report, record: &Record) -> InstanceReport {
 
 fn short_list(list: &SecretList) -> List {
     let mut values = [NONE; 2];
-    list.ids().zip(&mut values).for_each(|(id, place)| *place = value(id));
+    list.iter().zip(&mut values).for_each(|(secret, place)| *place = value(secret));
     List(values)
 }
 
@@ -375,6 +500,16 @@ fn act(effect: Effect) -> Act {
         }
         Effect::Observe => Act::Observe,
         Effect::Send => Act::Send,
+        Effect::Add => Act::Add,
+        Effect::ChangeSlot(name, change) => Act::Change(
+            slot(&name),
+            match change {
+                SlotChange::Activate => Status::Active,
+                SlotChange::Deactivate => Status::Inactive,
+                SlotChange::Remove => Status::Gone,
+            },
+        ),
+        Effect::List => Act::List,
         Effect::ReadBack => Act::ReadBack,
         Effect::Probe(Which::Old) => Act::Probe(WhichOne::Old),
         Effect::Probe(Which::New) => Act::Probe(WhichOne::New),

@@ -2,11 +2,13 @@
 
 use keyswap_admin::State;
 
-use crate::bounds::Bounds;
+use crate::bounds::{Bounds, Console};
 use crate::mutation::Mutation;
 use crate::rotations::{
-    Act, End, Happened, List, NONE, Number, Rotations, Value, WhichOne, Written,
+    Act, End, FOREIGN, Happened, List, NONE, Number, Outcome, Request, Rotations, Value, WhichOne,
+    Written,
 };
+use crate::slots::{Slots, Status};
 use crate::world::{Doing, Instance, Late, Life, Paused, Process, World};
 
 /// One thing that happens.
@@ -41,6 +43,11 @@ pub(crate) enum Action {
         written: bool,
     },
     NodeTakesUp {
+        node: usize,
+    },
+    /// One of the changes of one of several secrets.
+    NodeTakesUpOf {
+        slot: u8,
         node: usize,
     },
     AppliedLate {
@@ -160,10 +167,15 @@ impl Rules {
             actions.extend([Crash { sent: false }, Pause]);
         }
         for index in 0..2 {
-            actions.extend([NodeTakesUp { node: index }]);
-            if world.late[index].value != NONE {
+            if world.slots.is_none() {
+                actions.extend([NodeTakesUp { node: index }]);
+            }
+            if world.late[index].request != Request::None {
                 actions.extend([AppliedLate { index }, NeverApplied { index }]);
             }
+        }
+        if let Some(slots) = &world.slots {
+            actions.extend(slots.pending().map(|(slot, node)| NodeTakesUpOf { slot, node }));
         }
         let looks = match world.process {
             Process::Running { doing: Doing::Act(Act::Observe), .. } => true,
@@ -194,7 +206,15 @@ impl Rules {
         if !self.is_draining(&world) {
             world.instances.iter_mut().for_each(Instance::forget_use);
         }
-        if self.rotations.written(world.store.journal).state != State::Drained {
+        let proves = match self.rotations.written(world.store.journal).state {
+            State::Drained => true,
+            State::Deactivating | State::Deactivated => world.slots.is_some(),
+            _ => false,
+        };
+        if world.slots.is_some_and(|slots| slots.status(0) == Status::Active) {
+            world.noted.deactivated_for = 0;
+        }
+        if !proves {
             (world.noted.target_taken, world.noted.source_refused) = (false, false);
         }
         (world != *before).then_some(world)
@@ -203,7 +223,7 @@ impl Rules {
     /// Whether the use of the old secret is looked at.
     fn is_draining(&self, world: &World) -> bool {
         let written = self.rotations.written(world.store.journal);
-        matches!(written.state, State::Confirmed | State::Promoted)
+        matches!(written.state, State::Confirmed | State::Promoted | State::Deactivated)
             && world.store.published() == List([written.target, written.source])
     }
 
@@ -230,10 +250,10 @@ impl Rules {
             }
             Action::Crash { sent } => {
                 spend(&mut world.left.crashes)?;
-                if let Process::Running { doing: Doing::Send { value, age }, .. } = world.process
+                if let Process::Running { doing: Doing::Send { request, age }, .. } = world.process
                     && sent
                 {
-                    world.give_up(value, age).then_some(())?;
+                    world.give_up(request, age).then_some(())?;
                 }
                 world.process = Process::Gone;
                 Some(())
@@ -252,13 +272,24 @@ impl Rules {
                 Some(())
             }
             Action::NodeTakesUp { node } => world.server.take_up(node).then_some(()),
+            Action::NodeTakesUpOf { slot, node } => {
+                world.slots.as_mut()?.take_up(slot, node);
+                Some(())
+            }
             Action::AppliedLate { index } => {
-                world.server.apply(world.late[index].value);
+                let request = world.late[index].request;
+                self.apply(world, request)?;
+                world.noted.unheard |= matches!(request, Request::Add(_));
                 let written = self.rotations.written(world.store.journal);
-                let over = matches!(written.state, State::Done | State::RolledBack);
+                // At the end of a rotation with several, after the last look.
+                let over =
+                    matches!(written.state, State::Done | State::RolledBack | State::Removing);
                 world.noted.late_after_the_end |= over || world.begun > 1;
-                world.noted.late_on_the_way_back |=
-                    written.back && world.late[index].value == written.source;
+                world.noted.late_on_the_way_back |= written.back
+                    && match request {
+                        Request::Change(slot, _) => written.target_slot == Some(slot),
+                        other => other.value() == written.source,
+                    };
                 self.forget_late(world, index)
             }
             Action::NeverApplied { index } => {
@@ -267,15 +298,21 @@ impl Rules {
             }
             Action::ForeignChange => {
                 spend(&mut world.left.foreign)?;
-                world.server.apply(self.bounds.foreign_value);
                 world.noted.foreign = true;
+                if world.slots.is_some() {
+                    return self.at_the_console(world);
+                }
+                world.server.apply(self.bounds.foreign_value);
                 Some(())
             }
             Action::Mend(value) => {
                 let stuck = world.process == Process::Stopped(End::Stuck);
                 let held = world.store.published().holds(value);
                 (stuck && held && self.bounds.mended).then_some(())?;
-                world.server.apply(value);
+                match &mut world.slots {
+                    Some(slots) => self.put_back(slots, value)?,
+                    None => world.server.apply(value),
+                }
                 world.process = Process::Gone;
                 Some(())
             }
@@ -289,6 +326,76 @@ impl Rules {
             | Action::Nap { slot }
             | Action::Wake { slot } => self.instance(world, slot, action),
         }
+    }
+
+    /// A request reaches the server. Gives the name of what it added.
+    fn apply(&self, world: &mut World, request: Request) -> Option<Option<u8>> {
+        let Some(slots) = &mut world.slots else {
+            world.server.apply(request.value());
+            return Some(None);
+        };
+        match request {
+            Request::Add(value) if slots.present().count() < self.room() => {
+                let own = |held: Value| held != 0 && held != FOREIGN;
+                world.noted.doubled |= slots.present().any(|(_, held)| own(held));
+                return Some(Some(slots.add(value)?));
+            }
+            Request::Change(slot, status) => {
+                let value = slots.list()[usize::from(slot)].value;
+                world.noted.foreign_touched |= value == FOREIGN;
+                slots.change(slot, status)?;
+            }
+            Request::Add(_) | Request::Set(_) | Request::None => {}
+        }
+        Some(None)
+    }
+
+    fn room(&self) -> usize {
+        self.bounds.several.map_or(1, |several| several.room)
+    }
+
+    /// What somebody else does. What the programs hold may be out of force through that alone, unless each
+    /// holds both, every node takes both, and the rotation has yet to look whether they do.
+    fn at_the_console(&self, world: &mut World) -> Option<()> {
+        let console = self.bounds.several?.console;
+        let Written { state, old, new, .. } = self.rotations.written(world.store.journal);
+        let running = match world.process {
+            Process::Running { rotation, .. } => self.rotations.written(rotation).state,
+            _ => state,
+        };
+        let lists = world.store.lists;
+        let both = world.instances.iter().filter(|one| one.life == Life::Live).all(|one| {
+            let held = lists[usize::from(one.holds)];
+            held.holds(old) && held.holds(new)
+        });
+        let aided = both
+            && state == State::Confirmed
+            && running == state
+            && world.slots?.is_settled()
+            && world.all_accept(old)
+            && world.all_accept(new);
+        let slots = world.slots.as_mut()?;
+        let (slot, status) = match console {
+            Console::Adds => {
+                (slots.present().count() < self.room()).then_some(())?;
+                return slots.add(FOREIGN).map(drop);
+            }
+            Console::RemovesNew => (slots.named(new)?, Status::Gone),
+            Console::DeactivatesNew => (slots.named(new)?, Status::Inactive),
+            Console::RemovesOld => (slots.named(old)?, Status::Gone),
+            Console::ActivatesOld => (slots.named(old)?, Status::Active),
+        };
+        (slots.status(slot) != status).then_some(())?;
+        world.noted.foreign_outage |= !aided && console != Console::ActivatesOld;
+        slots.change(slot, status)
+    }
+
+    /// A person activates this secret, and only then there is something to go on with.
+    fn put_back(&self, slots: &mut Slots, value: Value) -> Option<()> {
+        slots.change(slots.named(value)?, Status::Active)?;
+        let mut own =
+            slots.list().into_iter().filter(|one| one.value != NONE && one.value != FOREIGN);
+        own.all(|one| one.active).then_some(())
     }
 
     /// As the rotator does it before the first journal of a rotation.
@@ -398,21 +505,31 @@ impl Rules {
             .mutation
             .map_or(happened, |mutation| mutation.told(written.state, written.revision, happened));
         let (mut rotation, act, changed) = self.rotations.step(rotation, told);
-        if happened == Happened::RollbackWanted && self.breaks(Mutation::ForwardForgotten) {
+        let lost = matches!(happened, Happened::Answered(Request::Add(_), Outcome::Unknown));
+        if lost && self.breaks(Mutation::AddedAgainAtOnce) {
+            rotation = self.rotations.falsified(rotation, |record| {
+                record.change.last_sent = keyswap_admin::rotation::Timestamp::default();
+            });
+        }
+        let forgets =
+            self.breaks(Mutation::ForwardForgotten) || self.breaks(Mutation::DeactivationForgotten);
+        if happened == Happened::RollbackWanted && forgets {
             rotation = self.rotations.falsified(rotation, |record| {
                 record.rollback.iter_mut().for_each(|back| back.forward.unresolved = false);
             });
         }
         let state = self.rotations.written(rotation).state;
         let drained = state == State::Drained && written.state != State::Drained;
-        if drained && self.breaks(Mutation::OneLookAfterDoubt) {
+        let trusts = self.breaks(Mutation::OneLookAfterDoubt)
+            || self.breaks(Mutation::OneLookAtWhatWasPutBack);
+        if drained && trusts {
             rotation = self.rotations.falsified(rotation, |record| record.doubted = false);
         }
         let first = matches!(happened, Happened::TakenUp | Happened::RollbackWanted);
         if state != written.state && !first {
             self.note_entered(world, state, attested);
         }
-        let waits = !self.bounds.mutation.is_some_and(|mutation| mutation.acts_first(act));
+        let waits = !self.bounds.mutation.is_some_and(|mutation| mutation.acts_first(act, state));
         if (changed || first) && waits {
             world.process = Process::Running { rotation, doing: Doing::Write(act) };
             return Some(());
@@ -426,13 +543,23 @@ impl Rules {
         match state {
             State::Confirmed => {
                 world.noted.confirmed_early |=
-                    !back && !world.noted.foreign && world.server.accepted() != [target; 2];
+                    !back && !world.noted.foreign && !world.all_accept(target);
             }
             State::Drained => world.noted.drained_unattested |= !attested,
-            // The proof of it; the list may be published later.
+            State::Deactivating => world.noted.retired_unproved |= !world.noted.target_taken,
+            // The proof of it; the list may be published later. A server that holds several refuses the
+            // source only when it is deactivated or removed.
             State::Retiring => {
-                let proved = world.noted.target_taken && world.noted.source_refused;
+                let refuses = match self.bounds.several {
+                    Some(several) => several.deactivation && !back,
+                    None => true,
+                };
+                let proved = world.noted.target_taken && (world.noted.source_refused || !refuses);
                 world.noted.retired_unproved |= !proved;
+                if let Some(several) = self.bounds.several.filter(|_| refuses) {
+                    let observed = world.noted.deactivated_for >= several.observation;
+                    world.noted.retired_unobserved |= !observed && !world.noted.foreign;
+                }
             }
             _ => {}
         }
@@ -447,11 +574,12 @@ impl Rules {
                 self.publish(world, list, replaces, instead_of)
             }
             Act::Observe => return self.observe(world, rotation),
-            Act::Send => {
-                let doing = Doing::Send { value: self.value(rotation), age: 0 };
+            Act::Send | Act::Add | Act::Change(..) => {
+                let doing = Doing::Send { request: self.request(rotation, act)?, age: 0 };
                 world.process = Process::Running { rotation, doing };
                 return Some(());
             }
+            Act::List => Happened::Listed(world.slots?.list()),
             Act::ReadBack => {
                 Happened::ReadBack(self.bounds.read_back.then(|| world.server.target()))
             }
@@ -465,12 +593,14 @@ impl Rules {
         self.hear(world, rotation, happened, true)
     }
 
-    /// The value that is sent.
-    fn value(&self, rotation: Number) -> Value {
+    /// What is sent.
+    fn request(&self, rotation: Number, act: Act) -> Option<Request> {
         let written = self.rotations.written(rotation);
-        self.bounds
+        let value = self
+            .bounds
             .mutation
-            .map_or(written.target, |mutation| mutation.sent(written.target, written.unresolved))
+            .map_or(written.target, |mutation| mutation.sent(written.target, written.unresolved));
+        act.request(value)
     }
 
     fn hear(
@@ -541,39 +671,48 @@ impl Rules {
             WhichOne::Old => written.old,
             WhichOne::New => written.new,
         };
-        let accepted = node.map(|node| world.server.accepted()[node] == value);
-        if written.state == State::Drained && value == written.target {
+        let accepted = node.map(|node| world.accepts(node, value));
+        let proves = matches!(written.state, State::Drained | State::Deactivated);
+        if proves && value == written.target {
             world.noted.target_taken = accepted == Some(true);
-        } else if written.state == State::Drained {
+        } else if proves {
             world.noted.source_refused = accepted == Some(false);
         }
         self.hear(world, rotation, Happened::Probed(which, accepted), true)
     }
 
     fn answered(&self, world: &mut World, answer: Answer) -> Option<()> {
-        let Process::Running { rotation, doing: Doing::Send { value, age } } = world.process else {
+        let Process::Running { rotation, doing: Doing::Send { request, age } } = world.process
+        else {
             return None;
         };
-        let happened = match answer {
+        let outcome = match answer {
             Answer::Applied => {
-                world.server.apply(value);
-                Happened::Applied
+                let full = world.slots.is_some_and(|slots| slots.present().count() >= self.room());
+                match (request, self.apply(world, request)?) {
+                    (_, Some(name)) => {
+                        let value = world.slots?.list()[usize::from(name)].value;
+                        Outcome::AddedAs(name, value)
+                    }
+                    (Request::Add(_), None) if full => Outcome::Refused,
+                    _ => Outcome::Applied,
+                }
             }
             Answer::Lost => {
                 spend(&mut world.left.lost)?;
-                world.give_up(value, age).then_some(())?;
-                Happened::Unknown
+                world.give_up(request, age).then_some(())?;
+                Outcome::Unknown
             }
             Answer::Refused => {
                 spend(&mut world.left.refused)?;
-                Happened::Refused
+                Outcome::Refused
             }
             Answer::RetryAfter => {
                 spend(&mut world.left.throttled)?;
-                Happened::RetryAfter
+                Outcome::RetryAfter
             }
         };
-        self.hear(world, rotation, happened, true)
+        self.hear(world, rotation, Happened::Answered(request, outcome), true)
     }
 
     fn pause(&self, world: &mut World) -> Option<()> {
@@ -582,10 +721,10 @@ impl Rules {
         let paused = match doing {
             Doing::Write(_) => Paused::Write(self.journaled(rotation)),
             Doing::Act(Act::Publish { list, .. }) => Paused::Publish { list },
-            Doing::Act(Act::Send) => Paused::CheckLease { value: self.value(rotation) },
-            Doing::Send { value, age } => Paused::Send { value, age },
+            Doing::Send { request, age } => Paused::Send { request, age },
+            Doing::Act(act) => Paused::CheckLease { request: self.request(rotation, act)? },
             // What it reads changes nothing, and before it sends or publishes it has to write.
-            _ => return None,
+            Doing::Hear(..) => return None,
         };
         world.paused.is_none().then_some(())?;
         world.paused = Some(paused);
@@ -596,13 +735,13 @@ impl Rules {
     /// The store turns away whoever lost the lease; a request that was about to go out goes out.
     fn go_on(&self, world: &mut World) -> Option<()> {
         let paused = world.paused.take()?;
-        if let Paused::Send { value, age } = paused {
-            return world.give_up(value, age).then_some(());
+        if let Paused::Send { request, age } = paused {
+            return world.give_up(request, age).then_some(());
         }
-        if let Paused::CheckLease { value } = paused
+        if let Paused::CheckLease { request } = paused
             && self.breaks(Mutation::LeaseNotChecked)
         {
-            return world.give_up(value, 0).then_some(());
+            return world.give_up(request, 0).then_some(());
         }
         if !self.breaks(Mutation::NoFencing) {
             world.noted.fenced = true;
@@ -624,10 +763,14 @@ impl Rules {
     }
 
     fn tick(&self, world: &mut World) -> Option<()> {
-        world.server.tick(self.bounds.window).then_some(())?;
+        match &mut world.slots {
+            Some(slots) => slots.tick(self.bounds.window).then_some(())?,
+            None => world.server.tick(self.bounds.window).then_some(())?,
+        }
         if let Some(bound) = self.bounds.late {
             let mut ages = Vec::new();
-            ages.extend(world.late.iter_mut().filter(|one| one.value != NONE).map(|o| &mut o.age));
+            let late = world.late.iter_mut().filter(|one| one.request != Request::None);
+            ages.extend(late.map(|one| &mut one.age));
             if let Process::Running { doing: Doing::Send { age, .. }, .. } = &mut world.process {
                 ages.push(age);
             }
@@ -645,6 +788,10 @@ impl Rules {
         }
         if let Some(Paused::Write(journal)) = &mut world.paused {
             *journal = self.rotations.aged(*journal);
+        }
+        if let Some(several) = self.bounds.several {
+            world.noted.deactivated_for =
+                (world.noted.deactivated_for + 1).min(several.observation);
         }
         for instance in &mut world.instances {
             instance.quiet = (instance.quiet + 1).min(self.bounds.quiet);

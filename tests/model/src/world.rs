@@ -2,12 +2,15 @@
 //! the rotation and the one before it, and the instances.
 
 use crate::bounds::Bounds;
-use crate::rotations::{Act, End, FOREIGN, Happened, List, NONE, Number, Report, Value};
+use crate::rotations::{Act, End, Happened, List, NONE, Number, Report, Request, Value};
+use crate::slots::{CHOSEN, Slots};
 
 /// One state.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct World {
     pub(crate) server: Server,
+    /// In place of that, where the server holds several secrets.
+    pub(crate) slots: Option<Slots>,
     /// Requests that were given up and may still be applied.
     pub(crate) late: [Late; 2],
     pub(crate) store: Store,
@@ -34,12 +37,12 @@ pub(crate) struct Server {
 /// A request that was given up.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Late {
-    pub(crate) value: Value,
+    pub(crate) request: Request,
     pub(crate) age: u8,
 }
 
 impl Late {
-    pub(crate) const NONE: Self = Self { value: NONE, age: 0 };
+    pub(crate) const NONE: Self = Self { request: Request::None, age: 0 };
 }
 
 /// What is durable.
@@ -47,7 +50,7 @@ impl Late {
 pub(crate) struct Store {
     pub(crate) journal: Number,
     /// The lists that were published, by revision.
-    pub(crate) lists: [List; 11],
+    pub(crate) lists: [List; 16],
     pub(crate) revision: u8,
 }
 
@@ -77,7 +80,7 @@ pub(crate) enum Doing {
     Act(Act),
     /// The lease was long enough; the request goes out.
     Send {
-        value: Value,
+        request: Request,
         age: u8,
     },
     /// This happened, and the process has not heard of it; and whether every instance had attested then
@@ -94,12 +97,12 @@ pub(crate) enum Paused {
     },
     /// It looked at its lease before.
     Send {
-        value: Value,
+        request: Request,
         age: u8,
     },
     /// It did not yet.
     CheckLease {
-        value: Value,
+        request: Request,
     },
 }
 
@@ -199,11 +202,21 @@ pub(crate) struct Noted {
     pub(crate) drained_unattested: bool,
     pub(crate) written_without_lease: bool,
     pub(crate) retired_unproved: bool,
+    /// For how long the old secret has been deactivated, and that it was taken away before its time.
+    pub(crate) deactivated_for: u8,
+    pub(crate) retired_unobserved: bool,
     /// What the server said last, before the source is retired.
     pub(crate) target_taken: bool,
     pub(crate) source_refused: bool,
     /// Somebody else changed the secret.
     pub(crate) foreign: bool,
+    /// And what the programs hold is out of force through that alone, or may be.
+    pub(crate) foreign_outage: bool,
+    /// What somebody else added was touched.
+    pub(crate) foreign_touched: bool,
+    /// A secret was added of which no answer told, and more than one.
+    pub(crate) unheard: bool,
+    pub(crate) doubled: bool,
     /// A request that was given up was applied after the rotation was over.
     pub(crate) late_after_the_end: bool,
     /// One of the way forward was applied on the way back.
@@ -278,13 +291,14 @@ impl Server {
 
 impl World {
     pub(crate) fn new(bounds: &Bounds, journal: Number) -> Self {
-        let mut lists = [List([NONE; 2]); 11];
+        let mut lists = [List([NONE; 2]); 16];
         lists[1] = List([0, NONE]);
         let live = Instance { life: Life::Live, holds: 1, reported: 1, ..Instance::DEAD };
         let mut instances = [Instance::DEAD; 2];
         instances[..bounds.instances].fill(live);
         Self {
             server: Server::new(0),
+            slots: bounds.several.map(|_| Slots::new(0)),
             late: [Late::NONE; 2],
             store: Store { journal, lists, revision: 1 },
             process: Process::Gone,
@@ -309,33 +323,45 @@ impl World {
         }
     }
 
+    /// Whether a node of the server takes this secret.
+    pub(crate) fn accepts(&self, node: usize, value: Value) -> bool {
+        match &self.slots {
+            Some(slots) => slots.accepts(node, value),
+            None => self.server.accepted()[node] == value,
+        }
+    }
+
+    /// Whether both do.
+    pub(crate) fn all_accept(&self, value: Value) -> bool {
+        self.accepts(0, value) && self.accepts(1, value)
+    }
+
     /// A request that was given up is on its way. False if there are as many as the model has room for.
-    pub(crate) fn give_up(&mut self, value: Value, age: u8) -> bool {
-        let Some(place) = self.late.iter_mut().find(|late| late.value == NONE) else {
+    pub(crate) fn give_up(&mut self, request: Request, age: u8) -> bool {
+        let Some(place) = self.late.iter_mut().find(|late| late.request == Request::None) else {
             return false;
         };
-        *place = Late { value, age };
+        *place = Late { request, age };
         self.late.sort_unstable();
         true
     }
 
-    /// Values that the server holds, or that may yet reach it.
+    /// Values that the server holds, or that may yet reach it, and that it did not choose.
     pub(crate) fn may_reach(&self) -> impl Iterator<Item = Value> {
-        let late = self.late.map(|late| late.value);
+        let late = self.late.map(|late| late.request);
         let sending = match self.process {
-            Process::Running { doing: Doing::Send { value, .. }, .. } => value,
-            _ => NONE,
+            Process::Running { doing: Doing::Send { request, .. }, .. } => request,
+            _ => Request::None,
         };
         let paused = match self.paused {
-            Some(Paused::Send { value, .. }) => value,
-            _ => NONE,
+            Some(Paused::Send { request, .. }) => request,
+            _ => Request::None,
         };
-        self.server
-            .values()
-            .to_vec()
-            .into_iter()
-            .chain(late)
-            .chain([sending, paused])
-            .filter(|value| *value != NONE && *value != FOREIGN)
+        let held: Vec<Value> = match &self.slots {
+            Some(slots) => slots.present().map(|(_, value)| value).collect(),
+            None => self.server.values().to_vec(),
+        };
+        let asked = late.into_iter().chain([sending, paused]).map(Request::value);
+        held.into_iter().chain(asked).filter(|value| *value < CHOSEN)
     }
 }
