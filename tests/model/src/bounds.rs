@@ -104,6 +104,12 @@ pub(crate) struct Bounds {
 
     /// How often a person wants the rotation to go back.
     pub(crate) rollbacks: u8,
+    /// How often a person puts a hold on it.
+    pub(crate) holds: u8,
+    /// That the old secret is compromised, and how long instances have to take up both.
+    pub(crate) compromised: Option<u8>,
+    /// Whether the first instance never takes up another list.
+    pub(crate) deaf: bool,
 
     /// What is broken on purpose.
     pub(crate) mutation: Option<Mutation>,
@@ -139,6 +145,9 @@ impl Bounds {
         deaths: 0,
         naps: 0,
         rollbacks: 0,
+        holds: 0,
+        compromised: None,
+        deaf: false,
         uses: 0,
         mutation: None,
     };

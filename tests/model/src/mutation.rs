@@ -82,10 +82,20 @@ pub(crate) enum Mutation {
     DeactivationForgotten,
     /// One probe proves the secret that was added.
     OneProbeAdopts,
+    /// A list is published whatever hold there is.
+    HoldIgnoredAtPublish,
+    /// The change is sent whatever hold there is.
+    HoldIgnoredAtSend,
+    /// The old secret is retired whatever hold there is.
+    HoldIgnoredAtRetiring,
+    /// Who is left behind is not named in the journal.
+    BrokenNotNoted,
+    /// A compromised rotation waits as any other.
+    DeadlineForgotten,
 }
 
 impl Mutation {
-    pub(crate) const ALL: [Self; 34] = [
+    pub(crate) const ALL: [Self; 39] = [
         Self::AdoptionNotAwaited,
         Self::ReportsOfTheStore,
         Self::ReadBeforeRegistering,
@@ -120,6 +130,11 @@ impl Mutation {
         Self::OneLookAtWhatWasPutBack,
         Self::DeactivationForgotten,
         Self::OneProbeAdopts,
+        Self::HoldIgnoredAtPublish,
+        Self::HoldIgnoredAtSend,
+        Self::HoldIgnoredAtRetiring,
+        Self::BrokenNotNoted,
+        Self::DeadlineForgotten,
     ];
 
     /// A small world in which it shows.
@@ -139,6 +154,12 @@ impl Mutation {
         let several = |several| Bounds { several: Some(several), ..alone };
         let at_the_console = |console| several(Several { console, ..Several::LISTED });
         match self {
+            Self::HoldIgnoredAtPublish | Self::HoldIgnoredAtSend | Self::HoldIgnoredAtRetiring => {
+                Bounds { holds: 1, ..alone }
+            }
+            Self::BrokenNotNoted | Self::DeadlineForgotten => {
+                Bounds { compromised: Some(1), deaf: true, ..alone }
+            }
             Self::AddedNotJournaled => {
                 several(Several { shows: Shows::Text, chooses: true, ..Several::LISTED })
             }
@@ -270,6 +291,9 @@ impl Mutation {
                 rotations.falsified(journal, |record| record.change.unresolved = false)
             }
             Self::RetiredForgotten => rotations.falsified(journal, |record| record.retired.clear()),
+            Self::BrokenNotNoted => rotations.falsified(journal, |record| {
+                record.compromised.iter_mut().for_each(|compromised| compromised.broken.clear());
+            }),
             _ => journal,
         }
     }
@@ -279,6 +303,16 @@ impl Mutation {
         match self {
             Self::SentBeforeJournaled => act == Act::Send,
             Self::AddedNotJournaled => state == State::Added,
+            _ => false,
+        }
+    }
+
+    /// Whether this is done whatever hold there is.
+    pub(crate) fn ignores_the_hold(self, act: Act, state: State) -> bool {
+        match self {
+            Self::HoldIgnoredAtPublish => matches!(act, Act::Publish { .. }),
+            Self::HoldIgnoredAtSend => act == Act::Send,
+            Self::HoldIgnoredAtRetiring => state == State::Drained,
             _ => false,
         }
     }

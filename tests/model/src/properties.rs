@@ -6,9 +6,9 @@ use stateright::{Model, Property};
 
 use crate::bounds::{Console, Several, Shows};
 use crate::mutation::Mutation;
-use crate::rotations::{End, FOREIGN, Happened, List, NONE, Value, WhichOne};
+use crate::rotations::{End, FOREIGN, Happened, List, NONE, Value, WhichOne, bit};
 use crate::rules::{Action, Rules};
-use crate::world::{Doing, Life, Process, World};
+use crate::world::{Doing, Instance, Life, Process, World};
 
 macro_rules! reached {
     ($state:ident) => {
@@ -99,6 +99,7 @@ impl Rules {
             always("what somebody else added is not touched", |_, world| {
                 !world.noted.foreign_touched
             }),
+            always("nothing is done under a hold", |_, world| !world.noted.acted_under_hold),
             always("done means the new secret alone, everywhere", done_is_done),
         ]
     }
@@ -162,6 +163,16 @@ impl Rules {
                 resumed!(Retiring),
                 resumed!(Retired),
             ]);
+        }
+        if bounds.holds > 0 {
+            properties
+                .push(sometimes("a process stops for a hold", |_, world| world.noted.held_up));
+        }
+        if bounds.deaf {
+            properties.push(sometimes("done, and one is left behind", |rules, world| {
+                let written = rules.rotations.written(world.store.journal);
+                written.state == State::Done && written.broken != 0
+            }));
         }
         match &bounds.several {
             Some(several) => {
@@ -356,12 +367,21 @@ fn holds_what_is_accepted(rules: &Rules, world: &World) -> bool {
         Some(_) => world.noted.foreign_outage,
         None => put_back || world.accepts(node, FOREIGN),
     };
-    world.instances.iter().filter(|one| one.life == Life::Live).all(|instance| {
+    let written = rules.rotations.written(world.store.journal);
+    // Who is named as left behind before it is.
+    let named = |slot: u8, instance: &Instance| {
+        let bit = bit(slot, instance.generation);
+        written.broken & bit != 0 || written.others_broken && instance.hidden
+    };
+    (0..).zip(&world.instances).filter(|(_, one)| one.life == Life::Live).all(|(slot, instance)| {
         let held = world.store.lists[usize::from(instance.holds)];
         let published = world.store.published();
         (0..2).all(|node| {
             let takes = |list: List| list.0.into_iter().any(|value| world.accepts(node, value));
-            excused(node) || takes(held) || (instance.stale && last_resort && takes(published))
+            excused(node)
+                || named(slot, instance)
+                || takes(held)
+                || (instance.stale && last_resort && takes(published))
         })
     })
 }

@@ -12,12 +12,12 @@ use keyswap_admin::authority::{
     AddAnswer, ChangeAnswer, Listed, NewSecret, Probe, ReadBack, Slot, SlotId,
 };
 use keyswap_admin::rotation::{
-    Direction, Effect, Ending, Event, Fleet, Plan, Record, Rotation, SlotChange, Slots, State,
-    StuckReason, Timestamp, Which,
+    Direction, Effect, Ending, Event, Fleet, Missing, Plan, Record, Rotation, SlotChange, Slots,
+    State, StuckReason, Timestamp, Which,
 };
 use keyswap_admin::{Application, AuthorityError, AuthorityErrorKind, RotationPolicy};
 use keyswap_core::{Revision, Secret, SecretId, SecretList};
-use keyswap_store::InstanceReport;
+use keyswap_store::{Hold, InstanceReport};
 
 use crate::bounds::{Bounds, Several, Shows};
 use crate::mutation::Mutation;
@@ -57,6 +57,8 @@ pub(crate) struct Report {
     pub(crate) newer: bool,
     /// Whether its count for the old secret is another one.
     pub(crate) used: bool,
+    /// Whether it holds the new secret.
+    pub(crate) holds_new: bool,
 }
 
 /// [`Event`], small enough to be part of a state.
@@ -152,6 +154,7 @@ pub(crate) enum End {
     Throttled,
     Unknown,
     Stuck,
+    Held,
 }
 
 /// What the world looks up of a journal.
@@ -166,6 +169,10 @@ pub(crate) struct Written {
     /// Where the first is, at a server that holds several.
     pub(crate) target_slot: Option<u8>,
     pub(crate) back: bool,
+    /// Who is named as left behind: a bit for each instance, by its slot and how many were before it there.
+    pub(crate) broken: u32,
+    /// And whether all those are that did not report.
+    pub(crate) others_broken: bool,
     pub(crate) revision: u8,
     pub(crate) unresolved: bool,
     /// The values in it, one bit each.
@@ -182,6 +189,7 @@ pub(crate) type Number = u32;
 pub(crate) struct Rotations {
     policy: RotationPolicy,
     several: Option<Several>,
+    compromised: Option<u8>,
     horizon: Timestamp,
     table: RwLock<Table>,
 }
@@ -193,7 +201,7 @@ struct Table {
     journals: Vec<Option<Number>>,
     aged: Vec<Option<Number>>,
     numbers: HashMap<String, Number>,
-    steps: HashMap<(Number, Happened), (Number, Act, bool)>,
+    steps: HashMap<(Number, Happened, bool), (Number, Act, bool)>,
 }
 
 const TICK: u64 = 1_000;
@@ -247,8 +255,10 @@ impl Rotations {
         if bounds.mutation == Some(Mutation::ObservationNotAwaited) {
             policy.observation_period = Some(Duration::ZERO);
         }
+        let forgotten = bounds.mutation == Some(Mutation::DeadlineForgotten);
+        let compromised = bounds.compromised.filter(|_| !forgotten);
         let horizon = Timestamp::from_milliseconds(100 * TICK);
-        Self { policy, several: bounds.several, horizon, table: RwLock::default() }
+        Self { policy, several: bounds.several, compromised, horizon, table: RwLock::default() }
     }
 
     /// The journal with which a rotation begins.
@@ -267,6 +277,9 @@ impl Rotations {
             Revision::new(revision.into()),
             self.horizon,
         );
+        if let Some(patience) = self.compromised {
+            record = record.compromised_within(ticks(patience));
+        }
         if let Some(several) = self.several {
             let listed = [Slot::new(slot_id(0))];
             record = record.adding(Slots::new(slot_id(0), &listed, several.deactivation));
@@ -280,16 +293,23 @@ impl Rotations {
 
     /// What the real step makes of this: the rotation after it, what it does next, and whether there
     /// is something to write before that.
-    pub(crate) fn step(&self, before: Number, happened: Happened) -> (Number, Act, bool) {
-        if let Some(known) = self.table.read().unwrap().steps.get(&(before, happened)) {
+    pub(crate) fn step(
+        &self,
+        before: Number,
+        happened: Happened,
+        held: bool,
+    ) -> (Number, Act, bool) {
+        if let Some(known) = self.table.read().unwrap().steps.get(&(before, happened, held)) {
             return *known;
         }
         let mut rotation = self.rotation(before);
         let record = rotation.record().clone();
+        rotation.note_hold(held.then(|| Hold::new("ada", "not now", 0, None)));
         let effect = rotation.step(self.event(happened, &record), self.horizon);
+        rotation.note_hold(None);
         let changed = *rotation.record() != record;
         let after = (self.number(rotation), act(effect), changed);
-        self.table.write().unwrap().steps.insert((before, happened), after);
+        self.table.write().unwrap().steps.insert((before, happened, held), after);
         after
     }
 
@@ -362,7 +382,10 @@ fn written(record: &Record, now: Timestamp) -> Written {
         (Plan::Add(slots), Which::New) => slots.new.as_ref().map(slot),
         _ => None,
     };
+    let broken = || record.broken().iter().map(|one| &one.missing);
     Written {
+        broken: broken().fold(0, |bits, one| bits | name_bit(one)),
+        others_broken: broken().any(|one| matches!(one, Missing::Instances { .. })),
         state: record.state,
         old: value_of(record, Which::Old),
         new: value_of(record, Which::New),
@@ -473,15 +496,32 @@ fn full_report(short: Report, record: &Record) -> InstanceReport {
     let mut report = InstanceReport::new("app", format!("i{}-{}", short.slot, short.generation));
     report.sequence = short.newer.into();
     if short.revision > 0 {
+        let one = |id, used: bool| serde_json::json!({ "id": id, "accepted": u64::from(used), "refused": 0 });
+        let mut secrets = vec![one(record.id(record.source()), short.used)];
+        // Whoever has it says so.
+        if short.holds_new && record.source() != Which::New {
+            secrets.push(one(record.id(Which::New), false));
+        }
         let usage = serde_json::json!({
             "revision": short.revision,
-            "secrets": [{ "id": record.id(record.source()), "accepted": u64::from(short.used), "refused": 0 }],
+            "secrets": secrets,
             "promotions": 0,
         });
         report.revision = Some(Revision::new(short.revision.into()));
         report.usage = Some(serde_json::from_value(usage).unwrap());
     }
     report
+}
+
+/// The bit of an instance.
+pub(crate) fn bit(slot: u8, generation: u8) -> u32 {
+    1 << (slot * 16 + generation)
+}
+
+fn name_bit(missing: &Missing) -> u32 {
+    let Missing::Revision { instance, .. } = missing else { return 0 };
+    let (slot, generation) = instance[1..].split_once('-').unwrap();
+    bit(slot.parse().unwrap(), generation.parse().unwrap())
 }
 
 fn short_list(list: &SecretList) -> List {
@@ -523,6 +563,7 @@ fn act(effect: Effect) -> Act {
             Ending::Throttled => End::Throttled,
             Ending::Unknown(_) => End::Unknown,
             Ending::Stuck(_) => End::Stuck,
+            Ending::Held(_) => End::Held,
             other => panic!("an ending that the model does not know: {other:?}"),
         }),
         other => panic!("an effect that the model does not know: {other:?}"),

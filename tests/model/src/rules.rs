@@ -38,6 +38,9 @@ pub(crate) enum Action {
     Pause,
     /// The paused process goes on.
     GoOn,
+    /// A person puts a hold on the rotation.
+    Hold,
+    Release,
     /// The store fails, having written or not, and the process ends.
     Fault {
         written: bool,
@@ -110,6 +113,7 @@ impl Action {
                 | Fault { .. }
                 | RollBack
                 | ForeignChange
+                | Hold
                 | Use { .. }
                 | Die { .. }
                 | Nap { .. }
@@ -140,6 +144,7 @@ impl Rules {
     pub(crate) fn actions(&self, world: &World, actions: &mut Vec<Action>) {
         use Action::*;
         actions.extend([Begin, TakeUp, RollBack, Tick, ForeignChange, Mend(0), Mend(1), GoOn]);
+        actions.extend([Hold, Release]);
         if let Process::Running { doing, .. } = world.process {
             let store = [Fault { written: false }, Fault { written: true }];
             match doing {
@@ -256,6 +261,15 @@ impl Rules {
                     world.give_up(request, age).then_some(())?;
                 }
                 world.process = Process::Gone;
+                Some(())
+            }
+            Action::Hold => {
+                spend(&mut world.left.holds)?;
+                world.held = true;
+                Some(())
+            }
+            Action::Release => {
+                world.held = false;
                 Some(())
             }
             Action::Pause => self.pause(world),
@@ -504,7 +518,13 @@ impl Rules {
             .bounds
             .mutation
             .map_or(happened, |mutation| mutation.told(written.state, written.revision, happened));
-        let (mut rotation, act, changed) = self.rotations.step(rotation, told);
+        let held = world.held
+            && !self.bounds.mutation.is_some_and(|mutation| {
+                mutation
+                    .ignores_the_hold(self.rotations.step(rotation, told, false).1, written.state)
+            });
+        let names = self.rotations.written(rotation).broken;
+        let (mut rotation, act, changed) = self.rotations.step(rotation, told, held);
         let lost = matches!(happened, Happened::Answered(Request::Add(_), Outcome::Unknown));
         if lost && self.breaks(Mutation::AddedAgainAtOnce) {
             rotation = self.rotations.falsified(rotation, |record| {
@@ -519,6 +539,13 @@ impl Rules {
             });
         }
         let state = self.rotations.written(rotation).state;
+        if world.held {
+            let acts = matches!(act, Act::Publish { .. }) || act.request(0).is_some();
+            let retires = state == State::Retiring && written.state != State::Retiring;
+            world.noted.acted_under_hold |=
+                acts || retires || names != self.rotations.written(rotation).broken;
+            world.noted.held_up |= act == Act::Stop(End::Held) && written.state > State::Staged;
+        }
         let drained = state == State::Drained && written.state != State::Drained;
         let trusts = self.breaks(Mutation::OneLookAfterDoubt)
             || self.breaks(Mutation::OneLookAtWhatWasPutBack);
@@ -545,7 +572,10 @@ impl Rules {
                 world.noted.confirmed_early |=
                     !back && !world.noted.foreign && !world.all_accept(target);
             }
-            State::Drained => world.noted.drained_unattested |= !attested,
+            State::Drained => {
+                let hurries = self.bounds.compromised.is_some() && !back;
+                world.noted.drained_unattested |= !attested && !hurries;
+            }
             State::Deactivating => world.noted.retired_unproved |= !world.noted.target_taken,
             // The proof of it; the list may be published later. A server that holds several refuses the
             // source only when it is deactivated or removed.
@@ -556,7 +586,8 @@ impl Rules {
                 };
                 let proved = world.noted.target_taken && (world.noted.source_refused || !refuses);
                 world.noted.retired_unproved |= !proved;
-                if let Some(several) = self.bounds.several.filter(|_| refuses) {
+                let hurries = self.bounds.compromised.is_some();
+                if let Some(several) = self.bounds.several.filter(|_| refuses && !hurries) {
                     let observed = world.noted.deactivated_for >= several.observation;
                     world.noted.retired_unobserved |= !observed && !world.noted.foreign;
                 }
@@ -645,8 +676,13 @@ impl Rules {
     }
 
     fn observe(&self, world: &mut World, rotation: Number) -> Option<()> {
+        let new = self.rotations.written(rotation).new;
         let reports = [0, 1].map(|slot| {
-            let mut report = world.instances[slot].report(slot)?;
+            let instance = &world.instances[slot];
+            let reported = world.store.lists[usize::from(instance.reported)];
+            // Only who is left behind depends on it.
+            let asked = self.bounds.compromised.is_some();
+            let mut report = instance.report(slot, asked && reported.holds(new))?;
             if self.breaks(Mutation::ReportsOfTheStore) {
                 report.revision = world.store.revision;
             }
@@ -804,7 +840,9 @@ impl Rules {
         let early = self.breaks(Mutation::ReadBeforeRegistering);
         let draining = self.is_draining(world);
         let instance = &mut world.instances[slot];
+        let deaf = self.bounds.deaf && slot == 0 && instance.generation == 0;
         match action {
+            Action::Follow { .. } if deaf => return None,
             Action::Start { .. } => {
                 let generation = instance.generation + 1;
                 let life = Life::Registered;

@@ -130,6 +130,35 @@ fn a_rotation_at_a_server_with_several_secrets_survives_what_may_go_wrong_in_lar
 }
 
 #[test]
+fn a_rotation_that_a_person_holds_goes_on_when_it_is_released_and_not_before() {
+    check("hold, crash", Bounds { holds: 1, crashes: 1, ..ALONE });
+    check("several secrets, hold", Bounds { holds: 1, ..several(LISTED) });
+    if exhaustive() {
+        check("hold, lost answer, two instances", Bounds { holds: 1, lost: 1, ..CALM });
+        check("hold, rollback", Bounds { holds: 1, rollbacks: 1, ..ALONE });
+    }
+}
+
+#[test]
+fn a_compromised_rotation_waits_for_nobody_and_names_first_whom_it_leaves_behind() {
+    let deaf = Bounds { compromised: Some(1), deaf: true, ..CALM };
+    let alone = Bounds { instances: 1, expected: 1, ..deaf };
+    check("compromised, one of two is deaf", deaf);
+    check("compromised, deaf, crash", Bounds { crashes: 1, ..alone });
+    check("compromised, deaf, hold", Bounds { holds: 1, ..alone });
+    let several = Bounds { several: Some(LISTED), ..alone };
+    check("several secrets, compromised, deaf", several);
+    check("several secrets, compromised, deaf, crash", Bounds { crashes: 1, ..several });
+    if exhaustive() {
+        check("compromised, replaced", Bounds { deaths: 1, deaf: false, ..deaf });
+        check("compromised, lost answer", Bounds { lost: 1, crashes: 1, ..deaf });
+        check("compromised, rollback", Bounds { rollbacks: 1, deaf: false, ..alone });
+        let pair = Bounds { instances: 2, expected: 2, lost: 1, ..several };
+        check("several secrets, compromised, lost answer", pair);
+    }
+}
+
+#[test]
 fn each_guard_that_is_broken_is_found() {
     let missed: Vec<Mutation> = Mutation::ALL
         .into_iter()

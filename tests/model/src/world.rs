@@ -15,6 +15,8 @@ pub(crate) struct World {
     pub(crate) late: [Late; 2],
     pub(crate) store: Store,
     pub(crate) process: Process,
+    /// Whether a person holds the rotation.
+    pub(crate) held: bool,
     /// A process that lost its lease without knowing it, and what it is about to do.
     pub(crate) paused: Option<Paused>,
     pub(crate) instances: [Instance; 2],
@@ -158,13 +160,14 @@ impl Instance {
         matches!(self.life, Life::Registered | Life::Live) && !self.hidden
     }
 
-    pub(crate) fn report(&self, slot: usize) -> Option<Report> {
+    pub(crate) fn report(&self, slot: usize, holds_new: bool) -> Option<Report> {
         self.is_seen().then_some(Report {
             slot: u8::try_from(slot).unwrap(),
             generation: self.generation,
             revision: self.reported,
             newer: self.told,
             used: self.told_used,
+            holds_new,
         })
     }
 
@@ -193,6 +196,7 @@ pub(crate) struct Left {
     pub(crate) naps: u8,
     pub(crate) uses: u8,
     pub(crate) rollbacks: u8,
+    pub(crate) holds: u8,
 }
 
 /// What was seen to happen on the way, for the properties.
@@ -221,6 +225,10 @@ pub(crate) struct Noted {
     pub(crate) late_after_the_end: bool,
     /// One of the way forward was applied on the way back.
     pub(crate) late_on_the_way_back: bool,
+    /// Under a hold it was decided to publish, to send or to begin to retire, or who is left behind.
+    pub(crate) acted_under_hold: bool,
+    /// A process stopped for a hold in mid-rotation.
+    pub(crate) held_up: bool,
     /// A process without a lease was turned away by the store.
     pub(crate) fenced: bool,
 }
@@ -302,6 +310,7 @@ impl World {
             late: [Late::NONE; 2],
             store: Store { journal, lists, revision: 1 },
             process: Process::Gone,
+            held: false,
             paused: None,
             instances,
             left: Left {
@@ -317,6 +326,7 @@ impl World {
                 naps: bounds.naps,
                 uses: bounds.uses,
                 rollbacks: bounds.rollbacks,
+                holds: bounds.holds,
             },
             begun: 1,
             noted: Noted::default(),
