@@ -58,6 +58,8 @@ pub enum StoreErrorKind {
     LeaseLost,
     /// Others may read or change what only we should, or we may not read or change it.
     Permissions,
+    /// It is sealed, and the key or the passphrase that opens it was not given.
+    Sealed,
     /// What was found, or was to be written, is not valid: truncated, of an unknown version, a
     /// directory where a file should be, a broken history.
     Invalid,
@@ -148,6 +150,12 @@ impl StoreError {
     #[must_use]
     pub fn is_permissions(&self) -> bool {
         self.0.kind == StoreErrorKind::Permissions
+    }
+
+    /// Whether it is sealed, and what opens it was not given.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        self.0.kind == StoreErrorKind::Sealed
     }
 
     /// Whether what was asked for may have happened all the same.

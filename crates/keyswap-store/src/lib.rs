@@ -50,6 +50,8 @@ mod source;
 mod store;
 
 pub use error::{StoreError, StoreErrorKind};
+#[cfg(feature = "age")]
+pub use file::Seal;
 pub use file::{FileStore, FileWatch};
 pub use follow::{Follow, FollowStatus};
 pub use presence::{Presence, join};

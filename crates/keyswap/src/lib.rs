@@ -50,6 +50,7 @@
 //! | `store` | `keyswap::store`: the file store, hot reload, reports of instances | yes |
 //! | `oauth` | `keyswap::oauth`: access tokens, cached and refreshed ahead, and put on calls to APIs | |
 //! | `oauth2` | with `oauth`: `keyswap::oauth::OAuth2Client`, the HTTP client for users of the oauth2 crate | |
+//! | `age` | `keyswap::store::Seal`: a file store that is sealed at rest | |
 //! | `admin` | `keyswap::admin`: the rotation engine and the authorization servers it can change | |
 #![forbid(unsafe_code)]
 

@@ -17,6 +17,7 @@ mod place;
 #[cfg(test)]
 mod power;
 mod replace;
+mod seal;
 mod section;
 mod watch;
 
@@ -30,7 +31,9 @@ use zeroize::Zeroizing;
 
 use self::lock::Lock;
 use self::place::Place;
-use self::replace::Durable;
+#[cfg(feature = "age")]
+pub use self::seal::Seal;
+use self::seal::Sealing;
 pub use self::watch::FileWatch;
 use crate::{
     HistoryEntry, HistoryHead, Hold, Instance, InstanceReport, Lease, Registration, SecretStore,
@@ -143,6 +146,17 @@ impl FileStore {
         self.with(|place| place.term = term.max(SHORTEST_TERM))
     }
 
+    /// Seals what holds secrets, the list and the journal of a rotation, with this key.
+    ///
+    /// A store that is not sealed yet is read as it is, and each file is sealed when it is written next: give
+    /// all programs the key first, then the rotator. What is sealed cannot be read without the key:
+    /// [`Sealed`](StoreErrorKind::Sealed).
+    #[cfg(feature = "age")]
+    #[must_use]
+    pub fn sealed(self, seal: Seal) -> Self {
+        self.with(|place| place.sealing = seal.into())
+    }
+
     /// The directory that holds this client's files.
     #[must_use]
     pub fn client_directory(&self) -> &Path {
@@ -164,7 +178,16 @@ impl FileStore {
         // So that it stays this place when the process goes to another directory.
         let root = std::path::absolute(&root).unwrap_or(root);
         let directory = root.join(name::escape(&client));
-        Ok(Self { place: Arc::new(Place { root, client, directory, poll: POLL, term: TERM }) })
+        Ok(Self {
+            place: Arc::new(Place {
+                root,
+                client,
+                directory,
+                poll: POLL,
+                term: TERM,
+                sealing: Sealing::default(),
+            }),
+        })
     }
 
     /// Runs `work` where it may wait for the disk. It runs to its end even if the caller gives up.
@@ -274,7 +297,7 @@ impl SecretStore for FileStore {
             if !place.exists(doing)? {
                 return Ok(None);
             }
-            permissions::read(&place.journal(), doing)
+            place.read(&place.journal(), doing)
         })
         .await
     }
@@ -282,11 +305,7 @@ impl SecretStore for FileStore {
     async fn save_journal(&self, lease: &Lease, document: &[u8]) -> Result<(), StoreError> {
         let (lock, document) = (self.lock(lease)?, Zeroizing::new(document.to_vec()));
         self.blocking("save the journal", move |place, doing| {
-            let writing = lock.writing();
-            let path = place.journal();
-            let staged = replace::stage(&path, &document, Durable::Yes, doing)?;
-            let _section = writing.section(doing)?;
-            staged.commit()
+            place.replace(&place.journal(), &lock.writing(), &document, doing)
         })
         .await
     }

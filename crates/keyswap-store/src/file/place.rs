@@ -1,13 +1,15 @@
 //! The files of one client, and the steps that more than one call takes. Everything here waits for the
 //! disk.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keyswap_core::{Revision, SecretDocument};
+use zeroize::Zeroizing;
 
 use super::lock::{Lock, Writing};
 use super::replace::{self, Durable};
+use super::seal::Sealing;
 use super::{fs, instances, permissions};
 use crate::{StoreError, StoreErrorKind};
 
@@ -18,6 +20,7 @@ pub(super) struct Place {
     pub(super) directory: PathBuf,
     pub(super) poll: Duration,
     pub(super) term: Duration,
+    pub(super) sealing: Sealing,
 }
 
 impl Place {
@@ -70,7 +73,7 @@ impl Place {
             return Ok(None);
         }
         let path = self.ring();
-        let Some(text) = permissions::read(&path, doing)? else { return Ok(None) };
+        let Some(text) = self.read(&path, doing)? else { return Ok(None) };
         let document = SecretDocument::parse(&text).map_err(|error| {
             StoreError::new(StoreErrorKind::Invalid, doing)
                 .at(path.display().to_string())
@@ -86,14 +89,42 @@ impl Place {
         Ok(Some(document))
     }
 
+    /// Writes the list.
     pub(super) fn write(
         &self,
         writing: &Writing<'_>,
         document: &SecretDocument,
         doing: &str,
     ) -> Result<(), StoreError> {
-        let path = self.ring();
-        let staged = replace::stage(&path, &document.to_json(), Durable::Yes, doing)?;
+        self.replace(&self.ring(), writing, &document.to_json(), doing)
+    }
+
+    /// Reads a file that holds secrets; `None` if it is not there.
+    pub(super) fn read(
+        &self,
+        path: &Path,
+        doing: &str,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let text = permissions::read(path, doing)?;
+        text.map(|text| self.sealing.open(text, path, doing)).transpose()
+    }
+
+    /// Writes a file that holds secrets. What is sealed with a key that is not ours is left alone: whoever has that
+    /// key would find it gone, or in the open.
+    pub(super) fn replace(
+        &self,
+        path: &Path,
+        writing: &Writing<'_>,
+        text: &[u8],
+        doing: &str,
+    ) -> Result<(), StoreError> {
+        if let Err(error) = self.read(path, doing)
+            && error.is_sealed()
+        {
+            return Err(error);
+        }
+        let text = self.sealing.close(text, path, doing)?;
+        let staged = replace::stage(path, &text, Durable::Yes, doing)?;
         let _section = writing.section(doing)?;
         staged.commit()
     }
