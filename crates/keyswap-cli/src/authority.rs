@@ -53,7 +53,7 @@ async fn management_ring(
         let list = list.map_err(|error| Failure::usage(error.to_string()))?;
         return Ok((SecretRing::new(list), None));
     };
-    let store = FileStore::open(directory, client)?;
+    let store = configuration.store.sealed(FileStore::open(directory, client)?)?;
     let mut policy = FallbackPolicy::default();
     let own = configuration.clients().find(|own| own.id() == client);
     if let Some(window) = own.and_then(|own| own.propagation_window()) {

@@ -1,6 +1,7 @@
 //! `keyswap.toml`: clients, authority, applications, store and policy.
 
 mod client;
+mod store;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use url::Url;
 
 use self::client::ClientTables;
 pub(crate) use self::client::{KEYSWAP, OfClient};
+use self::store::StoreTable;
 use crate::exit::Failure;
 use crate::secret_source::{EXPECTED, SecretSource};
 
@@ -113,14 +115,6 @@ impl AuthorityTable {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct StoreTable {
-    pub(crate) directory: PathBuf,
-    #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
-    pub(crate) lease: Option<Duration>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct ApplicationTable {
     name: String,
     #[serde(default = "one")]
@@ -186,7 +180,8 @@ impl Configuration {
         });
         let directory = path.parent().unwrap_or(Path::new(""));
         configuration.path = path.to_owned();
-        configuration.store.directory = directory.join(&configuration.store.directory);
+        configuration.store.relative_to(directory);
+        configuration.store.check().map_err(|reason| wrong(String::new(), reason))?;
         configuration.clients.relative_to(directory);
         if let Some(source) = configuration.authority.secret_source() {
             *source = source.clone().relative_to(directory);

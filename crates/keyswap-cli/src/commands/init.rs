@@ -59,6 +59,7 @@ pub(crate) async fn run(options: Init) -> Result<(), Failure> {
         configuration.check_filled_in()?;
     }
     let store = FileStore::create(client.directory(), client.id())?;
+    let store = configuration.store.sealed(store)?;
     let id = secret.id().clone();
     let list = SecretList::new([secret]).map_err(|error| Failure::usage(error.to_string()))?;
     let revision = store.import(&list).await?;

@@ -24,13 +24,14 @@ fn open_store(client: &OfClient<'_>) -> Result<FileStore, Failure> {
         Some(lease) => store.lease(lease),
         None => store,
     });
-    opened.map_err(|error| {
+    let opened = opened.map_err(|error| {
         let way_out = match error.is_not_found() {
             true => ". `keyswap init` makes it when it is given the present secret (--secret-file)",
             false => "",
         };
         Failure::from(error).followed_by(way_out)
-    })
+    })?;
+    client.configuration.store.sealed(opened)
 }
 
 /// Writes a new file that its owner alone may read. One that is there already is left alone.
