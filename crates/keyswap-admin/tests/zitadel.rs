@@ -157,8 +157,8 @@ async fn a_rotation_passes_through_every_state_and_requests_fail_only_in_the_gap
     let [gap] = record.gaps() else { panic!("{:?}", record.gaps()) };
     let ended = program.end().await;
     let (from, until) = (gap.from.milliseconds(), gap.until.unwrap().milliseconds());
-    // A request that began before the gap ended may come to its end after it: a pass of all secrets.
-    let outside = ended.failed_at.iter().find(|at| !(from..=until + 1000).contains(*at));
+    // One that began before may come to its end within it.
+    let outside = ended.failed_at.iter().find(|began| **began > until);
     assert_eq!(outside, None, "of {} failed, {from} to {until}", ended.failed_at.len());
     println!(
         "gap of {} ms; {} of {} requests failed",
@@ -281,8 +281,6 @@ async fn a_lost_answer_is_followed_by_another_request_and_a_rate_limit_by_the_sa
         (Fault::AnswerLostBeforeChange, 1),
         (Fault::ServerErrorAfterChange { status: 502 }, 2),
         (Fault::Html { endpoint, status: 200 }, 1),
-        // It comes when the value of the second request is known, and ends it: a third one is sent.
-        (Fault::LateChange { after: Duration::from_millis(500) }, 3),
         (limited, 1),
     ];
     each(cases, async |(fault, changes)| {
@@ -294,11 +292,26 @@ async fn a_lost_answer_is_followed_by_another_request_and_a_rate_limit_by_the_sa
         assert_eq!(world.server.counts().faults, 1, "{fault:?}");
         world.assert_rotated(&finished).await;
         assert_eq!(world.server.counts().changes, changes, "{fault:?}");
-        let gaps = world.record().await.gaps().len();
-        assert_eq!(gaps, if changes == 3 { 2 } else { 1 }, "{fault:?}");
+        assert_eq!(world.record().await.gaps().len(), 1, "{fault:?}");
         program.end().await;
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_comes_late_and_ends_the_known_value_is_followed_by_another_one() {
+    let world = World::new().await;
+    let program = world.program().await;
+    world.server.inject(Fault::LateChange { after: Duration::from_secs(2) }, Times::ONCE);
+    let mut policy = policy();
+    policy.in_flight_bound = Duration::from_secs(4);
+    let finished = world.rotator().run(policy).await.unwrap();
+    world.assert_rotated(&finished).await;
+    // On a machine that is slow enough it comes before the value of the second request is known.
+    let changes = world.server.counts().changes;
+    assert!((2..=3).contains(&changes), "{changes}");
+    assert_eq!(world.record().await.gaps().len() as u64, changes - 1);
+    program.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

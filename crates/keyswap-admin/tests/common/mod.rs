@@ -24,7 +24,7 @@ pub(crate) struct Program {
 pub(crate) struct Ended {
     #[allow(dead_code, reason = "not every test tells of it")]
     pub(crate) requests: u64,
-    /// When requests failed, in milliseconds since 1970-01-01T00:00Z.
+    /// When requests began that failed, in milliseconds since 1970-01-01T00:00Z.
     pub(crate) failed_at: Vec<u64>,
     refused: u64,
 }
@@ -32,7 +32,7 @@ pub(crate) struct Ended {
 #[derive(Default)]
 struct Counts {
     requests: AtomicU64,
-    /// When requests failed, in milliseconds since 1970-01-01T00:00Z.
+    /// When requests began that failed, in milliseconds since 1970-01-01T00:00Z.
     failed_at: Mutex<Vec<u64>>,
     /// Attempts that the server refused, also those that a fallback made good.
     refused: AtomicU64,
@@ -77,6 +77,7 @@ impl Program {
             let counts = counts.clone();
             tokio::spawn(async move {
                 while !counts.end.load(Ordering::Relaxed) {
+                    let began = Timestamp::now().milliseconds();
                     let answer = client
                         .post(&endpoint)
                         .header("content-type", "application/x-www-form-urlencoded")
@@ -87,8 +88,7 @@ impl Program {
                     let accepted = answer
                         .is_ok_and(|answer| answer.extensions().get::<Authenticated>().is_some());
                     if !accepted {
-                        let now = Timestamp::now().milliseconds();
-                        counts.failed_at.lock().unwrap().push(now);
+                        counts.failed_at.lock().unwrap().push(began);
                     }
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
