@@ -24,7 +24,8 @@
 //!
 //! # What is left out
 //!
-//! Lists that somebody else publishes, damaged journals, clocks that are set, and how many passes a request
+//! Servers that list something else than what they have taken; a second rotation at a server with several
+//! secrets; lists that somebody else publishes, damaged journals, clocks that are set, and how many passes a request
 //! takes inside the window, which has its own simulation in `keyswap-core`.
 #![forbid(unsafe_code)]
 
