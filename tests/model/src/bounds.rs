@@ -70,6 +70,8 @@ pub(crate) struct Bounds {
     pub(crate) late_write: u8,
     /// For how long a request that was given up may still be applied; `None`: for ever.
     pub(crate) late: Option<u8>,
+    /// Whether a request of the rotation before is on its way, which sets a secret that is retired by now.
+    pub(crate) retired_late: bool,
     /// Whether the server says which secret it holds.
     pub(crate) read_back: bool,
     /// Whether time may pass between what the server or the store answers and its arrival.
@@ -130,6 +132,7 @@ impl Bounds {
         in_flight: 2,
         late_write: 4,
         late: None,
+        retired_late: false,
         read_back: true,
         slow_answers: false,
         mended: false,

@@ -92,10 +92,14 @@ pub(crate) enum Mutation {
     BrokenNotNoted,
     /// A compromised rotation waits as any other.
     DeadlineForgotten,
+    /// A retired secret that is found in force in mid-rotation is not published before a person is asked.
+    ReadmissionDropped,
+    /// That a retired secret was found in force is forgotten once it is published.
+    ReadmissionForgotten,
 }
 
 impl Mutation {
-    pub(crate) const ALL: [Self; 39] = [
+    pub(crate) const ALL: [Self; 41] = [
         Self::AdoptionNotAwaited,
         Self::ReportsOfTheStore,
         Self::ReadBeforeRegistering,
@@ -135,6 +139,8 @@ impl Mutation {
         Self::HoldIgnoredAtRetiring,
         Self::BrokenNotNoted,
         Self::DeadlineForgotten,
+        Self::ReadmissionDropped,
+        Self::ReadmissionForgotten,
     ];
 
     /// A small world in which it shows.
@@ -216,6 +222,11 @@ impl Mutation {
                 Bounds { rotations: 3, lost: 1, in_flight: 2, late: Some(9), ..twice }
             }
             Self::ForwardForgotten => Bounds { rotations: 1, rollbacks: 1, lost: 1, ..twice },
+            Self::ReadmissionDropped | Self::ReadmissionForgotten => {
+                let rollbacks = u8::from(self == Self::ReadmissionForgotten);
+                let alone = Bounds { instances: 1, expected: 1, ..calm };
+                Bounds { retired_late: true, rollbacks, ..alone }
+            }
             Self::ResumedWithoutProof => Bounds { foreign: 1, mended: true, ..calm },
             Self::OneLookAfterDoubt => {
                 let alone = Bounds { instances: 1, expected: 1, ..calm };
@@ -290,6 +301,9 @@ impl Mutation {
             Self::UnresolvedForgotten => {
                 rotations.falsified(journal, |record| record.change.unresolved = false)
             }
+            Self::ReadmissionForgotten => rotations.falsified(journal, |record| {
+                record.readmitted.retain(|one| !one.published);
+            }),
             Self::RetiredForgotten => rotations.falsified(journal, |record| record.retired.clear()),
             Self::BrokenNotNoted => rotations.falsified(journal, |record| {
                 record.compromised.iter_mut().for_each(|compromised| compromised.broken.clear());

@@ -95,6 +95,10 @@ impl Rules {
                 rules.rotations.written(world.store.journal).state != State::Stuck
                     || world.noted.foreign
                     || rules.is_in_doubt_of_its_own(world)
+                    || (world.noted.returned && rules.is_led_on(world))
+            }),
+            always("what returned is in the list before a person is asked", |rules, world| {
+                !rules.is_led_on(world) || world.store.published().holds(0)
             }),
             always("what somebody else added is not touched", |_, world| {
                 !world.noted.foreign_touched
@@ -129,9 +133,10 @@ impl Rules {
         match world.process {
             Process::Stopped(End::Done | End::RolledBack) => true,
             Process::Stopped(End::Stuck) => {
-                world.noted.foreign
+                (world.noted.foreign
                     || self.is_later_than_awaited()
-                    || self.is_in_doubt_of_its_own(world)
+                    || self.is_in_doubt_of_its_own(world))
+                    && !self.is_led_on(world)
             }
             _ => false,
         }
@@ -238,6 +243,15 @@ impl Rules {
                     world.noted.late_on_the_way_back
                 }));
             }
+        }
+        if bounds.retired_late {
+            properties.push(sometimes("stuck: a retired secret is in force", |rules, world| {
+                rules.is_stuck(world, StuckReason::RetiredSecretPublishedMidway)
+            }));
+            properties.push(sometimes("a retired secret is led out again", |rules, world| {
+                is_readmitted(world)
+                    && rules.rotations.written(world.store.journal).state == State::Done
+            }));
         }
         if bounds.refused > 0 {
             properties.push(sometimes("stopped by a refusal", |_, world| {
@@ -373,17 +387,27 @@ fn holds_what_is_accepted(rules: &Rules, world: &World) -> bool {
         let bit = bit(slot, instance.generation);
         written.broken & bit != 0 || written.others_broken && instance.hidden
     };
+    // Nobody can hold what returned, before the first list that holds it again is out.
+    let readmitted = world.store.lists.iter().position(|list| list.holds(0));
+    let is_late = |holds: u8| readmitted.is_none_or(|first| usize::from(holds) < first);
+    let returned = |node, holds| world.noted.returned && world.accepts(node, 0) && is_late(holds);
     (0..).zip(&world.instances).filter(|(_, one)| one.life == Life::Live).all(|(slot, instance)| {
         let held = world.store.lists[usize::from(instance.holds)];
         let published = world.store.published();
         (0..2).all(|node| {
             let takes = |list: List| list.0.into_iter().any(|value| world.accepts(node, value));
             excused(node)
+                || returned(node, instance.holds)
                 || named(slot, instance)
                 || takes(held)
                 || (instance.stale && last_resort && takes(published))
         })
     })
+}
+
+/// Whether what returned was put into the list again.
+fn is_readmitted(world: &World) -> bool {
+    world.noted.returned && world.store.lists.iter().any(|list| list.holds(0))
 }
 
 fn is_durable(rules: &Rules, world: &World) -> bool {
@@ -401,7 +425,9 @@ fn done_is_done(rules: &Rules, world: &World) -> bool {
     }
     let Some(slots) = &world.slots else {
         return world.noted.foreign
-            || (world.store.published().0 == [written.target, NONE]
+            // It came where nobody looked at the server any more; the next rotation does.
+            || (world.noted.returned && !is_readmitted(world))
+            || (world.store.published() == List::of([written.target])
                 && world.server.values() == [written.target]);
     };
     // What somebody did to the two secrets is their doing, and what comes after the end is waited for by the
@@ -422,5 +448,5 @@ fn done_is_done(rules: &Rules, world: &World) -> bool {
     alone
         && targets == 1
         && foreign == u8::from(world.noted.foreign)
-        && world.store.published().0 == [written.target, NONE]
+        && world.store.published() == List::of([written.target])
 }

@@ -32,13 +32,23 @@ pub(crate) const FRESH: Value = 7;
 /// No secret.
 pub(crate) const NONE: Value = 15;
 
-/// A list of at most two secrets, the preferred one first.
+/// A list of at most three secrets, the preferred one first.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct List(pub [Value; 2]);
+pub(crate) struct List(pub [Value; 3]);
 
 impl List {
+    pub(crate) fn of<const N: usize>(values: [Value; N]) -> Self {
+        let mut list = [NONE; 3];
+        list[..N].copy_from_slice(&values);
+        Self(list)
+    }
+
     pub(crate) fn holds(self, value: Value) -> bool {
         value != NONE && self.0.contains(&value)
+    }
+
+    pub(crate) fn begins_with(self, values: [Value; 2]) -> bool {
+        self.0[..2] == values
     }
 
     pub(crate) fn is_single(self) -> bool {
@@ -76,6 +86,8 @@ pub(crate) enum Happened {
     ReadBack(Option<Value>),
     /// Whether the secret was accepted; `None` if that said nothing.
     Probed(WhichOne, Option<bool>),
+    /// The same, of a retired secret.
+    ProbedRetired(Value, Option<bool>),
     Waited,
 }
 
@@ -120,7 +132,7 @@ pub(crate) enum WhichOne {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Act {
     Write,
-    Publish { list: List, replaces: u8, instead_of: [List; 2] },
+    Publish { list: List, replaces: u8, instead_of: [List; 3] },
     Observe,
     Send,
     Add,
@@ -128,6 +140,7 @@ pub(crate) enum Act {
     List,
     ReadBack,
     Probe(WhichOne),
+    ProbeRetired(Value),
     Wait,
     Stop(End),
 }
@@ -218,6 +231,11 @@ fn secret(value: Value) -> Secret {
 fn name(value: Value) -> SecretId {
     let number = if (CHOSEN..FOREIGN).contains(&value) { 1 } else { value };
     format!("s{number}").parse().unwrap()
+}
+
+/// The value of a retired secret, which no server chose.
+fn number(name: &SecretId) -> Value {
+    name.as_str()[1..].parse().unwrap()
 }
 
 fn value(secret: &Secret) -> Value {
@@ -336,6 +354,16 @@ impl Rotations {
         after
     }
 
+    /// The journal, if the rotation before retired this secret.
+    pub(crate) fn having_retired(&self, number: Number, value: Value) -> Number {
+        let text = self.rotation(number).record().to_json();
+        let mut journal: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let until = self.horizon.after(self.policy.late_write_bound);
+        let secret = serde_json::json!({ "id": name(value), "value": secret(value).expose() });
+        journal["retired"] = serde_json::json!([{ "secret": secret, "until": until }]);
+        self.number(Rotation::new(Record::parse(journal.to_string().as_bytes()).unwrap()))
+    }
+
     /// A journal that `change` was made to, for the mutations.
     pub(crate) fn falsified(&self, number: Number, change: impl FnOnce(&mut Record)) -> Number {
         let mut record = self.rotation(number).record().clone();
@@ -438,15 +466,9 @@ impl Rotations {
                     WhichOne::Old => Which::Old,
                     WhichOne::New => Which::New,
                 };
-                Event::Probed(
-                    which,
-                    match said {
-                        Some(true) => Probe::Accepted,
-                        Some(false) => Probe::Refused,
-                        None => Probe::Inconclusive("a server error".into()),
-                    },
-                )
+                Event::Probed(which, probed(said))
             }
+            Happened::ProbedRetired(value, said) => Event::ProbedRetired(name(value), probed(said)),
             Happened::Waited => Event::Waited,
         }
     }
@@ -492,6 +514,14 @@ fn added(outcome: Outcome, record: &Record) -> AddAnswer {
     }
 }
 
+fn probed(said: Option<bool>) -> Probe {
+    match said {
+        Some(true) => Probe::Accepted,
+        Some(false) => Probe::Refused,
+        None => Probe::Inconclusive("a server error".into()),
+    }
+}
+
 fn full_report(short: Report, record: &Record) -> InstanceReport {
     let mut report = InstanceReport::new("app", format!("i{}-{}", short.slot, short.generation));
     report.sequence = short.newer.into();
@@ -525,7 +555,7 @@ fn name_bit(missing: &Missing) -> u32 {
 }
 
 fn short_list(list: &SecretList) -> List {
-    let mut values = [NONE; 2];
+    let mut values = [NONE; 3];
     list.iter().zip(&mut values).for_each(|(secret, place)| *place = value(secret));
     List(values)
 }
@@ -534,7 +564,7 @@ fn act(effect: Effect) -> Act {
     match effect {
         Effect::Write => Act::Write,
         Effect::Publish { list, replaces, instead_of, .. } => {
-            let mut also = [List([NONE; 2]); 2];
+            let mut also = [List([NONE; 3]); 3];
             instead_of.iter().zip(&mut also).for_each(|(list, place)| *place = short_list(list));
             Act::Publish { list: short_list(&list), replaces: small(replaces), instead_of: also }
         }
@@ -553,6 +583,7 @@ fn act(effect: Effect) -> Act {
         Effect::ReadBack => Act::ReadBack,
         Effect::Probe(Which::Old) => Act::Probe(WhichOne::Old),
         Effect::Probe(Which::New) => Act::Probe(WhichOne::New),
+        Effect::ProbeRetired(id) => Act::ProbeRetired(number(&id)),
         // However long: time passes in the model whenever it likes.
         Effect::BackOff(_) | Effect::Wait(..) => Act::Wait,
         Effect::Stop(ending) => Act::Stop(match ending {

@@ -1,6 +1,7 @@
 //! What can happen next in a state, and what comes of it.
 
 use keyswap_admin::State;
+use keyswap_admin::rotation::StuckReason;
 
 use crate::bounds::{Bounds, Console};
 use crate::mutation::Mutation;
@@ -133,7 +134,11 @@ impl Rules {
     }
 
     pub(crate) fn first(&self) -> World {
-        World::new(&self.bounds, self.rotations.begin((0, 1), 1, None))
+        let begun = match self.bounds.retired_late {
+            false => self.rotations.begin((0, 1), 1, None),
+            true => self.rotations.having_retired(self.rotations.begin((1, 2), 1, None), 0),
+        };
+        World::new(&self.bounds, begun)
     }
 
     fn breaks(&self, mutation: Mutation) -> bool {
@@ -152,7 +157,7 @@ impl Rules {
                     actions.push(Write);
                     actions.extend(store);
                 }
-                Doing::Act(Act::Probe(_)) => {
+                Doing::Act(Act::Probe(_) | Act::ProbeRetired(_)) => {
                     actions.extend([Probe { node: 0 }, Probe { node: 1 }, ProbeInVain]);
                 }
                 Doing::Act(act) => {
@@ -229,7 +234,7 @@ impl Rules {
     fn is_draining(&self, world: &World) -> bool {
         let written = self.rotations.written(world.store.journal);
         matches!(written.state, State::Confirmed | State::Promoted | State::Deactivated)
-            && world.store.published() == List([written.target, written.source])
+            && world.store.published().begins_with([written.target, written.source])
     }
 
     fn happens(&self, world: &mut World, action: Action) -> Option<()> {
@@ -299,6 +304,7 @@ impl Rules {
                 let over =
                     matches!(written.state, State::Done | State::RolledBack | State::Removing);
                 world.noted.late_after_the_end |= over || world.begun > 1;
+                world.noted.returned |= self.bounds.retired_late && request == Request::Set(0);
                 world.noted.late_on_the_way_back |= written.back
                     && match request {
                         Request::Change(slot, _) => written.target_slot == Some(slot),
@@ -441,7 +447,9 @@ impl Rules {
         };
         let resumed = match world.process {
             Process::Gone => true,
-            Process::Stopped(end) => !matches!(end, End::Done | End::RolledBack | End::Stuck),
+            // A person says that what returned may go again.
+            Process::Stopped(End::Stuck) => self.is_led_on(world),
+            Process::Stopped(end) => !matches!(end, End::Done | End::RolledBack),
             Process::Running { .. } => false,
         };
         if let Some(end) = over.filter(|_| world.process == Process::Gone) {
@@ -458,6 +466,12 @@ impl Rules {
             });
         }
         self.start(world, rotation, Happened::TakenUp)
+    }
+
+    /// Whether the rotation is stuck where it leads on without anything to be mended.
+    pub(crate) fn is_led_on(&self, world: &World) -> bool {
+        let stuck = self.rotations.written(world.store.journal).stuck;
+        stuck == Some(StuckReason::RetiredSecretPublishedMidway)
     }
 
     fn roll_back(&self, world: &mut World) -> Option<()> {
@@ -569,8 +583,10 @@ impl Rules {
         let Written { target, back, .. } = self.rotations.written(world.store.journal);
         match state {
             State::Confirmed => {
-                world.noted.confirmed_early |=
-                    !back && !world.noted.foreign && !world.all_accept(target);
+                world.noted.confirmed_early |= !back
+                    && !world.noted.foreign
+                    && !world.noted.returned
+                    && !world.all_accept(target);
             }
             State::Drained => {
                 let hurries = self.bounds.compromised.is_some() && !back;
@@ -601,6 +617,14 @@ impl Rules {
             return None;
         };
         let happened = match act {
+            // The other list that holds what returned has it at its end.
+            Act::Publish { list, .. }
+                if list.0[0] == 0
+                    && !list.is_single()
+                    && self.breaks(Mutation::ReadmissionDropped) =>
+            {
+                Happened::Published(world.store.revision)
+            }
             Act::Publish { list, replaces, instead_of } => {
                 self.publish(world, list, replaces, instead_of)
             }
@@ -619,7 +643,7 @@ impl Rules {
                 world.process = Process::Stopped(end);
                 return Some(());
             }
-            Act::Write | Act::Probe(_) => return None,
+            Act::Write | Act::Probe(_) | Act::ProbeRetired(_) => return None,
         };
         self.hear(world, rotation, happened, true)
     }
@@ -656,7 +680,7 @@ impl Rules {
         world: &mut World,
         list: List,
         replaces: u8,
-        instead_of: [List; 2],
+        instead_of: [List; 3],
     ) -> Happened {
         let store = &world.store;
         if store.published() == list && store.revision > replaces {
@@ -698,16 +722,24 @@ impl Rules {
     }
 
     fn probe(&self, world: &mut World, node: Option<usize>) -> Option<()> {
-        let Process::Running { rotation, doing: Doing::Act(Act::Probe(which)) } = world.process
-        else {
+        let Process::Running { rotation, doing: Doing::Act(act) } = world.process else {
             return None;
+        };
+        let takes = |value| node.map(|node| world.accepts(node, value));
+        let which = match act {
+            Act::Probe(which) => which,
+            Act::ProbeRetired(value) => {
+                let happened = Happened::ProbedRetired(value, takes(value));
+                return self.hear(world, rotation, happened, true);
+            }
+            _ => return None,
         };
         let written = self.rotations.written(rotation);
         let value = match which {
             WhichOne::Old => written.old,
             WhichOne::New => written.new,
         };
-        let accepted = node.map(|node| world.accepts(node, value));
+        let accepted = takes(value);
         let proves = matches!(written.state, State::Drained | State::Deactivated);
         if proves && value == written.target {
             world.noted.target_taken = accepted == Some(true);

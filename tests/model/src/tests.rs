@@ -57,6 +57,10 @@ fn a_rotation_survives_what_may_go_wrong_in_a_small_world() {
     check("old secret used, slow answers", Bounds { uses: 1, slow_answers: true, ..CALM });
     check("rollback", Bounds { rollbacks: 1, ..CALM });
     check("rollback, lost answer", Bounds { rollbacks: 1, lost: 1, ..BACK });
+    let returns = Bounds { retired_late: true, ..alone };
+    check("a retired secret returns, crash", Bounds { crashes: 1, ..returns });
+    check("a retired secret returns, no read back", Bounds { read_back: false, ..returns });
+    check("a retired secret returns, rollback", Bounds { rollbacks: 1, ..returns });
     check("two rotations, lost answer, crash", Bounds { lost: 1, crashes: 1, ..TWICE });
 }
 

@@ -229,6 +229,8 @@ pub(crate) struct Noted {
     pub(crate) acted_under_hold: bool,
     /// A process stopped for a hold in mid-rotation.
     pub(crate) held_up: bool,
+    /// A request of the rotation before was applied, so that a retired secret is in force.
+    pub(crate) returned: bool,
     /// A process without a lease was turned away by the store.
     pub(crate) fenced: bool,
 }
@@ -299,15 +301,21 @@ impl Server {
 
 impl World {
     pub(crate) fn new(bounds: &Bounds, journal: Number) -> Self {
-        let mut lists = [List([NONE; 2]); 16];
-        lists[1] = List([0, NONE]);
+        // The rotation before this one retired 0, and a request of it that sets 0 is on its way.
+        let old = u8::from(bounds.retired_late);
+        let late = match bounds.retired_late {
+            true => Late { request: Request::Set(0), age: 0 },
+            false => Late::NONE,
+        };
+        let mut lists = [List([NONE; 3]); 16];
+        lists[1] = List::of([old]);
         let live = Instance { life: Life::Live, holds: 1, reported: 1, ..Instance::DEAD };
         let mut instances = [Instance::DEAD; 2];
         instances[..bounds.instances].fill(live);
         Self {
-            server: Server::new(0),
+            server: Server::new(old),
             slots: bounds.several.map(|_| Slots::new(0)),
-            late: [Late::NONE; 2],
+            late: [late, Late::NONE],
             store: Store { journal, lists, revision: 1 },
             process: Process::Gone,
             held: false,
