@@ -26,5 +26,7 @@ pub use authority::{
 pub use error::{RotateError, RotateErrorKind};
 pub use progress::{Awaited, Progress};
 pub use rotation::{Application, RotationPolicy, State};
-pub use rotator::{Finished, Rotator, Status, confirm, hold, release_hold, verify_history};
+pub use rotator::{
+    Finished, Rotator, Status, confirm, hold, leave_out, release_hold, verify_history,
+};
 pub use several::several;

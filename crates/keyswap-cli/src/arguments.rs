@@ -47,7 +47,8 @@ pub(crate) enum Command {
     Hold(Hold),
     /// Write a commented keyswap.toml, and put the present secret into the store
     Init(Init),
-    /// Say for an application that cannot report what a rotation waits to know
+    /// Say for an application that cannot report what a rotation waits to know, or that one instance is not
+    /// waited for
     Confirm(Confirm),
     /// Go on with a rotation that was interrupted, waited or lost its answer
     Resume(Resume),
@@ -377,8 +378,16 @@ pub(crate) struct Confirm {
     pub(crate) configured: Configured,
     #[command(flatten)]
     pub(crate) chosen: Chosen,
-    /// The application, which the configuration declares with `manual = true`
+    /// The application, which the configuration declares with `manual = true`; with --instance, any
     pub(crate) application: String,
+    /// Do not wait for this instance, which `keyswap status` names, at the gate that the rotation stands
+    /// before. It may lose access: it may not hold the secret that is set then, or still use the one that is
+    /// taken away. No other instance is meant, and no other gate
+    #[arg(long, value_name = "ID", value_parser = said)]
+    pub(crate) instance: Option<String>,
+    /// Do not ask; without a terminal nobody is asked
+    #[arg(long, requires = "instance")]
+    pub(crate) yes: bool,
     /// How you know; it is kept in the journal and the history
     #[arg(long, value_name = "TEXT", value_parser = said)]
     pub(crate) reason: String,

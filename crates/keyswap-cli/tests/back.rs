@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use common::{CLIENT, DevServer, Embedded, Output, Programs, Site, eventually};
@@ -330,4 +331,45 @@ fn a_retired_secret_that_a_person_puts_back_is_published_again_and_the_one_of_th
     let states = "adopted cutting_over cut_over confirmed promoted drained retiring retired";
     assert_eq!(site.history()[healed..].join(" "), format!("{states} rolled_back"));
     stop(others);
+}
+
+#[test]
+fn a_gate_opens_without_one_instance_when_a_person_says_so_for_that_one() {
+    let embedded = site_with_secret();
+    let site = &embedded.site;
+    let old = site.first_secret();
+    let programs = Programs::start(site, CLIENT, 1, 20);
+    // It lives, and hangs before its first report.
+    let alive = site.client_directory().join("instances/odd.alive");
+    let mut file = std::fs::OpenOptions::new();
+    let odd = file.write(true).create_new(true).mode(0o600).open(alive).unwrap();
+    odd.lock().unwrap();
+    site.command(&["rotate", "--patience", "1s"]).run().says(3, &[CLIENT, "odd"]);
+
+    let leave_out = |instance: &str| {
+        let said = ["--by", "ada", "--reason", "it is being replaced"];
+        let arguments = [["confirm", CLIENT, "--instance", instance], said].concat();
+        site.command(&arguments).run()
+    };
+    leave_out("nobody").says(1, &["no instance nobody lives", "nothing was written"]);
+    let said = leave_out("odd");
+    said.ends_with(0);
+    assert!(said.stderr.contains("may lose access"), "{said:#?}");
+    leave_out("odd").says(1, &["is not waited for already"]);
+    let status = site.command(&["status"]).run();
+    assert!(status.stdout.contains("odd is not waited for: ada said so"), "{status:#?}");
+
+    // Each gate after that waits for it all the same.
+    for state in ["promoted", "retired"] {
+        let again = site.command(&["resume", "--patience", "2s"]).run();
+        again.says(3, &[CLIENT, &format!("in state {state}"), "instance odd"]);
+        assert!(again.stderr.contains("left out at a person's word"), "{again:#?}");
+        leave_out("odd").ends_with(0);
+    }
+    site.command(&["resume"]).run().ends_with(0);
+    drop(odd);
+    site.is_rotated_from(&old);
+    let history = site.command(&["history", "--json"]).run();
+    assert!(history.stdout.contains("\"left_out\""), "{history:#?}");
+    stop(programs);
 }

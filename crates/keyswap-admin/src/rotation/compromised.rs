@@ -90,34 +90,43 @@ impl Record {
 
 impl Compromised {
     fn note(&mut self, missing: Vec<Missing>, now: Timestamp) {
-        let mut noted: BTreeSet<_> = self.broken.iter().map(|one| key(&one.missing)).collect();
-        let new = missing.into_iter().filter(|one| noted.insert(key(one)));
+        let mut noted: BTreeSet<_> = self.broken.iter().map(|one| whom(&one.missing)).collect();
+        let new = missing.into_iter().filter(|one| noted.insert(whom(one)));
         let new: Vec<_> = new.map(|missing| Broken { at: now, missing }).collect();
         self.broken.extend(new);
     }
 
     /// At least as many bytes as it takes in a journal.
     pub(super) fn most_bytes(&self) -> usize {
-        let bytes = |one: &Broken| {
-            let (application, what) = key(&one.missing);
-            6 * (application.len() + what.len()) + 512
+        self.broken.iter().map(Broken::most_bytes).sum::<usize>() + 256
+    }
+}
+
+impl Broken {
+    /// At least as many bytes as it takes in a journal.
+    pub(super) fn most_bytes(&self) -> usize {
+        let (application, what) = whom(&self.missing);
+        let why = match &self.missing {
+            Missing::Unreadable { what, .. } => what.len(),
+            _ => 0,
         };
-        self.broken.iter().map(bytes).sum::<usize>() + 256
+        6 * (application.len() + what.len() + why) + 512
     }
 }
 
 /// Whom it is about: an instance, an application, or a report that cannot be read.
-fn key(missing: &Missing) -> (String, String) {
+pub(super) fn whom(missing: &Missing) -> (String, String) {
     let (application, what) = match missing {
         Missing::Revision { application, instance, .. }
         | Missing::InUse { application, instance, .. }
-        | Missing::Undeclared { application, instance } => {
+        | Missing::Undeclared { application, instance }
+        | Missing::LeftOut { application, instance, .. } => {
             (application.as_str(), instance.as_str())
         }
         Missing::Instances { application, .. } | Missing::Confirmation { application, .. } => {
             (application.as_str(), "")
         }
-        Missing::Unreadable { what } => ("", what.as_str()),
+        Missing::Unreadable { instance, .. } => ("", instance.as_str()),
         Missing::InFlight { .. } | Missing::Observation { .. } => ("", ""),
     };
     (application.to_owned(), what.to_owned())

@@ -18,6 +18,8 @@ pub enum Gate {
     Adopted,
     /// The application does not use the secret any more that goes.
     Drained,
+    /// The application holds the secret alone that stays. Only instances are waited for there.
+    Retired,
 }
 
 impl Gate {
@@ -36,17 +38,23 @@ impl fmt::Display for Gate {
         f.write_str(match self {
             Self::Adopted => "it holds both secrets",
             Self::Drained => "it uses the outgoing secret no more",
+            Self::Retired => "it holds the secret alone that stays",
         })
     }
 }
 
-/// A person's word for one application at one gate of one rotation.
+/// A person's word at one gate of one rotation: for an application that cannot report, or that one
+/// instance is not waited for.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Confirmation {
     /// The application.
     pub application: String,
+    /// The instance of it that is not waited for; `None` if the word is for an application that cannot
+    /// report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
     /// What is confirmed.
     pub gate: Gate,
     /// On which way: what is unused on the way forward is in use on the way back.
@@ -72,6 +80,14 @@ pub enum NothingToConfirm {
     Reports(String),
     /// That was confirmed already.
     Already(Gate),
+    /// The gate does not wait for this instance any more.
+    LeftOut(String),
+    /// The instance holds what it has to.
+    IsReady(String),
+    /// The instance is one of another application.
+    OfAnother(String),
+    /// There is no such instance that lives.
+    NotThere(String),
 }
 
 impl fmt::Display for NothingToConfirm {
@@ -92,6 +108,22 @@ impl fmt::Display for NothingToConfirm {
                  `manual = true` if it cannot"
             ),
             Self::Already(gate) => write!(f, "it is confirmed already that {gate}"),
+            Self::LeftOut(instance) => {
+                write!(f, "the instance {instance} is not waited for already; nothing was written")
+            }
+            Self::IsReady(instance) => write!(
+                f,
+                "the instance {instance} holds the list, so it is not waited for; nothing was written"
+            ),
+            Self::OfAnother(application) => write!(
+                f,
+                "the instance is one of the application {application}: correct the name; nothing was written"
+            ),
+            Self::NotThere(instance) => write!(
+                f,
+                "no instance {instance} lives, and one that is gone is not waited for: `keyswap status` names \
+                 those that are there; nothing was written"
+            ),
         }
     }
 }
@@ -128,6 +160,7 @@ impl Record {
         }
         self.confirmations.push(Confirmation {
             application: application.to_owned(),
+            instance: None,
             gate,
             direction: self.direction(),
             by: by.to_owned(),
@@ -139,7 +172,10 @@ impl Record {
 
     fn is_confirmed(&self, application: &str, gate: Gate) -> bool {
         self.confirmations.iter().any(|one| {
-            one.application == application && one.gate == gate && one.direction == self.direction()
+            one.instance.is_none()
+                && one.application == application
+                && one.gate == gate
+                && one.direction == self.direction()
         })
     }
 

@@ -233,6 +233,7 @@ impl Record {
             "entered": self.entered,
             "applications": self.policy.applications,
             "confirmations": self.confirmations,
+            "left_out": self.left_out_at_gates,
             "compromised": self.compromised,
             "unused": unused.as_ref().map(|unused| json!({
                 "secret": unused.secret,

@@ -21,8 +21,17 @@ use super::policy::{Application, Timestamp};
 pub struct Fleet {
     /// The reports of the instances that live.
     pub live: Vec<InstanceReport>,
-    /// Live instances whose report cannot be read, by name and reason.
-    pub unreadable: Vec<String>,
+    /// Live instances whose report cannot be read.
+    pub unreadable: Vec<UnreadableReport>,
+}
+
+/// A live instance whose report cannot be read, so that nobody knows what it holds.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct UnreadableReport {
+    /// The instance.
+    pub instance: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// One reason why a gate is shut.
@@ -88,8 +97,21 @@ pub enum Missing {
         /// For how long it is to be, before it is taken away, in milliseconds.
         wanted_ms: u64,
     },
+    /// An instance that is not waited for, at a person's word. It keeps no gate shut, and is named beside
+    /// those that do.
+    LeftOut {
+        /// The application.
+        application: String,
+        /// The instance.
+        instance: String,
+        /// Whose word that is.
+        by: String,
+    },
     /// A report that cannot be read.
     Unreadable {
+        /// The instance; earlier versions did not keep that.
+        #[serde(default)]
+        instance: String,
         /// Which, and why.
         what: String,
     },
@@ -136,8 +158,24 @@ impl fmt::Display for Missing {
                 seconds(*observed_ms),
                 seconds(*wanted_ms)
             ),
-            Self::Unreadable { what } => write!(f, "{what}"),
+            Self::LeftOut { application, instance, by } => {
+                write!(f, "{application}/{instance} is not waited for: {by} said so")
+            }
+            Self::Unreadable { what, .. } => write!(f, "{what}"),
         }
+    }
+}
+
+impl Missing {
+    /// Whether one instance is the reason, so that it would be gone without that.
+    pub(super) fn is_of_an_instance(&self) -> bool {
+        matches!(
+            self,
+            Self::Revision { .. }
+                | Self::InUse { .. }
+                | Self::Undeclared { .. }
+                | Self::Unreadable { .. }
+        )
     }
 }
 
@@ -183,7 +221,10 @@ fn denominator(applications: &[Application], fleet: &Fleet) -> Vec<Missing> {
             });
         }
     }
-    missing.extend(fleet.unreadable.iter().map(|what| Missing::Unreadable { what: what.clone() }));
+    missing.extend(fleet.unreadable.iter().map(|one| Missing::Unreadable {
+        instance: one.instance.clone(),
+        what: one.reason.clone(),
+    }));
     missing
 }
 

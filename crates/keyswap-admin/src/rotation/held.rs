@@ -4,6 +4,7 @@ use keyswap_store::Hold;
 
 use super::event::{Effect, Ending, Event};
 use super::policy::Timestamp;
+use super::record::Record;
 use super::state::State;
 use super::step::Rotation;
 
@@ -52,7 +53,8 @@ impl Rotation {
         let retires =
             self.record.state == State::Retiring && before.record.state != State::Retiring;
         // It decides for whom the act that follows is no longer put off.
-        let breaks = self.record.broken().len() != before.record.broken().len();
+        let left_out = |record: &Record| record.broken().len() + record.left_out_at_gates.len();
+        let breaks = left_out(&self.record) != left_out(&before.record);
         if acts || retires || breaks {
             *self = before;
             return Effect::Stop(Ending::Held(hold));

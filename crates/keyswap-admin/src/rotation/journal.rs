@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::back::Rollback;
-use super::compromised::Compromised;
+use super::compromised::{Broken, Compromised};
 use super::confirmation::Confirmation;
 use super::evidence::Evidence;
 use super::plan::Plan;
@@ -71,6 +71,7 @@ impl Record {
             doubted: wire.doubted,
             rollback: wire.rollback,
             confirmations: wire.confirmations,
+            left_out_at_gates: wire.left_out_at_gates,
             compromised: wire.compromised,
             evidence: wire.evidence,
             retired: wire
@@ -106,6 +107,7 @@ impl Record {
             doubted: self.doubted,
             rollback: self.rollback,
             confirmations: self.confirmations.clone(),
+            left_out_at_gates: self.left_out_at_gates.clone(),
             compromised: self.compromised.clone(),
             evidence: self.evidence.clone(),
             retired: self
@@ -128,8 +130,12 @@ impl Record {
         let said: usize = self
             .confirmations
             .iter()
-            .map(|one| one.application.len() + one.by.len() + one.reason.len() + 64)
+            .map(|one| {
+                let instance = one.instance.as_ref().map_or(0, String::len);
+                one.application.len() + instance + one.by.len() + one.reason.len() + 96
+            })
             .sum();
+        let left_out: usize = self.left_out_at_gates.iter().map(Broken::most_bytes).sum();
         let broken = self.compromised.as_ref().map_or(0, Compromised::most_bytes);
         let entered = 96 * (self.entered.len() + 1) + 192 * self.readmitted.len();
         let mut text = Zeroizing::new(Vec::with_capacity(
@@ -137,6 +143,7 @@ impl Record {
                 + entered
                 + broken
                 + 128 * self.gaps().len()
+                + left_out
                 + self.evidence.most_bytes(),
         ));
         // Neither the writer nor these types can fail.
@@ -172,6 +179,8 @@ struct Wire {
     rollback: Option<Rollback>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     confirmations: Vec<Confirmation>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    left_out_at_gates: Vec<Broken>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     compromised: Option<Compromised>,
     #[serde(default, skip_serializing_if = "Evidence::is_empty")]

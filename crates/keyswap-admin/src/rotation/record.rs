@@ -7,7 +7,7 @@ use keyswap_store::HistoryHead;
 use serde::{Deserialize, Serialize};
 
 use super::back::{Direction, Rollback};
-use super::compromised::Compromised;
+use super::compromised::{Broken, Compromised};
 use super::confirmation::Confirmation;
 use super::event::Which;
 use super::evidence::Evidence;
@@ -72,6 +72,8 @@ pub struct Record {
     pub rollback: Option<Rollback>,
     /// What persons confirmed for applications that cannot report.
     pub confirmations: Vec<Confirmation>,
+    /// Who was left out when a gate opened, at a person's word, and what was missing.
+    pub left_out_at_gates: Vec<Broken>,
     /// That the old secret is compromised, if a person said so, and who was left behind for it.
     pub compromised: Option<Compromised>,
     /// Who asked for what, and on what it rests that a secret was taken away.
@@ -121,6 +123,7 @@ impl Record {
             doubted: false,
             rollback: None,
             confirmations: Vec::new(),
+            left_out_at_gates: Vec::new(),
             compromised: None,
             evidence: Evidence::default(),
             retired: Vec::new(),
@@ -239,7 +242,7 @@ impl Hash for Record {
         (client, policy, stands, entered, old.id(), new.id(), plan, revision).hash(state);
         (&self.change, &self.stuck, self.doubted, &self.rollback, &self.confirmations).hash(state);
         (&self.compromised, &self.evidence, &self.retired, &self.readmitted).hash(state);
-        self.history.hash(state);
+        (&self.left_out_at_gates, &self.history).hash(state);
     }
 }
 

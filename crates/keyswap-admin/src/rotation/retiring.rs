@@ -167,13 +167,14 @@ impl Rotation {
     pub(super) fn retired(&mut self, event: Event, now: Timestamp) -> Effect {
         let Event::Fleet(fleet) = event else { return Effect::Observe };
         let missing = self.waited_for(self.not_adopted(&fleet), &fleet, now);
+        let awaited = self.despite_words(missing);
         if self.record.plan.adds() {
-            return self.gate(missing, State::Removing, now);
+            return self.gate_despite_words(awaited, State::Removing, now);
         }
-        if missing.is_empty() {
+        if awaited.missing.is_empty() {
             self.record.retire_source(now);
             self.record.retire_readmitted(now);
         }
-        self.gate(missing, self.record.end(), now)
+        self.gate_despite_words(awaited, self.record.end(), now)
     }
 }

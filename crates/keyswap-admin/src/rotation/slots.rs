@@ -268,17 +268,19 @@ impl Rotation {
         match event {
             Event::Fleet(fleet) => {
                 let (observed, wanted) = (now.since(self.record.since()), policy.observation());
-                let mut missing = self.not_drained(&fleet, now);
+                let missing = self.not_drained(&fleet, now);
+                let mut awaited = self.despite_words(missing);
                 if observed < wanted && !self.record.hurries() {
-                    missing.push(Missing::Observation {
+                    awaited.missing.push(Missing::Observation {
                         observed_ms: milliseconds(observed),
                         wanted_ms: milliseconds(wanted),
                     });
                 }
-                match missing.is_empty() {
-                    true => Effect::Probe(self.target()),
-                    false => Effect::Wait(self.record.policy.poll_every, missing),
+                if !awaited.missing.is_empty() {
+                    return Effect::Wait(self.record.policy.poll_every, awaited.all());
                 }
+                self.note_left_out(awaited, now);
+                Effect::Probe(self.target())
             }
             Event::Probed(which, Probe::Accepted) if which == self.target() => {
                 self.seen.neither_since = None;

@@ -5,6 +5,7 @@
 
 mod canonical;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use keyswap_core::{Secret, SecretId, SecretList};
@@ -15,6 +16,7 @@ use super::confirmation::Gate;
 use super::event::{Effect, Ending, Event, Which};
 use super::evidence::{Asker, Unused, Wish};
 use super::gate::{Fleet, Missing, Quiet};
+use super::overrides::Awaited;
 use super::policy::Timestamp;
 use super::record::Record;
 use super::slots::SentSlotChange;
@@ -230,17 +232,17 @@ impl Rotation {
         if self.record.hurries() {
             return self.staged_in_a_hurry(&fleet, now);
         }
-        let missing = self.not_adopted(&fleet);
-        if let Some(stop) = self.unconfirmed(Gate::Adopted, &missing) {
+        let awaited = self.despite_words(self.not_adopted(&fleet));
+        if let Some(stop) = self.unconfirmed(Gate::Adopted, &awaited.missing) {
             return stop;
         }
         // Elsewhere the server does not have the new secret yet, or programs do not need it.
         if self.record.plan.regenerates()
-            && let Some(probe) = self.look_at_the_server(&missing, now)
+            && let Some(probe) = self.look_at_the_server(&awaited, now)
         {
             return probe;
         }
-        self.gate(missing, State::Adopted, now)
+        self.gate_despite_words(awaited, State::Adopted, now)
     }
 
     fn confirmed(&mut self, event: Event, now: Timestamp) -> Effect {
@@ -261,29 +263,31 @@ impl Rotation {
     fn promoted(&mut self, event: Event, now: Timestamp) -> Effect {
         let Event::Fleet(fleet) = event else { return self.looking_on(event, now) };
         let (missing, hurries) = (self.not_drained(&fleet, now), self.record.hurries());
-        if let Some(stop) = self.unconfirmed(Gate::Drained, &missing).filter(|_| !hurries) {
+        let awaited = self.despite_words(missing);
+        let missing = &awaited.missing;
+        if let Some(stop) = self.unconfirmed(Gate::Drained, missing).filter(|_| !hurries) {
             return stop;
         }
-        if self.is_led_by_the_source(&missing, now) {
+        if self.is_led_by_the_source(missing, now) {
             return self.enter(State::Confirmed, now);
         }
-        if let Some(probe) = self.look_at_the_server(&missing, now) {
+        if let Some(probe) = self.look_at_the_server(&awaited, now) {
             return probe;
         }
         if missing.is_empty() && !hurries {
-            self.note_unused(&fleet);
+            self.note_unused(&fleet, &awaited.instances_left_out());
         }
-        self.gate(missing, State::Drained, now)
+        self.gate_despite_words(awaited, State::Drained, now)
     }
 
     /// The look at the server while instances are waited for, if it is time for one.
-    fn look_at_the_server(&mut self, missing: &[Missing], now: Timestamp) -> Option<Effect> {
+    fn look_at_the_server(&mut self, awaited: &Awaited, now: Timestamp) -> Option<Effect> {
         let due = self.seen.neither_since.is_some()
             || now.since(*self.seen.proved.get_or_insert(now)) >= self.record.policy.window();
-        if !due || missing.is_empty() {
+        if !due || awaited.missing.is_empty() {
             return None;
         }
-        self.seen.missing = missing.to_vec();
+        self.seen.missing = awaited.clone().all();
         Some(Effect::Probe(self.target()))
     }
 
@@ -319,9 +323,10 @@ impl Rotation {
     }
 
     /// What the instances said to that is written down with it, since the next process begins anew.
-    fn note_unused(&mut self, fleet: &Fleet) {
+    fn note_unused(&mut self, fleet: &Fleet, left_out: &BTreeSet<(String, String)>) {
         let (record, quiet) = (&self.record, self.record.policy.quiet());
-        let attested = self.seen.quiet.attested(fleet);
+        let mut attested = self.seen.quiet.attested(fleet);
+        attested.retain(|one| !left_out.contains(&(one.application.clone(), one.instance.clone())));
         let mut unused =
             Unused::new(record.id(record.source()).clone(), record.revision, quiet, attested);
         unused.beside = record.readmitted.iter().map(|one| one.secret.clone()).collect();

@@ -12,7 +12,7 @@ use crate::error::{RotateError, RotateErrorKind};
 use crate::progress::Progress;
 use crate::rotation::{
     Application, Direction, Effect, Ending, Event, Fleet, Plan, Record, Rotation, SlotChange,
-    StuckReason, Timestamp,
+    StuckReason, Timestamp, UnreadableReport,
 };
 use keyswap_core::{Revision, SecretDocument, SecretList};
 use keyswap_store::{Instance, Lease, SecretStore, StoreError};
@@ -321,6 +321,9 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         if !broken.is_empty() {
             (self.progress)(Progress::Broken(broken));
         }
+        for one in record.left_out_at_gates.iter().skip(written.left_out_at_gates.len()) {
+            self.note(format!("left out at a person's word, and may lose access: {}", one.missing));
+        }
     }
 
     fn note(&self, text: String) {
@@ -336,7 +339,9 @@ pub(super) fn fleet(instances: Vec<Instance>) -> Fleet {
         }
         match instance.report {
             Ok(report) => fleet.live.push(report),
-            Err(reason) => fleet.unreadable.push(reason),
+            Err(reason) => {
+                fleet.unreadable.push(UnreadableReport { instance: instance.instance, reason });
+            }
         }
     }
     fleet

@@ -25,7 +25,7 @@ use crate::rotation::{
     Application, Asker, Event, Gate, Missing, Record, RotationPolicy, State, not_adopted,
 };
 
-pub use confirm::confirm;
+pub use confirm::{confirm, leave_out};
 pub use hold::{hold, release_hold};
 pub use verify::verify_history;
 

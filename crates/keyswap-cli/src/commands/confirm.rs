@@ -1,17 +1,22 @@
-//! `keyswap confirm`: a person's word for an application that cannot report.
+//! `keyswap confirm`: a person's word for an application that cannot report, or that one instance is not
+//! waited for.
 
-use keyswap_admin::RotateErrorKind;
+use keyswap_admin::{RotateErrorKind, Status};
 use keyswap_store::SecretStore;
 
 use super::open_store;
+use super::rotate::{agrees, is_somebody_there};
 use crate::arguments::Confirm;
-use crate::configuration::Configuration;
+use crate::configuration::{Configuration, OfClient};
 use crate::exit::Failure;
 
 pub(crate) async fn run(options: Confirm) -> Result<(), Failure> {
     let configuration = Configuration::load(&options.configured.config)?;
     let several = configuration.chosen(&options.chosen)?;
     let application = &options.application;
+    if let Some(instance) = &options.instance {
+        return leave_out(&options, instance, &several).await;
+    }
     let mut confirmed = 0;
     for client in &several {
         let store = open_store(client)?;
@@ -37,4 +42,45 @@ pub(crate) async fn run(options: Confirm) -> Result<(), Failure> {
         )));
     }
     Ok(())
+}
+
+/// What may break is said before anything is written.
+async fn leave_out(
+    options: &Confirm,
+    instance: &str,
+    several: &[OfClient<'_>],
+) -> Result<(), Failure> {
+    // The name of an instance is random, so that it is one of one client.
+    let [client] = several else {
+        return Err(Failure::usage(
+            "an instance is one of one client: name that with --client instead of --all",
+        ));
+    };
+    let store = open_store(client)?;
+    let (id, application, by) = (store.client(), &options.application, &options.by);
+    let gate = Status::read(&store).await?.record.and_then(|record| record.gate_of_instances());
+    if let Some(gate) = gate {
+        eprintln!(
+            "client {id}: the rotation will not wait until {application}/{instance} reports that {gate}. \
+             {}.",
+            sentence(gate.what_breaks())
+        );
+    }
+    let question = format!("leave {application}/{instance} out?");
+    if gate.is_some() && !options.yes && is_somebody_there() && !agrees(&question).await {
+        return Err(Failure::failed("nothing was written; all is as it was"));
+    }
+    let meant = (application.as_str(), instance);
+    let applications = Some(client.applications());
+    let gate = keyswap_admin::leave_out(&store, applications, meant, by, &options.reason).await?;
+    println!(
+        "client {id}: {by} says that {application}/{instance} is not waited for, for it to report that \
+         {gate}. Go on with `keyswap resume`"
+    );
+    Ok(())
+}
+
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

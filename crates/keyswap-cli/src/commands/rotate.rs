@@ -169,12 +169,12 @@ pub(crate) async fn rollback(options: Rollback) -> Result<(), Failure> {
     .await
 }
 
-fn is_somebody_there() -> bool {
+pub(super) fn is_somebody_there() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
 /// Whether the person at the terminal wants that.
-async fn agrees(question: &str) -> bool {
+pub(super) async fn agrees(question: &str) -> bool {
     eprint!("{question} [y/N] ");
     let _ = std::io::stderr().flush();
     let answer = tokio::task::spawn_blocking(|| {

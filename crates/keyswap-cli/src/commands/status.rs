@@ -68,6 +68,21 @@ fn as_text(client: &str, place: &str, status: &Status, now: Timestamp) -> String
                     "          programs may be without a secret since {from}\n"
                 ));
             }
+            for one in &record.left_out_at_gates {
+                text.push_str(&format!(
+                    "          left out at {}, at a person's word: {}\n",
+                    one.at, one.missing
+                ));
+            }
+            for one in record.left_out() {
+                text.push_str(&format!(
+                    "          {}/{} is not waited for: {} said so, {}\n",
+                    one.application,
+                    one.instance.as_deref().unwrap_or_default(),
+                    one.by,
+                    one.reason
+                ));
+            }
             if let Some((_, reason)) = record.stuck {
                 text.push_str(&format!("          {reason}\n"));
             } else if let Some(leads_on) = leads_on(record) {
@@ -154,6 +169,7 @@ fn as_json(client: &str, status: &Status, now: Timestamp) -> Value {
             "over": record.is_over(),
             "direction": record.direction(),
             "confirmations": record.confirmations,
+            "left_out": record.left_out_at_gates,
             "compromised": record.compromised,
             "gaps": record.gaps(),
             "stuck": record.stuck.map(|(_, reason)| reason),

@@ -51,6 +51,7 @@ impl Rotation {
             doubted: _,
             rollback,
             confirmations: _,
+            left_out_at_gates,
             compromised,
             evidence,
             retired,
@@ -84,6 +85,7 @@ impl Rotation {
             broken.iter_mut().for_each(|one| moved(&mut one.at, Duration::ZERO));
         }
         readmitted.iter_mut().for_each(|one| moved(&mut one.at, longest_flight));
+        left_out_at_gates.iter_mut().for_each(|one| moved(&mut one.at, Duration::ZERO));
         retired.iter_mut().for_each(|kept| moved(&mut kept.until, Duration::ZERO));
         *history = None;
         // Said to whoever asks afterwards, and not looked at again.
