@@ -253,7 +253,7 @@ fn a_server_that_does_not_say_what_it_holds_is_asked_with_each_retired_secret() 
         assert!(waited > Duration::from_secs(1), "{state}: after {waited:?}");
         assert!(other.record().readmitted.is_empty());
     }
-    // One that is kept no longer proves nothing; and of many, only some are tried.
+    // Of many, only some are tried.
     let (mut rotation, mut effect) =
         neither_is_taken(State::CutOver, &["one", "two", "three", "four", "five", "six"]);
     let mut tried = Vec::new();

@@ -102,7 +102,8 @@ impl Rotation {
     pub(super) fn try_retired(&mut self, refused: Option<&SecretId>, now: Timestamp) -> Effect {
         let both = [self.record.old.id(), self.record.new.id()];
         let adds = self.record.plan.adds();
-        let kept = self.record.retired.iter().rev().filter(|kept| !adds && kept.until > now);
+        // Also one whose time is over in mid-rotation: as long as it is in the journal, it can be told.
+        let kept = self.record.retired.iter().rev().filter(|_| !adds);
         let ids = kept.map(|kept| kept.secret.id()).filter(|id| !both.contains(id));
         let mut ids = ids.take(MOST_TRIED);
         if let Some(refused) = refused {
