@@ -115,10 +115,7 @@ fn a_rotation_at_a_server_with_several_secrets_survives_what_may_go_wrong_in_lar
         return;
     }
     let listed = several(LISTED);
-    let pair = Bounds { instances: 2, expected: 2, ..listed };
-    check("several secrets, two instances, replaced", Bounds { deaths: 1, ..pair });
-    check("several secrets, instance paused", Bounds { naps: 1, expected: 1, ..pair });
-    check("several secrets, paused rotator", Bounds { pauses: 1, faults: 1, ..listed });
+    check("several secrets, two instances", Bounds { instances: 2, expected: 2, ..listed });
     let lost = Bounds { crashes: 1, lost: 1, late: Some(2), ..listed };
     check("several secrets, crash, lost answer", lost);
     check("several secrets, values chosen, crash", Bounds { crashes: 1, ..several(CHOSEN) });
