@@ -141,6 +141,41 @@ async fn a_crash_between_a_line_and_its_head_costs_nothing() {
     assert_eq!(store.append_history(&lease, &json!({"n": 5})).await.unwrap().number, 5);
 }
 
+#[tokio::test]
+async fn what_is_done_to_a_history_while_a_rotator_appends_to_it_shows_as_well() {
+    let (_directory, store, path) = store_with_three_records().await;
+    let head = store.client_directory().join("history.head");
+    let lease = store.acquire("test").await.unwrap();
+    let append = async |n: u64| store.append_history(&lease, &json!({ "n": n })).await;
+    append(4).await.unwrap();
+    let (four, four_head) = (std::fs::read(&path).unwrap(), std::fs::read(&head).unwrap());
+    append(5).await.unwrap();
+    let (five, five_head) = (std::fs::read(&path).unwrap(), std::fs::read(&head).unwrap());
+
+    write_private(&path, &four);
+    assert!(append(6).await.unwrap_err().to_string().contains("and had 5 lines"));
+    write_private(&path, &five);
+    std::fs::remove_file(&head).unwrap();
+    assert!(append(6).await.unwrap_err().to_string().contains("history.head, is missing"));
+    // Both of an earlier time: who reads the journal sees that it is not the end.
+    write_private(&path, &four);
+    write_private(&head, four_head);
+    assert_eq!(append(5).await.unwrap().number, 5);
+    assert_eq!(std::fs::read(&path).unwrap(), five);
+    assert_eq!(std::fs::read(&head).unwrap(), five_head);
+
+    let text = String::from_utf8(five).unwrap();
+    write_private(&path, format!("{text}{{\"number\":6}}\n"));
+    assert_eq!(append(6).await.unwrap().number, 6);
+    assert_eq!(store.verify_history().await.unwrap().len(), 6);
+    // What is as long as before is not read again by who appends, and named to whoever verifies.
+    let text = std::fs::read_to_string(&path).unwrap();
+    write_private(&path, text.replace("cut over", "cut open"));
+    append(7).await.unwrap();
+    let error = store.verify_history().await.unwrap_err().to_string();
+    assert!(error.contains("line 2: it is not the line that was written"), "{error}");
+}
+
 /// What somebody does to the lines of a history.
 #[derive(Clone, Debug)]
 enum Tampering {

@@ -234,6 +234,36 @@ async fn a_report_that_cannot_be_read_is_an_instance_with_a_reason() {
 }
 
 #[tokio::test]
+async fn a_fleet_of_hundreds_is_listed_whole_and_in_the_order_of_the_ids() {
+    let (_directory, store) = store();
+    let instances = store.client_directory().join("instances");
+    let usage = SecretRing::new(list("old new")).usage();
+    let mut registrations = Vec::new();
+    for number in 0..300 {
+        let report = InstanceReport::new("app", format!("i-{number:03}"));
+        let registration = store.register(&report).await.unwrap();
+        store.report(&registration, &report.next(usage.clone())).await.unwrap();
+        registrations.push(registration);
+    }
+    write_private(&instances.join("i-127.json"), "{");
+    std::fs::remove_file(instances.join("i-128.json")).unwrap();
+    std::fs::remove_file(instances.join("i-256.alive")).unwrap();
+    let found = store.instances().await.unwrap();
+    assert_eq!(found.len(), 300);
+    for (number, instance) in found.into_iter().enumerate() {
+        assert_eq!(instance.instance, format!("i-{number:03}"));
+        assert_eq!(instance.live, number != 256);
+        match (number, instance.report) {
+            (127, Err(reason)) => {
+                assert!(reason.contains("i-127.json: the report ends"), "{reason}")
+            }
+            (128, Err(reason)) => assert!(reason.contains("has not written a report"), "{reason}"),
+            (_, report) => assert_eq!(report.unwrap().usage.unwrap(), usage),
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_instance_id_that_is_no_file_name_is_refused() {
     let (_directory, store) = store();
     for id in ["", "../ring", ".hidden", "a/b", &"x".repeat(65)] {

@@ -4,10 +4,11 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use sha2::{Digest, Sha256};
 
-use super::fs::{File, OpenOptions, OpenOptionsExt};
+use super::fs::{self, OpenOptions, OpenOptionsExt};
 use super::lock::Writing;
 use super::permissions::{self, io_error};
 use super::replace::{self, Durable};
@@ -20,27 +21,50 @@ const BEGINNING: [u8; 32] = [0; 32];
 /// How long a rotator may be between a line and its head.
 const LONGEST_WRITE: Duration = Duration::from_secs(1);
 
-#[derive(Deserialize, Serialize)]
+/// What is kept of the record is up to who reads it.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+struct Line<R> {
     number: u64,
     previous: String,
-    record: serde_json::Value,
+    record: R,
 }
 
-/// The lines of a history that was verified, and how many bytes they take.
+/// A history that was verified.
 #[derive(Debug)]
 struct Verified {
-    entries: Vec<HistoryEntry>,
-    length: usize,
-    last: [u8; 32],
+    tail: Tail,
     /// The first line that no head covers, if there is one, or a part of one.
     uncovered: Option<u64>,
 }
 
+/// Where a history ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Tail {
+    number: u64,
+    hash: [u8; 32],
+    /// How many bytes its lines take.
+    length: u64,
+}
+
+impl Tail {
+    const EMPTY: Self = Self { number: 0, hash: BEGINNING, length: 0 };
+
+    fn head(&self) -> HistoryHead {
+        HistoryHead { number: self.number, hash: hexadecimal(&self.hash) }
+    }
+}
+
 /// Reads and verifies the history of the client whose directory this is.
 pub(super) fn read(directory: &Path, doing: &str) -> Result<Vec<HistoryEntry>, StoreError> {
-    Ok(verified(directory, doing)?.entries)
+    Ok(read_all(directory, doing)?.0)
+}
+
+fn read_all(directory: &Path, doing: &str) -> Result<(Vec<HistoryEntry>, Verified), StoreError> {
+    let mut entries = Vec::new();
+    let keep = |head, record| entries.push(HistoryEntry::new(head, record));
+    let verified = verified(directory, keep, doing)?;
+    Ok((entries, verified))
 }
 
 /// As [`read`], and what no head covers is refused as well.
@@ -50,8 +74,8 @@ pub(super) fn read_strictly(
 ) -> Result<Vec<HistoryEntry>, StoreError> {
     let end = Instant::now() + LONGEST_WRITE;
     loop {
-        let verified = verified(directory, doing)?;
-        let Some(line) = verified.uncovered else { return Ok(verified.entries) };
+        let (entries, verified) = read_all(directory, doing)?;
+        let Some(line) = verified.uncovered else { return Ok(entries) };
         // A rotator may be between the line and its head just now.
         if Instant::now() < end {
             std::thread::sleep(LONGEST_WRITE / 20);
@@ -70,47 +94,68 @@ pub(super) fn read_strictly(
     }
 }
 
-/// Appends one record under the lease, durably.
+/// Appends one record, the JSON text of one, under the lease, durably.
+///
+/// The head is durable once its name is, with the next file that is replaced in this directory: the journal,
+/// which says the same and is written before anything rests on the record. Until then a loss of power may
+/// leave an earlier head, which is as if the process had been killed before the last ones.
 pub(super) fn append(
     directory: &Path,
-    writing: &Writing<'_>,
-    record: serde_json::Value,
+    writing: &mut Writing<'_>,
+    record: &[u8],
     doing: &str,
 ) -> Result<HistoryHead, StoreError> {
     let path = directory.join("history.jsonl");
     let failed = |error| io_error(error, &path, doing);
-    let before = verified(directory, doing)?;
-    let number = before.entries.len() as u64 + 1;
-    let line = Line { number, previous: hexadecimal(&before.last), record };
-    let mut line = serde_json::to_vec(&line).map_err(|error| failed(error.into()))?;
-    let hash = hash(&before.last, &line);
+    let (before, is_named) = end(directory, writing, doing)?;
+    let number = before.number + 1;
+    let previous = hexadecimal(&before.hash);
+    let mut line =
+        format!("{{\"number\":{number},\"previous\":\"{previous}\",\"record\":").into_bytes();
+    line.reserve_exact(record.len() + 2);
+    line.extend_from_slice(record);
+    line.push(b'}');
+    let hash = hash(&before.hash, &line);
     line.push(b'\n');
 
     let mut file =
         OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(failed)?;
     // What was verified is still so: it was read under the lease, and only its holder writes.
     let _section = writing.section(doing)?;
-    if file.metadata().map_err(failed)?.len() > before.length as u64 {
+    if file.metadata().map_err(failed)?.len() > before.length {
         // A line whose writer was killed, or lost power: nobody was told that it is there. It goes for
         // good before the next one comes, since the two could be mixed by a loss of power.
-        file.set_len(before.length as u64).and_then(|()| file.sync_all()).map_err(failed)?;
+        file.set_len(before.length).and_then(|()| file.sync_all()).map_err(failed)?;
     }
-    append_line(&mut file, &line, &path, doing)?;
-    let head = HistoryHead { number, hash: hexadecimal(&hash) };
+    // Without its end it is no line, and the next one takes its place.
+    file.write_all(&line).map_err(failed)?;
+    file.sync_all()
+        .and_then(|()| if is_named { Ok(()) } else { replace::sync_parent(&path) })
+        .map_err(|error| unknown(&path, doing).with_source(error))?;
+    let tail = Tail { number, hash, length: before.length + line.len() as u64 };
+    let head = tail.head();
     let text = serde_json::to_vec(&head).map_err(|error| failed(error.into()))?;
     let target = directory.join("history.head");
-    replace::stage(&target, &text, Durable::Yes, doing)
+    replace::stage(&target, &text, Durable::Contents, doing)
         .and_then(replace::Staged::commit)
         .map_err(|error| unknown(&target, doing).with_source(error))?;
+    writing.note_history(tail);
     Ok(head)
 }
 
-fn append_line(file: &mut File, line: &[u8], path: &Path, doing: &str) -> Result<(), StoreError> {
-    // Without its end it is no line, and the next one takes its place.
-    file.write_all(line).map_err(|error| io_error(error, path, doing))?;
-    file.sync_all()
-        .and_then(|()| replace::sync_parent(path))
-        .map_err(|error| unknown(path, doing).with_source(error))
+/// Where the history ends, and whether its name is durable: before there is a head, it is made so. It is read
+/// and verified once under a lease, unless it is not as this holder left it.
+fn end(directory: &Path, writing: &Writing<'_>, doing: &str) -> Result<(Tail, bool), StoreError> {
+    if let Some(tail) = writing.history()
+        && read_head(directory, doing)? == Some(tail.head())
+        && fs::metadata(directory.join("history.jsonl"))
+            .is_ok_and(|metadata| metadata.len() == tail.length)
+    {
+        return Ok((tail, true));
+    }
+    let verified = verified(directory, |_, _: IgnoredAny| {}, doing)?;
+    let is_named = verified.tail.number > 0 && verified.uncovered != Some(1);
+    Ok((verified.tail, is_named))
 }
 
 fn unknown(path: &Path, doing: &str) -> StoreError {
@@ -119,37 +164,22 @@ fn unknown(path: &Path, doing: &str) -> StoreError {
         .way_out("look at the disk, then run `keyswap resume`")
 }
 
-fn verified(directory: &Path, doing: &str) -> Result<Verified, StoreError> {
+fn verified<R: DeserializeOwned>(
+    directory: &Path,
+    keep: impl FnMut(HistoryHead, R),
+    doing: &str,
+) -> Result<Verified, StoreError> {
     let path = directory.join("history.jsonl");
     // The head first: a record that is appended in between is then one more than it says, not one less.
     let head = read_head(directory, doing)?;
     let text = permissions::read(&path, doing)?.unwrap_or_default();
-    let mut verified =
-        verify(&text, head.as_ref()).map_err(|reason| broken(&path, reason, doing))?;
-    let count = verified.entries.len() as u64;
-    if let Some(head) = &head
-        && head.number > 0
-    {
-        let at = usize::try_from(head.number - 1).ok().and_then(|at| verified.entries.get(at));
-        match at {
-            None => {
-                let reason = format!("it ends after line {count}, and had {} lines", head.number);
-                return Err(broken(&path, reason, doing));
-            }
-            Some(entry) if entry.head != *head => {
-                let reason = format!("line {}: it is not the line that was written", head.number);
-                return Err(broken(&path, reason, doing));
-            }
-            Some(_) => {}
-        }
-    } else if count > 1 && read_head(directory, doing)?.is_none() {
+    let tail = verify(&text, head.as_ref(), keep).map_err(|reason| broken(&path, reason, doing))?;
+    if tail.number > 1 && head.is_none() && read_head(directory, doing)?.is_none() {
         return Err(broken(&path, "its head, the file history.head, is missing".to_owned(), doing));
     }
     let covered = head.map_or(0, |head| head.number);
-    if count > covered || text.len() > verified.length {
-        verified.uncovered = Some(covered + 1);
-    }
-    Ok(verified)
+    let is_covered = tail.number <= covered && text.len() as u64 <= tail.length;
+    Ok(Verified { tail, uncovered: (!is_covered).then_some(covered + 1) })
 }
 
 fn read_head(directory: &Path, doing: &str) -> Result<Option<HistoryHead>, StoreError> {
@@ -160,18 +190,23 @@ fn read_head(directory: &Path, doing: &str) -> Result<Option<HistoryHead>, Store
     Ok(Some(head))
 }
 
-/// The head names the last of so many lines that were `acknowledged`. One more may be there, and may be torn
-/// by a loss of power, even with its end in place and its beginning not: then it is none.
-fn verify(text: &[u8], head: Option<&HistoryHead>) -> Result<Verified, String> {
+/// The head names the last of so many lines that were `acknowledged`. More may be there, and the last of them
+/// may be torn by a loss of power, even with its end in place and its beginning not: then it is none.
+fn verify<R: DeserializeOwned>(
+    text: &[u8],
+    head: Option<&HistoryHead>,
+    mut keep: impl FnMut(HistoryHead, R),
+) -> Result<Tail, String> {
     let acknowledged = head.map_or(0, |head| head.number);
-    let mut verified =
-        Verified { entries: Vec::new(), length: 0, last: BEGINNING, uncovered: None };
-    for raw in text.split_inclusive(|byte| *byte == b'\n') {
-        let Some(raw) = raw.strip_suffix(b"\n") else { break };
-        let number = verified.entries.len() as u64 + 1;
-        let line: Line = match serde_json::from_slice(raw) {
+    let mut tail = Tail::EMPTY;
+    let mut rest = text;
+    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+        let raw = &rest[..end];
+        rest = &rest[end + 1..];
+        let number = tail.number + 1;
+        let line: Line<R> = match serde_json::from_slice(raw) {
             Ok(line) => line,
-            Err(_) if number == acknowledged + 1 && is_last(raw, text) => break,
+            Err(_) if number > acknowledged && rest.is_empty() => break,
             Err(error) => {
                 // Without serde's text, which may repeat what it found.
                 return Err(format!(
@@ -183,42 +218,44 @@ fn verify(text: &[u8], head: Option<&HistoryHead>) -> Result<Verified, String> {
         if line.number != number {
             return Err(format!("line {number}: it says that it is record {}", line.number));
         }
-        if line.previous != hexadecimal(&verified.last) {
-            let rest = &text[verified.length + raw.len() + 1..];
-            return Err(which_of_two(number, &line, raw, rest, head));
+        if line.previous != hexadecimal(&tail.hash) {
+            return Err(which_of_two(number, &line.previous, raw, rest, head));
         }
-        verified.last = hash(&verified.last, raw);
-        verified.length += raw.len() + 1;
-        let head = HistoryHead { number, hash: hexadecimal(&verified.last) };
-        verified.entries.push(HistoryEntry::new(head, line.record));
+        let length = tail.length + raw.len() as u64 + 1;
+        tail = Tail { number, hash: hash(&tail.hash, raw), length };
+        let found = tail.head();
+        if head.is_some_and(|head| head.number == number && *head != found) {
+            return Err(format!("line {number}: it is not the line that was written"));
+        }
+        keep(found, line.record);
     }
-    Ok(verified)
+    match tail.number {
+        count if count < acknowledged => {
+            Err(format!("it ends after line {count}, and had {acknowledged} lines"))
+        }
+        _ => Ok(tail),
+    }
 }
 
 /// Which line was changed if this one names another hash for the line before it than that one has: if what
 /// follows vouches for this one as it stands, it was the one before.
 fn which_of_two(
     number: u64,
-    line: &Line,
+    previous: &str,
     raw: &[u8],
     rest: &[u8],
     head: Option<&HistoryHead>,
 ) -> String {
     let next = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let vouched_for = match serde_json::from_slice::<Line>(next) {
+    let vouched_for = match serde_json::from_slice::<Line<IgnoredAny>>(next) {
         Ok(next) => Some(next.previous),
         Err(_) => head.filter(|head| head.number == number).map(|head| head.hash.clone()),
     };
-    let as_it_stands = bytes(&line.previous).map(|previous| hexadecimal(&hash(&previous, raw)));
+    let as_it_stands = bytes(previous).map(|previous| hexadecimal(&hash(&previous, raw)));
     if number > 1 && as_it_stands.is_some() && as_it_stands == vouched_for {
         return format!("line {}: it is not the line that was written", number - 1);
     }
     format!("line {number}: it does not follow the line before it")
-}
-
-/// Whether this line of the text is the last of it.
-fn is_last(line: &[u8], text: &[u8]) -> bool {
-    text.strip_suffix(b"\n").is_some_and(|text| text.as_ptr_range().end == line.as_ptr_range().end)
 }
 
 fn broken(path: &Path, reason: String, doing: &str) -> StoreError {

@@ -1,12 +1,13 @@
 //! The instances of one client: a report each, and a lock that says whether the process lives.
 
-use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use keyswap_core::SecretId;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::fs::{self, File, OpenOptions, OpenOptionsExt, TryLockError};
 use super::permissions::{self, check_file, io_error};
@@ -23,11 +24,11 @@ struct Header {
 }
 
 /// Unknown fields are let through: a fleet runs several versions of keyswap at once.
-#[derive(Deserialize, Serialize)]
-struct Written {
+#[derive(Serialize)]
+struct Written<'a> {
     keyswap: u64,
     #[serde(flatten)]
-    report: InstanceReport,
+    report: &'a InstanceReport,
 }
 
 /// The files of an instance of this process. They go when this is dropped.
@@ -66,7 +67,7 @@ impl Presence {
             return Err(failed(error));
         }
         let presence = Self {
-            report: directory.join(format!("{}.json", report.instance)),
+            report: report_path(directory, &report.instance),
             alive,
             _lock: lock,
             open: Mutex::new(true),
@@ -83,7 +84,7 @@ impl Presence {
                 .at(self.report.display().to_string())
                 .because("the registration is of another instance, or was removed"));
         }
-        let written = Written { keyswap: VERSION, report: report.clone() };
+        let written = Written { keyswap: VERSION, report };
         let text = serde_json::to_vec(&written)
             .map_err(|error| io_error(error.into(), &self.report, doing))?;
         // Nobody needs the report of a process that a loss of power ended.
@@ -107,37 +108,80 @@ impl Drop for Presence {
     }
 }
 
-/// Every instance that left a file.
-pub(super) fn list(directory: &Path, doing: &str) -> Result<Vec<Instance>, StoreError> {
-    let mut instances = Vec::new();
-    for id in ids(directory, doing)? {
-        // Whether it lives before what it says: a report of a process that ended in between is the
-        // last one.
-        let live = lives(&directory.join(format!("{id}.alive")), doing);
-        let report = read_report(&directory.join(format!("{id}.json")), &id, doing);
-        match (live, report) {
-            (Ok(live), Ok(Some(report))) => instances.push(Instance::new(id, live, Ok(report))),
-            // It was removed since the directory was read.
-            (Ok(false), Ok(None)) => {}
-            (Ok(true), Ok(None)) => {
-                let reason = format!("instance {id} has not written a report");
-                instances.push(Instance::new(id, true, Err(reason)));
+/// What one instance left, as it was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    id: String,
+    live: Result<bool, StoreError>,
+    report: Result<Option<Zeroizing<Vec<u8>>>, StoreError>,
+}
+
+/// The ids of secrets that the reports of a fleet name: thousands name the same few.
+#[derive(Debug, Default)]
+pub(super) struct Ids(Vec<SecretId>);
+
+impl Ids {
+    /// More than a fleet names in the middle of a rotation.
+    const MOST: usize = 16;
+
+    /// Puts ids that are known already in the place of copies of them.
+    fn share(&mut self, report: &mut InstanceReport) {
+        let Some(usage) = &mut report.usage else { return };
+        usage.secrets.shrink_to_fit();
+        for used in &mut usage.secrets {
+            match self.0.iter().find(|id| **id == used.id) {
+                Some(id) => used.id = id.clone(),
+                None if self.0.len() < Self::MOST => self.0.push(used.id.clone()),
+                None => {}
             }
-            (Ok(live), Err(error)) => {
-                instances.push(Instance::new(id, live, Err(error.to_string())));
-            }
-            // What cannot be told to be gone counts as live: it keeps the gate shut and is named.
-            (Err(error), _) => instances.push(Instance::new(id, true, Err(error.to_string()))),
         }
     }
-    Ok(instances)
+}
+
+/// Looks at some of the instances whose files are in this directory.
+pub(super) fn find(directory: &Path, ids: Vec<String>, doing: &str) -> Vec<Found> {
+    let find = |id: String| Found {
+        // Whether it lives before what it says: a report of a process that ended in between is the
+        // last one.
+        live: lives(&directory.join(format!("{id}.alive")), doing),
+        report: permissions::read(&report_path(directory, &id), doing),
+        id,
+    };
+    ids.into_iter().map(find).collect()
+}
+
+impl Found {
+    /// What it says; `None` if it was removed since the directory was read.
+    pub(super) fn instance(self, directory: &Path, ids: &mut Ids, doing: &str) -> Option<Instance> {
+        let id = self.id;
+        let report = self.report.and_then(|text| {
+            let report = |text: Zeroizing<Vec<u8>>| {
+                parse_report(&text, &report_path(directory, &id), &id, doing)
+            };
+            text.map(report).transpose()
+        });
+        Some(match (self.live, report) {
+            (Ok(live), Ok(Some(mut report))) => {
+                ids.share(&mut report);
+                Instance::new(id, live, Ok(report))
+            }
+            (Ok(false), Ok(None)) => return None,
+            (Ok(true), Ok(None)) => {
+                let reason = format!("instance {id} has not written a report");
+                Instance::new(id, true, Err(reason))
+            }
+            (Ok(live), Err(error)) => Instance::new(id, live, Err(error.to_string())),
+            // What cannot be told to be gone counts as live: it keeps the gate shut and is named.
+            (Err(error), _) => Instance::new(id, true, Err(error.to_string())),
+        })
+    }
 }
 
 /// Removes the files of instances that have been gone for long.
 pub(super) fn forget_long_gone(directory: &Path, doing: &str) -> Result<(), StoreError> {
-    for id in ids(directory, doing)? {
+    for id in ids(&names(directory, doing)?) {
         let alive = directory.join(format!("{id}.alive"));
-        let report = directory.join(format!("{id}.json"));
+        let report = report_path(directory, id);
         let written = [&report, &alive]
             .into_iter()
             .filter_map(|path| fs::metadata(path).ok()?.modified().ok())
@@ -151,21 +195,33 @@ pub(super) fn forget_long_gone(directory: &Path, doing: &str) -> Result<(), Stor
     Ok(())
 }
 
-fn ids(directory: &Path, doing: &str) -> Result<BTreeSet<String>, StoreError> {
+/// The names of the files that instances left, a line each: thousands of them in one piece of memory.
+pub(super) fn names(directory: &Path, doing: &str) -> Result<String, StoreError> {
     match fs::metadata(directory) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(String::new()),
         _ => permissions::check_directory(directory, doing)?,
     }
     let failed = |error| io_error(error, directory, doing);
-    let mut ids = BTreeSet::new();
+    let mut names = String::new();
     for entry in fs::read_dir(directory).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        let name = name.to_string_lossy();
-        let id = name.strip_suffix(".json").or_else(|| name.strip_suffix(".alive"));
-        // A name that begins with a dot is a replacement in progress.
-        ids.extend(id.filter(|id| !id.starts_with('.')).map(str::to_owned));
+        names.push_str(&entry.map_err(failed)?.file_name().to_string_lossy());
+        names.push('\n');
     }
-    Ok(ids)
+    Ok(names)
+}
+
+/// The instances whose files have these names, in order.
+pub(super) fn ids(names: &str) -> Vec<&str> {
+    // A name that begins with a dot is a replacement in progress.
+    let mut ids: Vec<_> =
+        names.lines().filter_map(id_of).filter(|id| !id.starts_with('.')).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+fn id_of(name: &str) -> Option<&str> {
+    name.strip_suffix(".json").or_else(|| name.strip_suffix(".alive"))
 }
 
 /// Whether the process that made this file still holds its lock.
@@ -185,8 +241,16 @@ fn lives(alive: &Path, doing: &str) -> Result<bool, StoreError> {
     }
 }
 
-fn read_report(path: &Path, id: &str, doing: &str) -> Result<Option<InstanceReport>, StoreError> {
-    let Some(text) = permissions::read(path, doing)? else { return Ok(None) };
+fn report_path(directory: &Path, id: &str) -> PathBuf {
+    directory.join(format!("{id}.json"))
+}
+
+fn parse_report(
+    text: &[u8],
+    path: &Path,
+    id: &str,
+    doing: &str,
+) -> Result<InstanceReport, StoreError> {
     let refuse = |reason: String| {
         StoreError::new(StoreErrorKind::Invalid, doing)
             .at(path.display().to_string())
@@ -197,7 +261,7 @@ fn read_report(path: &Path, id: &str, doing: &str) -> Result<Option<InstanceRepo
         serde_json::error::Category::Eof => "the report ends in the middle".to_owned(),
         _ => format!("it is no report (line {}, column {})", error.line(), error.column()),
     };
-    let header: Header = serde_json::from_slice(&text).map_err(|error| refuse(at(error)))?;
+    let header: Header = serde_json::from_slice(text).map_err(|error| refuse(at(error)))?;
     match header.keyswap {
         Some(VERSION) => {}
         Some(version) => {
@@ -206,11 +270,11 @@ fn read_report(path: &Path, id: &str, doing: &str) -> Result<Option<InstanceRepo
         }
         None => return Err(refuse("it has no version (\"keyswap\": 1)".to_owned())),
     }
-    let written: Written = serde_json::from_slice(&text).map_err(|error| refuse(at(error)))?;
-    if written.report.instance != id {
-        return Err(refuse(format!("it is the report of instance {}", written.report.instance)));
+    let report: InstanceReport = serde_json::from_slice(text).map_err(|error| refuse(at(error)))?;
+    if report.instance != id {
+        return Err(refuse(format!("it is the report of instance {}", report.instance)));
     }
-    Ok(Some(written.report))
+    Ok(report)
 }
 
 fn remove(path: &Path, doing: &str) -> Result<(), StoreError> {

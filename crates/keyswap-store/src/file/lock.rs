@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::fs::{self, File, FileExt, MetadataExt, OpenOptions, OpenOptionsExt, TryLockError};
+use super::history::Tail;
 use super::permissions::{check_file, io_error};
 use super::replace::{self, Durable};
 use super::section::{self, Section};
@@ -28,10 +29,18 @@ pub(super) struct Lock {
     path: PathBuf,
     file: File,
     term: Duration,
-    /// As it stands in the file. Held during each write, so that one whose caller gave up does not run
+    /// The record as it stands in the file. Locked during each write, so that one whose caller gave up does not run
     /// into the next.
-    record: Mutex<Holder>,
+    held: Mutex<Held>,
     epoch: u64,
+}
+
+/// What its holder knows.
+#[derive(Debug)]
+struct Held {
+    record: Holder,
+    /// The end of the history as this holder left it, which nobody else may write to meanwhile.
+    history: Option<Tail>,
 }
 
 /// What the lock file says, on one line.
@@ -140,7 +149,13 @@ impl Lock {
             .and_then(|()| file.sync_all())
             .and_then(|()| replace::sync_parent(path))
             .map_err(failed)?;
-        Ok(Self { path: path.to_owned(), file, term, record: Mutex::new(record), epoch })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            term,
+            held: Mutex::new(Held { record, history: None }),
+            epoch,
+        })
     }
 
     /// Puts a lock file of our own in the place of one whose holder still has it locked.
@@ -160,7 +175,13 @@ impl Lock {
         file.lock().map_err(failed)?;
         staged.commit()?;
         let epoch = record.epoch;
-        Ok(Self { path: path.to_owned(), file, term, record: Mutex::new(record), epoch })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            term,
+            held: Mutex::new(Held { record, history: None }),
+            epoch,
+        })
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -173,8 +194,8 @@ impl Lock {
 
     /// Keeps other writes under the same lease out.
     pub(super) fn writing(&self) -> Writing<'_> {
-        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        Writing { lock: self, record }
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        Writing { lock: self, held }
     }
 
     /// The fence: fails unless the lock file is still the one that we locked, and names our epoch.
@@ -214,10 +235,19 @@ impl Lock {
 #[derive(Debug)]
 pub(super) struct Writing<'a> {
     lock: &'a Lock,
-    record: MutexGuard<'a, Holder>,
+    held: MutexGuard<'a, Held>,
 }
 
 impl Writing<'_> {
+    /// The end of the history, once this holder has appended to it.
+    pub(super) fn history(&self) -> Option<Tail> {
+        self.held.history
+    }
+
+    pub(super) fn note_history(&mut self, tail: Tail) {
+        self.held.history = Some(tail);
+    }
+
     /// Enters the section if the lease is still ours. Until it is left, nobody can take the lease, so
     /// what is written in it is written by the only holder.
     pub(super) fn section(&self, doing: &str) -> Result<Section, StoreError> {
@@ -234,18 +264,18 @@ impl Writing<'_> {
     /// and nobody needed the lease meanwhile.
     pub(super) fn renew(&mut self, doing: &str) -> Result<Duration, StoreError> {
         let lock = self.lock;
-        let left = self.record.left().unwrap_or(lock.term);
+        let left = self.held.record.left().unwrap_or(lock.term);
         if left > lock.term / 3 * 2 {
             lock.check(doing)?;
             return Ok(left);
         }
         let section = self.section(doing)?;
-        let renewed = self.record.clone().renewed(lock.term);
+        let renewed = self.held.record.clone().renewed(lock.term);
         // Not synced: after a loss of power nobody holds the lease anyway.
         write_holder(&lock.file, &renewed).map_err(|error| io_error(error, &lock.path, doing))?;
         drop(section);
-        *self.record = renewed;
-        Ok(self.record.left().unwrap_or(lock.term))
+        self.held.record = renewed;
+        Ok(self.held.record.left().unwrap_or(lock.term))
     }
 }
 

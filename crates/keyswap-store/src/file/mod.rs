@@ -45,6 +45,8 @@ const POLL: Duration = Duration::from_secs(5);
 const TERM: Duration = Duration::from_secs(30);
 /// A lease that is shorter could end between two turns of a rotator.
 const SHORTEST_TERM: Duration = Duration::from_millis(100);
+/// How many reports of instances are read before they are looked at.
+const READ_AT_ONCE: usize = 128;
 
 /// One client's place in a directory.
 ///
@@ -190,14 +192,18 @@ impl FileStore {
         })
     }
 
+    /// For messages: what is being done, and for which client.
+    fn doing(&self, doing: &str) -> String {
+        format!("{doing} of client {}", self.place.client)
+    }
+
     /// Runs `work` where it may wait for the disk. It runs to its end even if the caller gives up.
     async fn blocking<T, W>(&self, doing: &str, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: FnOnce(&Place, &str) -> Result<T, StoreError> + Send + 'static,
     {
-        let place = Arc::clone(&self.place);
-        let doing = format!("{doing} of client {}", place.client);
+        let (place, doing) = (Arc::clone(&self.place), self.doing(doing));
         let task = tokio::task::spawn_blocking({
             let doing = doing.clone();
             move || work(&place, &doing)
@@ -355,13 +361,27 @@ impl SecretStore for FileStore {
     }
 
     async fn instances(&self) -> Result<Vec<Instance>, StoreError> {
-        self.blocking("list the instances", |place, doing| {
-            if !place.exists(doing)? {
-                return Ok(Vec::new());
-            }
-            instances::list(&place.instances(), doing)
-        })
-        .await
+        const DOING: &str = "list the instances";
+        let names = self.blocking(DOING, |place, doing| match place.exists(doing)? {
+            true => instances::names(&place.instances(), doing),
+            false => Ok(String::new()),
+        });
+        let names = names.await?;
+        let ids = instances::ids(&names);
+        let (directory, doing) = (self.place.instances(), self.doing(DOING));
+        let (mut instances, mut known) = (Vec::with_capacity(ids.len()), instances::Ids::default());
+        // Some at a time, and what is kept of them is allocated here: what the threads that wait for the
+        // disk allocate in their own arenas is given back and taken again, but not to the system.
+        for ids in ids.chunks(READ_AT_ONCE) {
+            let ids = ids.iter().map(ToString::to_string).collect();
+            let found = self.blocking(DOING, move |place, doing| {
+                Ok(instances::find(&place.instances(), ids, doing))
+            });
+            let found = found.await?.into_iter();
+            instances
+                .extend(found.filter_map(|found| found.instance(&directory, &mut known, &doing)));
+        }
+        Ok(instances)
     }
 
     async fn hold(&self) -> Result<Option<Hold>, StoreError> {
@@ -387,9 +407,13 @@ impl SecretStore for FileStore {
         lease: &Lease,
         record: &serde_json::Value,
     ) -> Result<HistoryHead, StoreError> {
-        let (lock, record) = (self.lock(lease)?, record.clone());
+        let lock = self.lock(lease)?;
+        // A record of thousands of instances takes several times as much memory as its text.
+        let record = serde_json::to_vec(record);
         self.blocking("append to the history", move |place, doing| {
-            history::append(&place.directory, &lock.writing(), record, doing)
+            let record = record
+                .map_err(|error| permissions::io_error(error.into(), &place.history(), doing))?;
+            history::append(&place.directory, &mut lock.writing(), &record, doing)
         })
         .await
     }

@@ -36,6 +36,10 @@ impl Place {
         self.directory.join("hold.json")
     }
 
+    pub(super) fn history(&self) -> PathBuf {
+        self.directory.join("history.jsonl")
+    }
+
     pub(super) fn lock(&self) -> PathBuf {
         self.directory.join("lock")
     }

@@ -92,6 +92,9 @@ impl Recording {
         report.revision = Some(Revision::new(3));
         it.step(Leaves::Nothing, second.report(&registration, &report)).await;
         it.history(&second, &taken, 4).await;
+        // Without a journal between them, so that no name of a head is durable before the next line.
+        it.history(&second, &taken, 5).await;
+        it.history(&second, &taken, 6).await;
         it.journal(&second, &taken, "done").await;
         recording
     }

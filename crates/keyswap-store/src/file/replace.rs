@@ -12,6 +12,9 @@ use crate::{StoreError, StoreErrorKind};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Durable {
     Yes,
+    /// Its name is not until another file is replaced in that directory: a loss of power before that leaves
+    /// the old contents or the new.
+    Contents,
     No,
 }
 
@@ -43,7 +46,7 @@ pub(super) fn stage<'a>(
     // From here on whatever fails removes the new file.
     let staged = Staged { temporary, target, durable, doing };
     let written = file.write_all(contents).and_then(|()| match durable {
-        Durable::Yes => file.sync_all(),
+        Durable::Yes | Durable::Contents => file.sync_all(),
         Durable::No => Ok(()),
     });
     written.map_err(|error| io_error(error, &staged.temporary, doing))?;
@@ -56,11 +59,11 @@ impl Staged<'_> {
         &self.temporary
     }
 
-    /// Puts the new contents in place. They are durable when this returns.
+    /// Puts the new contents in place, as durable as was asked for.
     pub(super) fn commit(self) -> Result<(), StoreError> {
         fs::rename(&self.temporary, self.target)
             .map_err(|error| io_error(error, self.target, self.doing))?;
-        if self.durable == Durable::No {
+        if self.durable != Durable::Yes {
             return Ok(());
         }
         sync_parent(self.target).map_err(|error| {
