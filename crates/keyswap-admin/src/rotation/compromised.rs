@@ -95,23 +95,6 @@ impl Compromised {
         let new: Vec<_> = new.map(|missing| Broken { at: now, missing }).collect();
         self.broken.extend(new);
     }
-
-    /// At least as many bytes as it takes in a journal.
-    pub(super) fn most_bytes(&self) -> usize {
-        self.broken.iter().map(Broken::most_bytes).sum::<usize>() + 256
-    }
-}
-
-impl Broken {
-    /// At least as many bytes as it takes in a journal.
-    pub(super) fn most_bytes(&self) -> usize {
-        let (application, what) = whom(&self.missing);
-        let why = match &self.missing {
-            Missing::Unreadable { what, .. } => what.len(),
-            _ => 0,
-        };
-        6 * (application.len() + what.len() + why) + 512
-    }
 }
 
 /// Whom it is about: an instance, an application, or a report that cannot be read.

@@ -174,29 +174,6 @@ impl Evidence {
         self.unused = None;
         self.proof = None;
     }
-
-    /// At least as many bytes as it takes in a journal.
-    pub(super) fn most_bytes(&self) -> usize {
-        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let words: usize = self
-            .words
-            .iter()
-            .map(|word| &word.asker)
-            .map(|asker| {
-                let said = [&asker.by, &asker.reason, &asker.despite_hold_of].map(length);
-                6 * (said.iter().sum::<usize>() + asker.holder.len()) + 320
-            })
-            .sum();
-        let instances: usize = self
-            .unused
-            .iter()
-            .flat_map(|unused| &unused.instances)
-            .map(|one| 6 * (one.application.len() + one.instance.len()) + 320)
-            .sum();
-        let beside = self.unused.as_ref().map_or(0, |unused| unused.beside.len());
-        // Ids of secrets are at most 64 characters long and need no escapes.
-        words + instances + 96 * beside + 1024
-    }
 }
 
 impl Record {

@@ -282,7 +282,8 @@ impl Quiet {
 
     /// What each instance that lives attested, for the record.
     pub(super) fn attested(&self, fleet: &Fleet) -> Vec<Attested> {
-        let live = fleet.live.iter().filter_map(|report| {
+        let mut attested = Vec::with_capacity(fleet.live.len());
+        attested.extend(fleet.live.iter().filter_map(|report| {
             let key = (report.application.clone(), report.instance.clone());
             let seen = self.seen.get(&key)?;
             Some(Attested {
@@ -294,8 +295,8 @@ impl Quiet {
                 until: seen.attested,
                 until_sequence: seen.sequence,
             })
-        });
-        live.collect()
+        }));
+        attested
     }
 
     /// For [`Rotation::canonical`](super::Rotation::canonical): what matters of the times of these looks,

@@ -1,6 +1,7 @@
 //! How a record is written down, and read by whichever process comes next.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::{fmt, io};
 
 use keyswap_core::{Revision, Secret, SecretId};
 use keyswap_store::HistoryHead;
@@ -33,7 +34,7 @@ impl Record {
         if !(1..=VERSION).contains(&header.keyswap_journal) {
             return Err(JournalError(Fault::Version(header.keyswap_journal)));
         }
-        let mut wire: Wire =
+        let mut wire: Wire<'_> =
             serde_json::from_slice(text).map_err(|error| JournalError::damaged(&error))?;
         if wire.keyswap_journal == 1 {
             wire.take_over_from_version_1();
@@ -73,7 +74,7 @@ impl Record {
             confirmations: wire.confirmations,
             left_out_at_gates: wire.left_out_at_gates,
             compromised: wire.compromised,
-            evidence: wire.evidence,
+            evidence: wire.evidence.into_owned(),
             retired: wire
                 .retired
                 .into_iter()
@@ -109,7 +110,7 @@ impl Record {
             confirmations: self.confirmations.clone(),
             left_out_at_gates: self.left_out_at_gates.clone(),
             compromised: self.compromised.clone(),
-            evidence: self.evidence.clone(),
+            evidence: Cow::Borrowed(&self.evidence),
             retired: self
                 .retired
                 .iter()
@@ -120,37 +121,29 @@ impl Record {
             entered: self.entered.clone(),
             policy: self.policy.clone(),
         };
-        // Large enough not to grow, which would leave a copy of the secrets behind.
-        let values: usize = self
-            .known()
-            .iter()
-            .map(|secret| secret.expose().len() + secret.id().as_str().len() + 64)
-            .sum();
-        let names: usize = self.policy.applications.iter().map(|one| one.name.len() + 64).sum();
-        let said: usize = self
-            .confirmations
-            .iter()
-            .map(|one| {
-                let instance = one.instance.as_ref().map_or(0, String::len);
-                one.application.len() + instance + one.by.len() + one.reason.len() + 96
-            })
-            .sum();
-        let left_out: usize = self.left_out_at_gates.iter().map(Broken::most_bytes).sum();
-        let broken = self.compromised.as_ref().map_or(0, Compromised::most_bytes);
-        let entered = 96 * (self.entered.len() + 1) + 192 * self.readmitted.len();
-        let mut text = Zeroizing::new(Vec::with_capacity(
-            3072 + 6 * (values + names + said + self.client.len())
-                + entered
-                + broken
-                + 128 * self.gaps().len()
-                + left_out
-                + self.evidence.most_bytes(),
-        ));
+        // As large as it will be: growing would leave a copy of the secrets behind, and all of it is wiped.
+        let mut length = Length(1);
+        let measured = serde_json::to_writer_pretty(&mut length, &wire);
+        let mut text = Zeroizing::new(Vec::with_capacity(length.0));
         // Neither the writer nor these types can fail.
-        if serde_json::to_writer_pretty(&mut *text, &wire).is_ok() {
+        if measured.and_then(|()| serde_json::to_writer_pretty(&mut *text, &wire)).is_ok() {
             text.push(b'\n');
         }
         text
+    }
+}
+
+/// Counts what is written, and keeps nothing of it.
+struct Length(usize);
+
+impl io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -161,7 +154,7 @@ struct Header {
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Wire {
+struct Wire<'a> {
     keyswap_journal: u64,
     client: String,
     state: State,
@@ -184,7 +177,7 @@ struct Wire {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     compromised: Option<Compromised>,
     #[serde(default, skip_serializing_if = "Evidence::is_empty")]
-    evidence: Evidence,
+    evidence: Cow<'a, Evidence>,
     #[serde(default)]
     retired: Vec<WireRetired>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -195,7 +188,7 @@ struct Wire {
     policy: RotationPolicy,
 }
 
-impl Wire {
+impl Wire<'_> {
     /// In version 1 a rotation in state `drained` may have published the new secret alone, which a
     /// later one says in the journal before it does.
     fn take_over_from_version_1(&mut self) {
@@ -319,7 +312,9 @@ mod tests {
         record.state = State::Promoted;
         let now = Timestamp::from_milliseconds(11);
         record.confirm("printer", "ada", "saw \"it\" sign in\n", now).unwrap();
-        let read = Record::parse(&record.to_json()).unwrap();
+        let text = record.to_json();
+        assert_eq!(text.capacity(), text.len(), "it did not grow, and nothing is left over");
+        let read = Record::parse(&text).unwrap();
         assert_eq!((read.old.id(), read.new.id()), (record.old.id(), record.new.id()));
         assert_eq!(read, record);
     }

@@ -332,19 +332,14 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
 }
 
 pub(super) fn fleet(instances: Vec<Instance>) -> Fleet {
-    let mut fleet = Fleet::default();
-    for instance in instances {
-        if !instance.live {
-            continue;
-        }
-        match instance.report {
-            Ok(report) => fleet.live.push(report),
-            Err(reason) => {
-                fleet.unreadable.push(UnreadableReport { instance: instance.instance, reason });
-            }
-        }
-    }
-    fleet
+    let mut unreadable = Vec::new();
+    // In the memory of the instances: there may be many.
+    let live = instances.into_iter().filter(|instance| instance.live).filter_map(|one| {
+        let Instance { instance, report, .. } = one;
+        report.map_err(|reason| unreadable.push(UnreadableReport { instance, reason })).ok()
+    });
+    let live = live.collect();
+    Fleet { live, unreadable }
 }
 
 /// The last one holds the whole [account](Record::account).

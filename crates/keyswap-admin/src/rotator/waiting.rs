@@ -1,6 +1,7 @@
 //! How one process waits in a state, and what it tells of that.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,8 +15,9 @@ use crate::rotation::{Missing, State, Timestamp};
 pub(super) struct Waiting {
     pub(super) asked: Duration,
     since: Option<(State, Instant)>,
-    awaited: BTreeMap<String, Timestamp>,
-    told: Option<(State, Vec<String>)>,
+    awaited: BTreeMap<Box<str>, Timestamp>,
+    /// In which state, and a hash of their names: there may be many.
+    told: Option<(State, u64)>,
 }
 
 impl Waiting {
@@ -40,10 +42,10 @@ impl Waiting {
 
     /// Since when each of these has been waited for, as far as this process has seen it.
     pub(super) fn look(&mut self, missing: Vec<Missing>, now: Timestamp) -> Vec<Awaited> {
-        let before = std::mem::take(&mut self.awaited);
+        let mut before = std::mem::take(&mut self.awaited);
         let awaited = missing.into_iter().map(|missing| {
-            let who = who(&missing);
-            let since = before.get(&who).copied().unwrap_or(now);
+            let (who, since) =
+                before.remove_entry(&*who(&missing)).unwrap_or_else(|| (who(&missing), now));
             self.awaited.insert(who, since);
             Awaited { missing, since }
         });
@@ -54,7 +56,11 @@ impl Waiting {
         if awaited.is_empty() {
             return false;
         }
-        let told = Some((state, awaited.iter().map(|one| who(&one.missing)).collect()));
+        let mut names = DefaultHasher::new();
+        for one in awaited {
+            who(&one.missing).hash(&mut names);
+        }
+        let told = Some((state, names.finish()));
         let news = self.told != told;
         self.told = told;
         news
@@ -62,11 +68,13 @@ impl Waiting {
 }
 
 /// What is waited for, by name. For how long changes with each look and is no news.
-fn who(missing: &Missing) -> String {
+fn who(missing: &Missing) -> Box<str> {
     match missing {
-        Missing::InUse { application, instance, .. } => format!("{application}/{instance} in use"),
-        Missing::InFlight { .. } => "in flight".to_owned(),
-        other => other.to_string(),
+        Missing::InUse { application, instance, .. } => {
+            format!("{application}/{instance} in use").into()
+        }
+        Missing::InFlight { .. } => "in flight".into(),
+        other => other.to_string().into(),
     }
 }
 
