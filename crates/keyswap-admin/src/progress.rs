@@ -137,6 +137,7 @@ fn reached(state: State, direction: Direction, hurries: bool) -> &'static str {
             "the server holds a retired secret, which is published again"
         }
         (State::Generated, Direction::Forward) => "a new secret is in the journal",
+        (State::MakingRoom, _) => "the secret that was named goes at the server, to make room",
         (State::Adding, _) => "the server is asked to add the new secret",
         (State::Added, _) => "the server has both secrets",
         (State::Staged, _) => "both secrets are published, the old one first",

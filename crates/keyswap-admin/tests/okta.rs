@@ -324,6 +324,104 @@ async fn a_client_with_two_secrets_already_is_left_alone_and_the_other_one_is_na
     assert_eq!(world.server.counts().changes, 0);
 }
 
+fn entered(finished: &Finished) -> Vec<State> {
+    finished.states.iter().map(|(state, _)| *state).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_a_person_names_makes_room_and_why_is_on_record() {
+    let world = World::new().await;
+    let program = world.program().await;
+    world.rotator().run(policy()).await.unwrap();
+    // Somebody puts the retired one back, and the store knows it.
+    let back = world.server.add_secret("billing", OLD);
+    let error = world.rotator().run(policy()).await.unwrap_err().to_string();
+    assert!(error.contains(&format!("{back} (old, which this store knew; active)")), "{error}");
+    assert!(error.contains("--remove"), "{error}");
+
+    let rotator = world.rotator().asked_by("ada").reason("nobody needs it");
+    let (told, mut notes) = tokio::sync::mpsc::unbounded_channel();
+    let rotator = rotator.removing_first(SlotId::new(&back)).on_progress(move |progress| {
+        if let Progress::Note(note) = progress {
+            let _ = told.send(note);
+        }
+    });
+    let finished = rotator.run(policy().observation_period(WINDOW * 5)).await.unwrap();
+    assert_eq!(program.stop().await, 0, "a fallback was needed");
+    world.assert_rotated(&finished).await;
+    assert_eq!(entered(&finished)[..3], [State::Generated, State::MakingRoom, State::Adding]);
+    let (_, room) = finished.states[1];
+    assert!(room >= WINDOW * 5, "{room:?}: it is out of force for the observation period first");
+    let note = notes.recv().await.unwrap();
+    assert!(note.contains(&back) && note.contains("a rollback puts it back"), "{note}");
+    let history = world.store.history().await.unwrap();
+    let account = &history.last().unwrap().record["account"];
+    assert_eq!(account["removed_first"]["slot"], *back);
+    assert_eq!(account["asked"][0]["asker"]["by"], "ada");
+    assert_eq!(account["asked"][0]["asker"]["reason"], "nobody needs it");
+    let removes = history.iter().find(|entry| entry.record["state"] == "making_room").unwrap();
+    assert_eq!(removes.record["removes"]["slot"], *back);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_person_names_stays_where_there_is_evidence_against_it() {
+    let world = World::new().await;
+    let named = |slot: &str| world.rotator().removing_first(SlotId::new(slot));
+    let refused = async |slot: &str| {
+        let error = named(slot).run(policy()).await.unwrap_err().to_string();
+        assert!(error.contains("nothing was changed"), "{error}");
+        error
+    };
+    let _ = world.server.add_secret("billing", "somebody-elses-secret-012345");
+    let error = refused(&world.old).await;
+    assert!(error.contains("it is the one that the programs hold"), "{error}");
+    let error = refused("ocs-nowhere").await;
+    assert!(error.contains("the server lists none of that name"), "{error}");
+    assert_eq!(world.server.counts().changes, 0);
+
+    let world = World::new().await;
+    // A program that never took up the new list holds the retired one.
+    let list = world.store.published().await.unwrap().unwrap().list;
+    let report = keyswap_store::InstanceReport::new("batch", "i-1");
+    let report = report.next(keyswap_core::SecretRing::new(list).usage());
+    let program = world.program().await;
+    world.rotator().run(policy()).await.unwrap();
+    let back = world.server.add_secret("billing", OLD);
+    let _registration = world.store.register(&report).await.unwrap();
+    let error = world.rotator().removing_first(SlotId::new(&back)).run(policy()).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("batch/i-1 holds it"), "{error}");
+    assert_eq!(program.stop().await, 0, "a fallback was needed");
+    assert_eq!(world.server.secrets("billing").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotator_that_was_dropped_while_it_makes_room_goes_on_or_puts_back_what_was_there() {
+    each([Wanted::Resume, Wanted::Rollback], async |then| {
+        let world = World::new().await;
+        let program = world.program().await;
+        let other = world.server.add_secret("billing", "somebody-elses-secret-012345");
+        let rotator = world.rotator().removing_first(SlotId::new(&other));
+        Wanted::Run.dropped_at(rotator, State::MakingRoom).await;
+        if matches!(then, Wanted::Rollback) {
+            // As the request of the process that was dropped, or a later one.
+            world.server.deactivate_secret("billing", &other);
+        }
+        // Whoever goes on need not say it again.
+        let finished = then.of(&world.rotator()).await.unwrap();
+        assert_eq!(program.stop().await, 0, "a fallback was needed: {then:?}");
+        match then {
+            Wanted::Rollback => {
+                assert!(finished.rolled_back);
+                let secrets = [(world.old.clone(), true), (other, true)];
+                assert_eq!(world.server.secrets("billing"), secrets);
+            }
+            _ => world.assert_rotated(&finished).await,
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_secret_that_a_person_removes_in_mid_rotation_stops_it_and_the_way_back_is_open() {
     let world = World::new().await;

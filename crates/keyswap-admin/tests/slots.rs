@@ -11,7 +11,7 @@ use keyswap_admin::authority::{
     AddAnswer, ChangeAnswer, Listed, NewSecret, Probe, ReadBack, Slot, SlotId,
 };
 use keyswap_admin::rotation::{
-    Direction, Effect, Ending, Event, Fleet, Record, Rotation, SlotChange, Slots, State,
+    Direction, Effect, Ending, Event, Fleet, Record, Removal, Rotation, SlotChange, Slots, State,
     StuckReason, Timestamp, WayBack,
 };
 use keyswap_admin::{Application, RotationPolicy};
@@ -60,6 +60,8 @@ struct Trouble {
     rollback_after: Option<u32>,
     /// The old secret is compromised, and one instance never takes up another list.
     compromised_and_deaf: bool,
+    /// The server has as many secrets as it can, and a person named the second, which is in force or not.
+    full: Option<bool>,
     /// The state in which somebody at the console does this.
     at_the_console: Option<(State, Console)>,
 }
@@ -131,6 +133,12 @@ impl World {
             stopped: 0,
         };
         world.hold(secret("old"), 0, false);
+        if let Some(active) = trouble.full {
+            world.hold(secret("named"), 0, false);
+            let changes = vec![world.change_of(Some(active), 0)];
+            world.server[1].changes = changes;
+            world.hold(secret("foreign"), 0, true);
+        }
         world
     }
 
@@ -308,7 +316,12 @@ impl World {
             false => NewSecret::Awaited("new".parse::<SecretId>().unwrap()),
         };
         let listed = self.slots(&[secret("old")]);
-        let slots = Slots::new(SlotId::new("slot-0"), &listed, self.trouble.deactivation);
+        let present = SlotId::new("slot-0");
+        let mut slots = Slots::new(present.clone(), &listed, self.trouble.deactivation);
+        if self.trouble.full.is_some() {
+            let named = SlotId::new("slot-1");
+            slots = slots.without(Removal::of(&named, &present, (&listed, 3), &[]).unwrap());
+        }
         let now = Timestamp::from_milliseconds(self.now);
         let revision = self.published.0;
         let record =
@@ -386,6 +399,7 @@ fn servers() -> impl Strategy<Value = Trouble> {
             lost_answers,
             rollback_after: None,
             compromised_and_deaf: false,
+            full: None,
             at_the_console: None,
         },
     )
@@ -480,6 +494,77 @@ proptest! {
         let left = world.left();
         prop_assert_eq!(world.failed, 0);
         prop_assert_eq!(left.contains(&"foreign".to_owned()), act == Console::AddsASecret);
+    }
+}
+
+#[test]
+fn where_there_is_room_nothing_is_removed() {
+    let slots = ["present", "other"].map(|name| Slot::new(SlotId::new(name)));
+    let (present, other) = (&slots[0].id, &slots[1].id);
+    let of = |most| Removal::of(other, present, (&slots, most), &[]);
+    assert!(of(3).unwrap_err().contains("there is room"));
+    assert!(of(2).is_ok_and(|removal| removal.slot == *other && removal.was_active));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(80))]
+
+    /// The one that a person named goes first, after everybody could notice that it was out of force; the
+    /// others stay as they are.
+    #[test]
+    fn the_secret_that_a_person_named_makes_room_and_no_other_one_is_touched(
+        seed in any::<u64>(),
+        trouble in servers(),
+        active in any::<bool>(),
+    ) {
+        let mut world = World::new(seed, Trouble { full: Some(active), ..trouble });
+        let (ending, record) = world.rotate(Event::TakenUp);
+        prop_assert!(matches!(ending, Ending::Done), "{ending:?} {record:?}");
+        prop_assert_eq!(world.failed, 0);
+        let changes = &world.server[1].changes;
+        let at = |to| changes.iter().find(|change| change.to == to).map(|change| change.applied);
+        let removed = at(None).unwrap();
+        let begun = record.entered[0].at.milliseconds();
+        match (trouble.deactivation, active) {
+            (true, true) => {
+                let out_of_force = at(Some(false)).unwrap();
+                prop_assert!(removed >= out_of_force + 3 * WINDOW, "{out_of_force} {removed}");
+            }
+            (false, true) => prop_assert_eq!(at(Some(false)), None),
+            (_, false) => prop_assert!(removed < begun + 3 * WINDOW || trouble.lost_answers > 0),
+        }
+        let mut left = world.left();
+        prop_assert_eq!(world.failed, 0);
+        // Of a request to add that had no answer, one more may be left where nothing tells whose it is.
+        left.dedup();
+        prop_assert_eq!(left, ["foreign", "new"]);
+    }
+
+    #[test]
+    fn a_rotation_that_goes_back_while_it_makes_room_leaves_what_was_there_as_it_was(
+        seed in any::<u64>(),
+        trouble in servers(),
+        active in any::<bool>(),
+        rollback_after in 0u32..60,
+    ) {
+        let (full, rollback_after) = (Some(active), Some(rollback_after));
+        let mut world = World::new(seed, Trouble { full, rollback_after, ..trouble });
+        let (ending, record) = world.rotate(Event::TakenUp);
+        let turned = record.rollback.map(|rollback| rollback.from);
+        prop_assume!(matches!(turned, Some(State::Generated | State::MakingRoom)));
+        prop_assert!(matches!(ending, Ending::RolledBack), "{ending:?} {record:?}");
+        prop_assert_eq!(world.failed, 0);
+        world.pass(IN_FLIGHT + 2 * WINDOW);
+        let now: Vec<_> = world
+            .listed()
+            .map(|(held, active)| (held.secret.id().to_string(), active))
+            .collect();
+        let named = now.iter().find(|(id, _)| id == "named");
+        // It may be gone already, and is never left as something else than it was.
+        prop_assert!(named.is_none_or(|(_, now)| *now == active), "{now:?} {record:?}");
+        let others = now.iter().filter(|(id, _)| id != "named");
+        let others: Vec<_> = others.map(|(id, active)| (id.as_str(), *active)).collect();
+        prop_assert_eq!(others, [("old", true), ("foreign", true)]);
     }
 }
 

@@ -245,6 +245,10 @@ pub(crate) struct Begin {
     /// its change on until programs have taken up the new value; needs a reason
     #[arg(long, requires = "reason")]
     pub(crate) accept_gap: bool,
+    /// At a server that has as many secrets as it can: this one goes first, by the name that the server gives
+    /// it; needs a reason
+    #[arg(long, value_name = "NAME", requires = "reason", conflicts_with = "all", value_parser = said)]
+    pub(crate) remove: Option<String>,
     #[command(flatten)]
     pub(crate) hurry: Hurry,
 }

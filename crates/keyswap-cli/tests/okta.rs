@@ -71,6 +71,40 @@ fn what_a_person_has_to_do_is_said() {
 }
 
 #[test]
+fn rotate_removes_first_what_a_person_names_and_nothing_else() {
+    let embedded = Embedded::okta();
+    let site = &embedded.site;
+    site.import();
+    embedded.idle_instance();
+    let old = embedded.server().secrets(CLIENT);
+    let other = embedded.server().add_secret(CLIENT, "somebody-elses-secret-012345");
+    let full = site.command(&["rotate"]).run();
+    full.says(
+        1,
+        &["no room for a new one", &other, "`keyswap rotate --remove NAME --reason TEXT`"],
+    );
+    let output = site.command(&["rotate", "--remove", &other]).run();
+    output.ends_with(2);
+    assert!(output.stderr.contains("--reason <TEXT>"), "{output:#?}");
+    let nowhere = ["rotate", "--remove", "nowhere", "--reason", "it is old"];
+    site.command(&nowhere).run().says(1, &["lists none of that name", "nothing was changed"]);
+    let present = ["rotate", "--remove", &old[0].0, "--reason", "it is old"];
+    site.command(&present).run().says(1, &["it is the one that the programs hold"]);
+    assert_eq!((embedded.server().secrets(CLIENT).len(), site.state()), (2, None));
+
+    let output = site.command(&["rotate", "--remove", &other, "--reason", "nobody uses it"]).run();
+    output.ends_with(0);
+    let told = format!("{other} goes first, to make room (nobody here knows its value)");
+    assert!(output.stderr.contains(&told), "{output:#?}");
+    let room = FORWARD.replace("generated ", "generated making_room ");
+    let rest = "deactivating deactivated retiring retired removing done";
+    assert_eq!(history(&embedded), format!("{room} {rest}"));
+    let now = embedded.server().secrets(CLIENT);
+    assert!(now.len() == 1 && now[0] != old[0] && now[0].0 != other, "{now:?}");
+    site.vault.search_files();
+}
+
+#[test]
 fn dev_server_is_like_okta_on_demand() {
     let directory = tempfile::tempdir().unwrap();
     let vault = Vault::new(directory.path());

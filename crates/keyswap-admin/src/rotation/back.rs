@@ -154,7 +154,7 @@ impl Record {
         }
         let foreign_list = reason == Some(StuckReason::ForeignList);
         match state {
-            Generated => WayBack::Withdraw,
+            Generated | MakingRoom => WayBack::Withdraw,
             Adding if self.plan.regenerates() && !self.is_in_a_gap() => WayBack::Withdraw,
             Retiring | Retired => WayBack::TooLate,
             // Programs may have held the new secret alone, and not all of them hold both since.
@@ -290,7 +290,8 @@ impl Rotation {
     pub(super) fn withdrawing(&mut self, event: Event, now: Timestamp) -> Effect {
         match event {
             // Where the new secret is added first, or the server chooses it, nothing was published before.
-            _ if !self.record.plan.is_replace() => self.withdrawn(now),
+            _ if self.record.plan.adds() => self.put_back(event, now),
+            _ if self.record.plan.regenerates() => self.withdrawn(now),
             Event::Published(revision) => {
                 self.record.revision = revision;
                 self.withdrawn(now)
@@ -301,7 +302,7 @@ impl Rotation {
         }
     }
 
-    fn withdrawn(&mut self, now: Timestamp) -> Effect {
+    pub(super) fn withdrawn(&mut self, now: Timestamp) -> Effect {
         // A value that was ever sent is kept, so that it is recognised should it turn up.
         if self.record.rollback.is_some_and(|rollback| rollback.forward.sends > 0) {
             self.record.retire_source(now);

@@ -229,6 +229,9 @@ impl Record {
         if !self.readmitted.is_empty() {
             account["readmitted"] = json!(self.readmitted);
         }
+        if let Some(removal) = self.removal() {
+            account["removed_first"] = json!(removal);
+        }
         if let (Direction::Back, Some(rollback)) = (self.direction(), self.rollback) {
             account["rolled_back_from"] = json!(rollback.from);
         }

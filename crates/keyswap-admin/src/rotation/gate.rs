@@ -89,7 +89,7 @@ pub enum Missing {
         /// For how long, in milliseconds.
         left_ms: u64,
     },
-    /// The outgoing secret is out of force at the server, and could be put back: people whose programs
+    /// A secret that goes is out of force at the server, and could be put back: people whose programs
     /// nobody knows of have that time to notice.
     Observation {
         /// For how long it has been out of force, in milliseconds.
@@ -154,7 +154,7 @@ impl fmt::Display for Missing {
             }
             Self::Observation { observed_ms, wanted_ms } => write!(
                 f,
-                "the outgoing secret is deactivated for {} of {}, in which it can be put back",
+                "the secret that goes is deactivated for {} of {}, in which it can be put back",
                 seconds(*observed_ms),
                 seconds(*wanted_ms)
             ),
@@ -176,6 +176,11 @@ impl Missing {
                 | Self::Undeclared { .. }
                 | Self::Unreadable { .. }
         )
+    }
+
+    pub(super) fn observation(observed: Duration, wanted: Duration) -> Self {
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Self::Observation { observed_ms: milliseconds(observed), wanted_ms: milliseconds(wanted) }
     }
 }
 

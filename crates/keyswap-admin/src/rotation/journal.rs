@@ -39,7 +39,7 @@ impl Record {
         if wire.keyswap_journal == 1 {
             wire.take_over_from_version_1();
         }
-        let asked = |state| matches!(state, State::Generated | State::Adding);
+        let asked = |state| matches!(state, State::Generated | State::MakingRoom | State::Adding);
         let (stuck, turned) =
             (wire.stuck.map(|(state, _)| state), wire.rollback.map(|back| back.from));
         let states = [Some(wire.state), stuck, turned];

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::regenerate::Regeneration;
+use super::room::Removal;
 use crate::authority::{Slot, SlotId};
 
 /// How the new secret comes into force, and the old one out of it.
@@ -34,10 +35,13 @@ pub struct Slots {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new: Option<SlotId>,
     /// What the server listed before the new one was asked for. Nothing of that is ever touched but the
-    /// old secret.
+    /// old secret, and what a person named.
     pub before: Vec<SlotId>,
     /// Whether the old one is deactivated before it is removed.
     pub deactivation: bool,
+    /// What is removed before the new one is added, to make room for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removal: Option<Removal>,
 }
 
 impl Slots {
@@ -45,7 +49,7 @@ impl Slots {
     #[must_use]
     pub fn new(old: SlotId, listed: &[Slot], deactivation: bool) -> Self {
         let before = listed.iter().map(|slot| slot.id.clone()).collect();
-        Self { old, new: None, before, deactivation }
+        Self { old, new: None, before, deactivation, removal: None }
     }
 
     /// What the server lists and did not when the rotation began, without the new secret.

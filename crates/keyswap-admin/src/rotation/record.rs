@@ -14,6 +14,7 @@ use super::evidence::Evidence;
 use super::plan::{Plan, Slots};
 use super::policy::{RotationPolicy, Timestamp};
 use super::readmitted::Readmitted;
+use super::room::Removal;
 use super::state::{State, StuckReason};
 use crate::authority::NewSecret;
 
@@ -151,6 +152,12 @@ impl Record {
     pub fn adding(mut self, slots: Slots) -> Self {
         self.plan = Plan::Add(slots);
         self
+    }
+
+    /// What is removed at the server before the new secret is added, by a person's word.
+    #[must_use]
+    pub fn removal(&self) -> Option<&Removal> {
+        self.plan.slots()?.removal.as_ref()
     }
 
     /// One of the two secrets, if its value is known.

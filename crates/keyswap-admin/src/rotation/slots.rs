@@ -1,9 +1,7 @@
 //! Servers that hold several secrets: adding the new one, and taking the old one away.
 //!
-//! Nothing is touched there but the two secrets of the rotation, and what a request of it that was given
-//! up may have added late.
-
-use std::time::Duration;
+//! Nothing is touched there but the two secrets of the rotation, what a request of it that was given up may
+//! have added late, and what a person named to [make room](super::room).
 
 use super::back::Direction;
 use super::event::{Effect, Ending, Event, SlotChange, Which};
@@ -31,12 +29,20 @@ impl Rotation {
                 if let Some(stuck) = self.stuck_unless_active(Which::Old, &listed, now) {
                     return stuck;
                 }
-                self.leave_alone(&listed);
-                self.add(now)
+                if self.is_room_to_be_made(&listed) {
+                    return self.enter(State::MakingRoom, now);
+                }
+                self.ask_for_the_new_one(&listed, now)
             }
             Event::Listed(Listed::Unavailable(reason)) => self.doubt(reason),
             _ => Effect::List,
         }
+    }
+
+    /// Whatever is there besides the old one is somebody's.
+    pub(super) fn ask_for_the_new_one(&mut self, listed: &[Slot], now: Timestamp) -> Effect {
+        self.leave_alone(listed);
+        self.add(now)
     }
 
     fn add(&mut self, now: Timestamp) -> Effect {
@@ -124,6 +130,8 @@ impl Rotation {
                 NewSecret::Known(_) => self.added_as(slot.id.clone(), now),
                 // Nobody knows its value, so nobody can use it: it goes, and another one is asked for.
                 NewSecret::Awaited(_) => {
+                    // It may be what took the room that a later request did not find.
+                    self.seen.refused = None;
                     let slot = slot.clone();
                     self.take_away(&slot, now)
                 }
@@ -271,10 +279,7 @@ impl Rotation {
                 let missing = self.not_drained(&fleet, now);
                 let mut awaited = self.despite_words(missing);
                 if observed < wanted && !self.record.hurries() {
-                    awaited.missing.push(Missing::Observation {
-                        observed_ms: milliseconds(observed),
-                        wanted_ms: milliseconds(wanted),
-                    });
+                    awaited.missing.push(Missing::observation(observed, wanted));
                 }
                 if !awaited.missing.is_empty() {
                     return Effect::Wait(self.record.policy.poll_every, awaited.all());
@@ -374,7 +379,7 @@ impl Rotation {
     }
 
     /// Where one of the two secrets has to be in force, nothing is done while it is not.
-    fn stuck_unless_active(
+    pub(super) fn stuck_unless_active(
         &mut self,
         which: Which,
         listed: &[Slot],
@@ -416,7 +421,11 @@ impl Rotation {
 
     /// Changes one of the secrets at the server. What it lists may be older than the last such change, so
     /// that is repeated only after the propagation window.
-    fn change_slot(&mut self, (slot, change): (SlotId, SlotChange), now: Timestamp) -> Effect {
+    pub(super) fn change_slot(
+        &mut self,
+        (slot, change): (SlotId, SlotChange),
+        now: Timestamp,
+    ) -> Effect {
         let policy = &self.record.policy;
         if let Some(last) = &self.seen.slot_change
             && (&last.slot, last.change) == (&slot, change)
@@ -466,8 +475,4 @@ impl Slot {
     fn says_nothing(&self) -> bool {
         self.holds.is_none() && self.made_for.is_none()
     }
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

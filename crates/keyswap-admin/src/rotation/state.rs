@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 pub enum State {
     /// The new secret is in the journal and known to nobody else.
     Generated,
+    /// A secret that a person named may be out of force or gone, to make room for the new one.
+    MakingRoom,
     /// The server may have the new secret beside the old one; where it holds one and chooses its value,
     /// in the place of the old one.
     Adding,
@@ -73,7 +75,8 @@ impl State {
 
     /// The states of a rotation that comes to its end at a server that holds several secrets, in order.
     /// [`Deactivating`](Self::Deactivating) and [`Deactivated`](Self::Deactivated) are left out where a
-    /// server has no such thing.
+    /// server has no such thing; [`MakingRoom`](Self::MakingRoom) comes before [`Adding`](Self::Adding)
+    /// where a person named a secret that goes.
     pub const PATH_WITH_SLOTS: [Self; 14] = [
         Self::Generated,
         Self::Adding,
@@ -112,6 +115,7 @@ impl State {
     pub fn name(self) -> &'static str {
         match self {
             Self::Generated => "generated",
+            Self::MakingRoom => "making_room",
             Self::Adding => "adding",
             Self::Added => "added",
             Self::Staged => "staged",

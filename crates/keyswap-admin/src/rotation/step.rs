@@ -74,6 +74,8 @@ pub(super) struct Seen {
     /// A person has looked at what appeared.
     pub(super) appeared_is_known: bool,
     pub(super) slot_change: Option<SentSlotChange>,
+    /// Since when what goes to make room was seen to be out of force.
+    pub(super) out_of_force_since: Option<Timestamp>,
 }
 
 impl Rotation {
@@ -154,6 +156,7 @@ impl Rotation {
             Generated if adds => self.asking(event, now),
             Generated if regenerates => self.about_to_ask(event, now),
             Generated => self.generated(event, now),
+            MakingRoom => self.making_room(event, now),
             Adding if regenerates => self.awaiting_a_value(event, now),
             Adding => self.adding(event, now),
             Added if regenerates => self.handing_out(event, now),

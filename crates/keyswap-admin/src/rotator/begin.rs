@@ -3,13 +3,15 @@
 use keyswap_core::Secret;
 use keyswap_store::SecretStore;
 
+use super::carry_out::fleet;
 use super::{Rotator, journal, stop};
 use crate::authority::{
     Authority, AuthorityError, AuthorityErrorKind, Capabilities, Listed, NewSecret, Probe,
     ReadBack, Slot,
 };
 use crate::error::{RotateError, RotateErrorKind};
-use crate::rotation::{Asker, Record, RotationPolicy, Slots, Timestamp};
+use crate::progress::Progress;
+use crate::rotation::{Asker, Record, Removal, RotationPolicy, Slots, Timestamp};
 
 impl<A: Authority, S: SecretStore> Rotator<A, S> {
     /// Everything that must hold before a rotation may begin, up to the first journal entry.
@@ -77,7 +79,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         let returned = self.check_secret(&old, earlier.as_ref(), &capabilities).await?;
         let slots = match capabilities.slots {
             0 | 1 => None,
-            _ => Some(self.find_slot(&old, &capabilities).await?),
+            _ => Some(self.find_slot(&old, earlier.as_ref(), &capabilities).await?),
         };
 
         let window = policy.propagation_window.unwrap_or(capabilities.propagation_window);
@@ -113,6 +115,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     async fn find_slot(
         &self,
         old: &Secret,
+        earlier: Option<&Record>,
         capabilities: &Capabilities,
     ) -> Result<Slots, RotateError> {
         let client = self.store.client();
@@ -121,7 +124,9 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             let doing = format!("looking at the secrets of client {client} at {capabilities}");
             RotateError::authority(&doing, error)
         };
-        let listed = match self.authority.slots(std::slice::from_ref(old)).await {
+        let retired = earlier.iter().flat_map(|record| &record.retired).map(|kept| &kept.secret);
+        let known: Vec<Secret> = std::iter::once(old).chain(retired).cloned().collect();
+        let listed = match self.authority.slots(&known).await {
             Listed::Slots(listed) => listed,
             Listed::Unavailable(reason) => {
                 return Err(error(AuthorityErrorKind::Unexpected, reason));
@@ -152,19 +157,36 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             let message = format!("{}, which the programs hold, is not in force there", present.id);
             return Err(error(AuthorityErrorKind::Refused, message));
         }
+        let slots = Slots::new(present.id.clone(), &listed, capabilities.deactivation);
+        if let Some(named) = &self.removed_first {
+            let live = self.store.instances().await;
+            let live =
+                live.map_err(|error| RotateError::store("reading the instances", error, false))?;
+            let removal =
+                Removal::of(named, &present.id, (&listed, capabilities.slots), &fleet(live).live)
+                    .map_err(|reason| {
+                    let message = format!("the secret {named} is not removed: {reason}");
+                    error(AuthorityErrorKind::Refused, message)
+                })?;
+            (self.progress)(Progress::Note(going(&removal, capabilities.deactivation)));
+            return Ok(slots.without(removal));
+        }
         if u32::try_from(listed.len()).unwrap_or(u32::MAX) >= capabilities.slots {
-            let mut others = listed.iter().filter(|slot| slot.id != present.id);
+            let others = listed.iter().filter(|slot| slot.id != present.id);
+            let others: Vec<String> =
+                others.map(|slot| format!("{} ({})", slot.id, known_of(slot))).collect();
             return Err(error(
                 AuthorityErrorKind::Refused,
                 format!(
-                    "it has {} secrets, as many as it can have, so there is no room for a new one: remove \
-                     {} at the server, if nobody uses that",
+                    "it has {} secrets, as many as it can have, so there is no room for a new one. There is \
+                     {}. If nobody uses one of these, remove it at the server, or have it removed first: \
+                     `keyswap rotate --remove NAME --reason TEXT`",
                     listed.len(),
-                    names(&mut others)
+                    others.join(", ")
                 ),
             ));
         }
-        Ok(Slots::new(present.id.clone(), &listed, capabilities.deactivation))
+        Ok(slots)
     }
 
     /// The server must hold and accept the published secret: a rotation must not begin in a state that
@@ -252,6 +274,32 @@ fn gap_not_accepted(client: &str, capabilities: &Capabilities) -> RotateError {
              accepted; nothing was changed"
         ),
     )
+}
+
+/// What is known of one of the secrets at the server that is not the present one.
+fn known_of(slot: &Slot) -> String {
+    let active = if slot.active { "active" } else { "not active" };
+    match slot.holds.as_ref().or(slot.made_for.as_ref()) {
+        Some(id) => format!("{id}, which this store knew; {active}"),
+        None => format!("nobody here knows its value; {active}"),
+    }
+}
+
+/// What is about to be done to a secret that a person named.
+fn going(removal: &Removal, deactivation: bool) -> String {
+    let what = match &removal.holds {
+        Some(id) => format!("{id}, which this store knew"),
+        None => "nobody here knows its value".to_owned(),
+    };
+    let how = match (removal.was_active, deactivation) {
+        (true, true) => {
+            "it is deactivated, and removed after the observation period: until then a rollback \
+                         puts it back"
+        }
+        (true, false) => "it is in force until it is removed",
+        (false, _) => "it is not in force",
+    };
+    format!("{} goes first, to make room ({what}); {how}", removal.slot)
 }
 
 fn check_over(earlier: &Record) -> Result<(), RotateError> {

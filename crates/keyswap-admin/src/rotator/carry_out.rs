@@ -12,7 +12,7 @@ use crate::error::{RotateError, RotateErrorKind};
 use crate::progress::Progress;
 use crate::rotation::{
     Application, Direction, Effect, Ending, Event, Fleet, Plan, Record, Rotation, SlotChange,
-    StuckReason, Timestamp, UnreadableReport,
+    State, StuckReason, Timestamp, UnreadableReport,
 };
 use keyswap_core::{Revision, SecretDocument, SecretList};
 use keyswap_store::{Instance, Lease, SecretStore, StoreError};
@@ -354,6 +354,9 @@ fn history_line(record: &Record, holder: &str) -> serde_json::Value {
         "revision": record.revision,
         "stuck": record.stuck.map(|(_, reason)| reason),
     });
+    if let Some(removal) = record.removal().filter(|_| record.state == State::MakingRoom) {
+        line["removes"] = json!(removal);
+    }
     if let Some(rollback) = record.rollback {
         line["rolled_back_from"] = json!(rollback.from);
     }

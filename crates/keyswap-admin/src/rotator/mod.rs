@@ -18,7 +18,7 @@ use keyswap_core::{Generator, Revision, SecretDocument, SecretId};
 use keyswap_store::{Hold, Instance, Lease, SecretStore, StoreError};
 
 use self::keep::keeping;
-use crate::authority::Authority;
+use crate::authority::{Authority, SlotId};
 use crate::error::{RotateError, RotateErrorKind};
 use crate::progress::Progress;
 use crate::rotation::{
@@ -54,6 +54,7 @@ pub struct Rotator<A, S> {
     asker: Asker,
     compromised: Option<Duration>,
     accepts_gap: Option<String>,
+    removed_first: Option<SlotId>,
     progress: Box<dyn Fn(Progress) + Send + Sync>,
 }
 
@@ -174,6 +175,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             asker: Asker { holder: holder(), ..Asker::default() },
             compromised: None,
             accepts_gap: None,
+            removed_first: None,
             progress: Box::new(|_| {}),
         }
     }
@@ -236,6 +238,20 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     #[must_use]
     pub fn accept_gap(mut self, reason: impl Into<String>) -> Self {
         self.accepts_gap = Some(reason.into());
+        self
+    }
+
+    /// Says to [`run`](Self::run) that this one of the client's secrets goes at the server before the new one
+    /// is added, since there is no room beside it. Where the server can do that, it is deactivated first, and
+    /// removed only after the [observation period](RotationPolicy::observation_period); until then
+    /// [`rollback`](Self::rollback) puts it back. With whose [word](Self::asked_by) and
+    /// [why](Self::reason) is on record.
+    ///
+    /// It is refused for the one that the programs hold, for one that a program holds which reports, and
+    /// where there is room.
+    #[must_use]
+    pub fn removing_first(mut self, slot: SlotId) -> Self {
+        self.removed_first = Some(slot);
         self
     }
 

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use keyswap_admin::authority::SlotId;
 use keyswap_admin::rotation::{Missing, Record, StuckReason, WayBack};
 use keyswap_admin::{
     Authority, Finished, Progress, RotateError, RotateErrorKind, Rotator, Status, several,
@@ -23,7 +24,16 @@ pub(crate) async fn rotate(options: Begin) -> Result<(), Failure> {
         tell_what_fails(&options).await?;
     }
     tell_who_may_break(&options.rotate, &options.hurry, Which::Chosen).await?;
-    let wanted = Wanted { accepts_gap: options.accept_gap, ..Wanted::from(options.asked) };
+    let yes = options.hurry.yes;
+    let remove = options.remove.as_ref();
+    let question = remove.map(|name| format!("remove the secret {name} at the server?"));
+    if let Some(question) = question.filter(|_| !yes && is_somebody_there())
+        && !agrees(&question).await
+    {
+        return Err(Failure::failed("nothing was changed; all is as it was"));
+    }
+    let remove = options.remove.map(SlotId::new);
+    let wanted = Wanted { remove, accepts_gap: options.accept_gap, ..Wanted::from(options.asked) };
     let wanted = wanted.hurried(options.hurry);
     with_rotator(options.rotate, wanted, Which::Chosen, async |rotator, client, window| {
         let policy = client.rotation_policy(window).hold_at_drained(hold);
@@ -201,6 +211,7 @@ struct Wanted {
     despite_hold_of: Option<String>,
     compromised: Option<Duration>,
     accepts_gap: bool,
+    remove: Option<SlotId>,
 }
 
 impl Wanted {
@@ -256,7 +267,11 @@ async fn with_rotator(
         if let Some(patience) = options.patience.or(client.patience()) {
             rotator = rotator.patience(patience);
         }
-        let Wanted { by, reason, despite_hold_of, compromised, accepts_gap } = wanted.clone();
+        let Wanted { by, reason, despite_hold_of, compromised, accepts_gap, remove } =
+            wanted.clone();
+        if let Some(slot) = remove {
+            rotator = rotator.removing_first(slot);
+        }
         if let Some(patience) = compromised {
             rotator = rotator.compromised(patience);
         }

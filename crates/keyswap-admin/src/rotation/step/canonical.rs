@@ -111,6 +111,7 @@ impl Rotation {
             refused: _,
             appeared_is_known: _,
             slot_change,
+            out_of_force_since,
         } = &mut self.seen;
         quiet.make_canonical(looking.as_mut(), quiet_period, (now, at));
         if let Some(sent) = slot_change {
@@ -123,6 +124,9 @@ impl Rotation {
         }
         for time in [neither_since, no_retired_since, probed_target].into_iter().flatten() {
             moved(time, longest_doubt);
+        }
+        if let Some(since) = out_of_force_since {
+            moved(since, longest_state);
         }
         // Told to whoever watches, and not looked at again.
         missing.clear();
