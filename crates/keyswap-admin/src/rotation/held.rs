@@ -14,25 +14,10 @@ impl Rotation {
         self.hold = hold;
     }
 
-    /// Decides what follows `event`. The record must be in the journal before the effect is begun.
-    ///
-    /// A process begins with [`Event::TakenUp`], or with what a person wants:
-    /// [`Event::RollbackWanted`], [`Event::RetireWanted`].
-    #[must_use]
-    pub fn step(&mut self, event: Event, now: Timestamp) -> Effect {
-        // Programs are without a secret then, and whoever stops there prolongs that.
-        let in_a_gap = self.record.is_in_a_gap();
-        let in_force = |hold: &&Hold| hold.is_in_force(now.milliseconds()) && !in_a_gap;
-        match self.hold.as_ref().filter(in_force).cloned() {
-            Some(hold) => self.step_under(hold, event, now),
-            None => self.step_on(event, now),
-        }
-    }
-
     /// With a hold in force nothing begins, and what was begun looks on until it would act: that is not
     /// decided then, so that the next process decides it anew. No event that leads to an act tells
     /// anything that could not be asked again.
-    fn step_under(&mut self, hold: Hold, event: Event, now: Timestamp) -> Effect {
+    pub(super) fn step_under(&mut self, hold: Hold, event: Event, now: Timestamp) -> Effect {
         let begins = matches!(
             event,
             Event::TakenUp

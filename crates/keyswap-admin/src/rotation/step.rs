@@ -107,6 +107,21 @@ impl Rotation {
         self.record.history = Some(head);
     }
 
+    /// Decides what follows `event`. The record must be in the journal before the effect is begun.
+    ///
+    /// A process begins with [`Event::TakenUp`], or with what a person wants:
+    /// [`Event::RollbackWanted`], [`Event::RetireWanted`].
+    #[must_use]
+    pub fn step(&mut self, event: Event, now: Timestamp) -> Effect {
+        // Programs are without a secret then, and whoever stops there prolongs that.
+        let in_a_gap = self.record.is_in_a_gap();
+        let in_force = |hold: &&Hold| hold.is_in_force(now.milliseconds()) && !in_a_gap;
+        match self.hold.as_ref().filter(in_force).cloned() {
+            Some(hold) => self.step_under(hold, event, now),
+            None => self.step_on(event, now),
+        }
+    }
+
     pub(super) fn step_on(&mut self, event: Event, now: Timestamp) -> Effect {
         let effect = self.decide(event, now);
         self.seen.looking = matches!(effect, Effect::Observe).then_some(now);
