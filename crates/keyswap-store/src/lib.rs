@@ -41,15 +41,22 @@
 //! spawn and that ends when you drop it.
 #![forbid(unsafe_code)]
 
+mod chain;
 mod error;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod file;
 mod follow;
+mod name;
 mod presence;
 mod report;
 mod source;
 mod store;
+mod written;
 
 pub use error::{StoreError, StoreErrorKind};
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdBuilder, EtcdStore, EtcdWatch};
 #[cfg(feature = "age")]
 pub use file::Seal;
 pub use file::{FileStore, FileWatch};

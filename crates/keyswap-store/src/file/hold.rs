@@ -4,32 +4,17 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
 use super::permissions::{self, io_error};
 use super::replace::{self, Durable};
 use super::{fs, lock::Lock, place::Place};
-use crate::{Hold, StoreError, StoreErrorKind};
-
-const VERSION: u64 = 1;
-
-#[derive(Deserialize, Serialize)]
-struct Written {
-    keyswap: u64,
-    #[serde(flatten)]
-    hold: Hold,
-}
+use crate::{Hold, StoreError, written};
 
 /// A hold that cannot be read is an error and never none.
 pub(super) fn read(path: &Path, doing: &str) -> Result<Option<Hold>, StoreError> {
     let Some(text) = permissions::read(path, doing)? else { return Ok(None) };
-    match serde_json::from_slice::<Written>(&text) {
-        Ok(Written { keyswap: VERSION, hold }) => Ok(Some(hold)),
-        _ => Err(StoreError::new(StoreErrorKind::Invalid, doing)
-            .at(path.display().to_string())
-            .because("it is no hold that this version of keyswap knows")
-            .way_out("find out who put it, then take it away: `keyswap hold --release`")),
-    }
+    written::parse_hold(&text)
+        .map(Some)
+        .map_err(|reason| reason.into_error(doing).at(path.display().to_string()))
 }
 
 pub(super) fn write(place: &Place, hold: Option<&Hold>, doing: &str) -> Result<(), StoreError> {
@@ -43,7 +28,6 @@ pub(super) fn write(place: &Place, hold: Option<&Hold>, doing: &str) -> Result<(
             _ => replace::sync_parent(&path).map_err(|error| io_error(error, &path, doing)),
         };
     };
-    let text = serde_json::to_vec(&Written { keyswap: VERSION, hold: hold.clone() })
-        .map_err(|error| io_error(error.into(), &path, doing))?;
+    let text = written::hold(hold).map_err(|error| io_error(error.into(), &path, doing))?;
     replace::stage(&path, &text, Durable::Yes, doing)?.commit()
 }

@@ -6,30 +6,16 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use keyswap_core::SecretId;
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::fs::{self, File, OpenOptions, OpenOptionsExt, TryLockError};
 use super::permissions::{self, check_file, io_error};
 use super::replace::{self, Durable};
+use crate::written;
 use crate::{Instance, InstanceReport, StoreError, StoreErrorKind};
 
-const VERSION: u64 = 1;
 /// An instance that has been gone for this long is forgotten when the next lease is taken.
 const LONG_GONE: Duration = Duration::from_secs(60 * 60);
-
-#[derive(Deserialize)]
-struct Header {
-    keyswap: Option<u64>,
-}
-
-/// Unknown fields are let through: a fleet runs several versions of keyswap at once.
-#[derive(Serialize)]
-struct Written<'a> {
-    keyswap: u64,
-    #[serde(flatten)]
-    report: &'a InstanceReport,
-}
 
 /// The files of an instance of this process. They go when this is dropped.
 #[derive(Debug)]
@@ -50,7 +36,7 @@ impl Presence {
         report: &InstanceReport,
         doing: &str,
     ) -> Result<Self, StoreError> {
-        check_id(&report.instance, doing)?;
+        written::check_instance(&report.instance, doing)?;
         permissions::make_directory(directory, doing)?;
         let alive = directory.join(format!("{}.alive", report.instance));
         let failed = |error| io_error(error, &alive, doing);
@@ -84,9 +70,8 @@ impl Presence {
                 .at(self.report.display().to_string())
                 .because("the registration is of another instance, or was removed"));
         }
-        let written = Written { keyswap: VERSION, report };
-        let text = serde_json::to_vec(&written)
-            .map_err(|error| io_error(error.into(), &self.report, doing))?;
+        let text =
+            written::report(report).map_err(|error| io_error(error.into(), &self.report, doing))?;
         // Nobody needs the report of a process that a loss of power ended.
         replace::stage(&self.report, &text, Durable::No, doing)?.commit()
     }
@@ -251,30 +236,8 @@ fn parse_report(
     id: &str,
     doing: &str,
 ) -> Result<InstanceReport, StoreError> {
-    let refuse = |reason: String| {
-        StoreError::new(StoreErrorKind::Invalid, doing)
-            .at(path.display().to_string())
-            .because(reason)
-            .way_out("restart that program; its next report replaces the file")
-    };
-    let at = |error: serde_json::Error| match error.classify() {
-        serde_json::error::Category::Eof => "the report ends in the middle".to_owned(),
-        _ => format!("it is no report (line {}, column {})", error.line(), error.column()),
-    };
-    let header: Header = serde_json::from_slice(text).map_err(|error| refuse(at(error)))?;
-    match header.keyswap {
-        Some(VERSION) => {}
-        Some(version) => {
-            let reason = format!("the report is of version {version}, and {VERSION} is known here");
-            return Err(refuse(reason).way_out("use a newer keyswap"));
-        }
-        None => return Err(refuse("it has no version (\"keyswap\": 1)".to_owned())),
-    }
-    let report: InstanceReport = serde_json::from_slice(text).map_err(|error| refuse(at(error)))?;
-    if report.instance != id {
-        return Err(refuse(format!("it is the report of instance {}", report.instance)));
-    }
-    Ok(report)
+    written::parse_report(text, id)
+        .map_err(|reason| reason.into_error(doing).at(path.display().to_string()))
 }
 
 fn remove(path: &Path, doing: &str) -> Result<(), StoreError> {
@@ -282,13 +245,4 @@ fn remove(path: &Path, doing: &str) -> Result<(), StoreError> {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(io_error(error, path, doing)),
         _ => Ok(()),
     }
-}
-
-fn check_id(id: &str, doing: &str) -> Result<(), StoreError> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-    if id.is_empty() || id.len() > 64 || !id.bytes().all(allowed) {
-        return Err(StoreError::new(StoreErrorKind::Invalid, doing)
-            .because("an instance id is 1 to 64 characters of [A-Za-z0-9_-]"));
-    }
-    Ok(())
 }

@@ -13,10 +13,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::fs::{self, File, FileExt, MetadataExt, OpenOptions, OpenOptionsExt, TryLockError};
-use super::history::Tail;
 use super::permissions::{check_file, io_error};
 use super::replace::{self, Durable};
 use super::section::{self, Section};
+use crate::chain::Tail;
 use crate::report::now_ms;
 use crate::{StoreError, StoreErrorKind};
 

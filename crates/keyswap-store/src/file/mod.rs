@@ -11,7 +11,6 @@ mod history;
 mod hold;
 mod instances;
 mod lock;
-mod name;
 mod permissions;
 mod place;
 #[cfg(test)]
@@ -179,7 +178,7 @@ impl FileStore {
         }
         // So that it stays this place when the process goes to another directory.
         let root = std::path::absolute(&root).unwrap_or(root);
-        let directory = root.join(name::escape(&client));
+        let directory = root.join(crate::name::escape(&client));
         Ok(Self {
             place: Arc::new(Place {
                 root,

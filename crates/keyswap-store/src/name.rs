@@ -1,4 +1,4 @@
-//! The directory name of a client id.
+//! The name of a client in a store: of its directory, or within a key.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ const LONGEST: usize = 200;
 
 /// A name that no other client id has: what is not `[A-Za-z0-9_.-]`, and a dot at the beginning, is
 /// written as `%XX`. One that comes out too long is cut, and told apart by a hash behind a `~`.
-pub(super) fn escape(client: &str) -> String {
+pub(crate) fn escape(client: &str) -> String {
     let mut name = String::with_capacity(client.len());
     for (position, byte) in client.bytes().enumerate() {
         match byte {

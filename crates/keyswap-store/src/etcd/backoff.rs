@@ -1,0 +1,42 @@
+//! How long to wait before asking again.
+
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_millis(50);
+
+/// The wait after so many failures in a row: doubled each time up to `longest`, of which half is up to
+/// `chance` (0 to 1), so that a fleet that lost its store does not come back all at once.
+pub(super) fn wait(failures: u32, longest: Duration, chance: f64) -> Duration {
+    let doubled = FIRST.saturating_mul(2_u32.saturating_pow(failures.min(16)));
+    let whole = doubled.min(longest);
+    whole.mul_f64(0.5 + 0.5 * chance.clamp(0.0, 1.0))
+}
+
+/// A number from 0 to 1.
+pub(super) fn chance() -> f64 {
+    // Without random numbers all wait equally long, which is no reason to give up.
+    let random = crate::report::random("wait").unwrap_or(u64::MAX / 2);
+    (random >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LONGEST: Duration = Duration::from_secs(3);
+
+    proptest! {
+        #[test]
+        fn a_wait_is_never_hot_and_never_long(failures in any::<u32>(), chance in 0.0..=1.0) {
+            let wait = wait(failures, LONGEST, chance);
+            prop_assert!(wait >= FIRST / 2 && wait <= LONGEST, "{wait:?}");
+        }
+
+        #[test]
+        fn waits_grow(failures in 0_u32..5, chance in 0.0..=1.0) {
+            prop_assert!(wait(failures + 1, LONGEST, chance) > wait(failures, LONGEST, chance));
+        }
+    }
+}
