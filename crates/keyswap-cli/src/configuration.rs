@@ -1,6 +1,7 @@
 //! `keyswap.toml`: clients, authority, applications, store and policy.
 
 mod client;
+mod etcd;
 mod store;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use url::Url;
 
 use self::client::ClientTables;
 pub(crate) use self::client::{KEYSWAP, OfClient};
+pub(crate) use self::etcd::EtcdTable;
 use self::store::StoreTable;
 use crate::exit::Failure;
 use crate::secret_source::{EXPECTED, SecretSource};
@@ -181,11 +183,12 @@ impl Configuration {
         let directory = path.parent().unwrap_or(Path::new(""));
         configuration.path = path.to_owned();
         configuration.store.relative_to(directory);
-        configuration.store.check().map_err(|reason| wrong(String::new(), reason))?;
         configuration.clients.relative_to(directory);
         if let Some(source) = configuration.authority.secret_source() {
             *source = source.clone().relative_to(directory);
         }
+        let of_clients = configuration.clients().any(|client| client.has_its_own_directory());
+        configuration.store.check(of_clients).map_err(|reason| wrong(String::new(), reason))?;
         if configuration.store.lease.is_some_and(|lease| !LEASES.contains(&lease)) {
             return Err(wrong(String::new(), "a `lease` is from 1s to 1h long"));
         }
@@ -281,7 +284,7 @@ mod tests {
         let configuration = parse(&template(Some("billing \"1\""))).unwrap();
         let client = configuration.only().unwrap();
         assert_eq!(client.id(), "billing \"1\"");
-        assert_eq!(client.directory(), Path::new("etc/keyswap-store"));
+        assert_eq!(client.directory(), Some(Path::new("etc/keyswap-store")));
         let policy = client.rotation_policy(Duration::from_secs(30));
         assert_eq!(policy.quiet_period, Duration::from_secs(630));
     }

@@ -9,6 +9,7 @@ mod demo;
 mod exit;
 mod presenter;
 mod secret_source;
+mod store;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

@@ -3,13 +3,14 @@
 use std::io::ErrorKind;
 
 use keyswap_core::SecretList;
-use keyswap_store::{FileStore, SecretStore};
+use keyswap_store::SecretStore;
 
 use super::write_private;
 use crate::arguments::Init;
 use crate::configuration::{CLIENT_PLACEHOLDER, Configuration, template};
 use crate::exit::Failure;
 use crate::secret_source::SecretSource;
+use crate::store::{ConfiguredStore, Missing};
 
 pub(crate) async fn run(options: Init) -> Result<(), Failure> {
     let path = &options.configured.config;
@@ -58,8 +59,7 @@ pub(crate) async fn run(options: Init) -> Result<(), Failure> {
     if client.id() == CLIENT_PLACEHOLDER {
         configuration.check_filled_in()?;
     }
-    let store = FileStore::create(client.directory(), client.id())?;
-    let store = configuration.store.sealed(store)?;
+    let store = ConfiguredStore::open(&client, Missing::Made)?;
     let id = secret.id().clone();
     let list = SecretList::new([secret]).map_err(|error| Failure::usage(error.to_string()))?;
     let revision = store.import(&list).await?;

@@ -11,27 +11,13 @@ pub(crate) mod status;
 
 use std::path::Path;
 
-use keyswap_store::FileStore;
-
 use crate::configuration::OfClient;
 use crate::exit::Failure;
+use crate::store::{ConfiguredStore, Missing};
 
 /// The client's place in the store that a configuration names.
-fn open_store(client: &OfClient<'_>) -> Result<FileStore, Failure> {
-    let opened = FileStore::open(client.directory(), client.id());
-    let lease = client.configuration.store.lease;
-    let opened = opened.map(|store| match lease {
-        Some(lease) => store.lease(lease),
-        None => store,
-    });
-    let opened = opened.map_err(|error| {
-        let way_out = match error.is_not_found() {
-            true => ". `keyswap init` makes it when it is given the present secret (--secret-file)",
-            false => "",
-        };
-        Failure::from(error).followed_by(way_out)
-    })?;
-    client.configuration.store.sealed(opened)
+fn open_store(client: &OfClient<'_>) -> Result<ConfiguredStore, Failure> {
+    ConfiguredStore::open(client, Missing::AnError)
 }
 
 /// Writes a new file that its owner alone may read. One that is there already is left alone.

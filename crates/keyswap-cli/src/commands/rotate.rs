@@ -9,7 +9,6 @@ use keyswap_admin::rotation::{Missing, Record, StuckReason, WayBack};
 use keyswap_admin::{
     Authority, Finished, Progress, RotateError, RotateErrorKind, Rotator, Status, several,
 };
-use keyswap_store::FileStore;
 
 use super::open_store;
 use crate::arguments::{Asked, Begin, Hurry, Resume, Retire, Rollback, Rotate};
@@ -17,6 +16,7 @@ use crate::authority::{self, ConfiguredAuthority};
 use crate::configuration::{Configuration, OfClient};
 use crate::exit::{Code, Failure};
 use crate::presenter::{Presenter, Shared, with};
+use crate::store::ConfiguredStore;
 
 pub(crate) async fn rotate(options: Begin) -> Result<(), Failure> {
     let hold = options.hold_at.is_some();
@@ -233,7 +233,7 @@ async fn with_rotator(
     wanted: Wanted,
     which: Which,
     act: impl AsyncFn(
-        &Rotator<ConfiguredAuthority, FileStore>,
+        &Rotator<ConfiguredAuthority, ConfiguredStore>,
         &OfClient<'_>,
         Duration,
     ) -> Result<Finished, RotateError>,

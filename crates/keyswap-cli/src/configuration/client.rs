@@ -244,13 +244,17 @@ impl<'a> OfClient<'a> {
         }
         let client = self.id();
         match management_secret {
-            SecretSource::Store(directory) if directory == self.directory() => {}
+            SecretSource::Store(directory) if Some(directory.as_path()) == self.directory() => {}
             SecretSource::Store(directory) => {
+                let rotated = match self.directory() {
+                    Some(directory) => directory.display().to_string(),
+                    None => "etcd".to_owned(),
+                };
                 return Err(Failure::usage(format!(
                     "client {client} makes the management requests with the secret in {}, and would be \
                      rotated in {}: name the same store in both",
                     directory.display(),
-                    self.directory().display()
+                    rotated
                 )));
             }
             other => {
@@ -284,9 +288,13 @@ impl<'a> OfClient<'a> {
         self.table.scope.as_deref()
     }
 
-    /// Where the store is; in it, each client has a directory of its own.
-    pub(crate) fn directory(&self) -> &'a Path {
-        self.table.directory.as_deref().unwrap_or(&self.configuration.store.directory)
+    pub(super) fn has_its_own_directory(&self) -> bool {
+        self.table.directory.is_some()
+    }
+
+    /// Where the store is, if it is a directory; in it, each client has a directory of its own.
+    pub(crate) fn directory(&self) -> Option<&'a Path> {
+        self.table.directory.as_deref().or(self.configuration.store.directory.as_deref())
     }
 
     /// Its own applications, or those that are declared for all.
@@ -398,14 +406,14 @@ mod tests {
         assert_eq!(policy.applications, [Application::new("invoices").instances(3)]);
         assert_eq!(policy.propagation_window, Some(Duration::from_secs(10)));
         assert_eq!(policy.quiet_period, Duration::from_secs(7200));
-        assert_eq!(own.directory(), Path::new("etc/own"));
+        assert_eq!(own.directory(), Some(Path::new("etc/own")));
         assert_eq!((own.scope(), own.patience()), (Some("read"), Some(Duration::from_secs(300))));
 
         let other = configuration.client("orders").unwrap();
         let policy = other.rotation_policy(Duration::from_secs(30));
         assert_eq!(policy.applications, [Application::new("shared")]);
         assert_eq!(policy.quiet_period, Duration::from_secs(3600));
-        assert_eq!(other.directory(), Path::new("etc/store"));
+        assert_eq!(other.directory(), Some(Path::new("etc/store")));
         assert_eq!(other.authentication(), Some(ClientAuthentication::Post));
         assert_eq!(other.scope(), None);
     }

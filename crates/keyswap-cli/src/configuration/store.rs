@@ -6,13 +6,16 @@ use std::time::Duration;
 use keyswap_store::FileStore;
 use serde::Deserialize;
 
+use super::etcd::{self, EtcdTable};
 use crate::exit::Failure;
 use crate::secret_source::SecretSource;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StoreTable {
-    pub(crate) directory: PathBuf,
+    /// For the processes of one host; or else there is `etcd`.
+    pub(super) directory: Option<PathBuf>,
+    pub(crate) etcd: Option<EtcdTable>,
     #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
     pub(crate) lease: Option<Duration>,
     identity: Option<PathBuf>,
@@ -24,13 +27,22 @@ pub(crate) struct StoreTable {
 
 impl StoreTable {
     pub(super) fn relative_to(&mut self, directory: &Path) {
-        self.directory = directory.join(&self.directory);
+        self.directory = self.directory.take().map(|store| directory.join(store));
+        if let Some(etcd) = &mut self.etcd {
+            etcd.relative_to(directory);
+        }
         self.identity = self.identity.take().map(|identity| directory.join(identity));
         let passphrase = self.identity_passphrase.take();
         self.identity_passphrase = passphrase.map(|source| source.relative_to(directory));
     }
 
-    pub(super) fn check(&self) -> Result<(), &'static str> {
+    pub(super) fn check(&self, of_clients: bool) -> Result<(), &'static str> {
+        etcd::check(self, of_clients)?;
+        if self.etcd.is_some() && self.identity.is_some() {
+            return Err(
+                "an `identity` seals a `directory`, and [store.etcd] is none: leave it out",
+            );
+        }
         match (&self.identity, &self.identity_passphrase) {
             (Some(_), _) if !cfg!(feature = "age") => {
                 Err("an `identity` in [store] needs a keyswap with the feature `age`: \

@@ -1,0 +1,228 @@
+//! The store that a configuration names.
+
+use std::time::Duration;
+
+use keyswap_core::{Revision, SecretDocument, SecretList};
+#[cfg(feature = "etcd")]
+use keyswap_store::{EtcdStore, EtcdWatch};
+use keyswap_store::{
+    FileStore, FileWatch, HistoryEntry, HistoryHead, Hold, Instance, InstanceReport, Lease,
+    Registration, SecretStore, StoreError, Watch,
+};
+use zeroize::Zeroizing;
+
+use crate::configuration::{EtcdTable, OfClient};
+use crate::exit::Failure;
+
+/// One of the stores that a configuration can name.
+#[derive(Clone, Debug)]
+pub(crate) enum ConfiguredStore {
+    File(FileStore),
+    #[cfg(feature = "etcd")]
+    Etcd(EtcdStore),
+}
+
+/// Whether a directory that is missing is made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Missing {
+    Made,
+    AnError,
+}
+
+impl ConfiguredStore {
+    /// The client's place in the store of its configuration.
+    pub(crate) fn open(client: &OfClient<'_>, missing: Missing) -> Result<Self, Failure> {
+        let table = &client.configuration.store;
+        if let Some(etcd) = &table.etcd {
+            return open_etcd(etcd, client.id(), table.lease);
+        }
+        let directory = client.directory().unwrap_or(std::path::Path::new(""));
+        let opened = match missing {
+            Missing::Made => FileStore::create(directory, client.id()),
+            Missing::AnError => FileStore::open(directory, client.id()),
+        };
+        let store = opened.map_err(|error| {
+            let way_out = match error.is_not_found() && missing == Missing::AnError {
+                true => {
+                    ". `keyswap init` makes it when it is given the present secret (--secret-file)"
+                }
+                false => "",
+            };
+            Failure::from(error).followed_by(way_out)
+        })?;
+        let store = match table.lease {
+            Some(lease) => store.lease(lease),
+            None => store,
+        };
+        Ok(Self::File(table.sealed(store)?))
+    }
+}
+
+#[cfg(feature = "etcd")]
+fn open_etcd(
+    table: &EtcdTable,
+    client: &str,
+    lease: Option<Duration>,
+) -> Result<ConfiguredStore, Failure> {
+    let read = |path: &std::path::PathBuf| {
+        std::fs::read(path).map_err(|error| {
+            Failure::usage(format!("{} of the etcd store cannot be read: {error}", path.display()))
+        })
+    };
+    let mut builder = EtcdStore::builder(table.endpoints.iter().cloned(), client);
+    if let (Some(user), Some(password)) = (&table.user, &table.password) {
+        builder = builder.user(user, password.read()?.expose().to_owned());
+    }
+    if let Some(path) = &table.certificate_authority {
+        builder = builder.certificate_authority(read(path)?);
+    }
+    if let (Some(certificate), Some(key)) = (&table.certificate, &table.key) {
+        builder = builder.client_certificate(read(certificate)?, read(key)?);
+    }
+    if let Some(prefix) = &table.prefix {
+        builder = builder.prefix(prefix);
+    }
+    if let Some(lease) = lease {
+        builder = builder.lease(lease);
+    }
+    Ok(ConfiguredStore::Etcd(builder.build()?))
+}
+
+#[cfg(not(feature = "etcd"))]
+fn open_etcd(_: &EtcdTable, _: &str, _: Option<Duration>) -> Result<ConfiguredStore, Failure> {
+    Err(Failure::usage(
+        "the configuration names an etcd, and this keyswap was built without: install it with \
+         `cargo install keyswap-cli --features etcd`, which needs protoc",
+    ))
+}
+
+/// Watches the list in one of them.
+#[derive(Debug)]
+pub(crate) enum ConfiguredWatch {
+    File(FileWatch),
+    #[cfg(feature = "etcd")]
+    Etcd(EtcdWatch),
+}
+
+impl Watch for ConfiguredWatch {
+    async fn changed(&mut self) {
+        match self {
+            Self::File(watch) => watch.changed().await,
+            #[cfg(feature = "etcd")]
+            Self::Etcd(watch) => watch.changed().await,
+        }
+    }
+}
+
+/// The same of whichever it is.
+macro_rules! of_each {
+    ($self:ident, $store:ident => $act:expr) => {
+        match $self {
+            Self::File($store) => $act,
+            #[cfg(feature = "etcd")]
+            Self::Etcd($store) => $act,
+        }
+    };
+}
+
+impl SecretStore for ConfiguredStore {
+    type Watch = ConfiguredWatch;
+
+    fn client(&self) -> &str {
+        of_each!(self, store => store.client())
+    }
+
+    fn describe(&self) -> String {
+        of_each!(self, store => store.describe())
+    }
+
+    async fn published(&self) -> Result<Option<SecretDocument>, StoreError> {
+        of_each!(self, store => store.published().await)
+    }
+
+    async fn import(&self, list: &SecretList) -> Result<Revision, StoreError> {
+        of_each!(self, store => store.import(list).await)
+    }
+
+    async fn publish(
+        &self,
+        lease: &Lease,
+        expected: Revision,
+        list: &SecretList,
+        attest_every: Option<Duration>,
+    ) -> Result<Revision, StoreError> {
+        of_each!(self, store => store.publish(lease, expected, list, attest_every).await)
+    }
+
+    async fn watch(&self) -> Result<ConfiguredWatch, StoreError> {
+        Ok(match self {
+            Self::File(store) => ConfiguredWatch::File(store.watch().await?),
+            #[cfg(feature = "etcd")]
+            Self::Etcd(store) => ConfiguredWatch::Etcd(store.watch().await?),
+        })
+    }
+
+    async fn journal(&self) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        of_each!(self, store => store.journal().await)
+    }
+
+    async fn save_journal(&self, lease: &Lease, document: &[u8]) -> Result<(), StoreError> {
+        of_each!(self, store => store.save_journal(lease, document).await)
+    }
+
+    async fn acquire(&self, holder: &str) -> Result<Lease, StoreError> {
+        of_each!(self, store => store.acquire(holder).await)
+    }
+
+    async fn renew(&self, lease: &Lease) -> Result<Duration, StoreError> {
+        of_each!(self, store => store.renew(lease).await)
+    }
+
+    async fn release(&self, lease: Lease) -> Result<(), StoreError> {
+        of_each!(self, store => store.release(lease).await)
+    }
+
+    async fn register(&self, report: &InstanceReport) -> Result<Registration, StoreError> {
+        of_each!(self, store => store.register(report).await)
+    }
+
+    async fn report(
+        &self,
+        registration: &Registration,
+        report: &InstanceReport,
+    ) -> Result<(), StoreError> {
+        of_each!(self, store => store.report(registration, report).await)
+    }
+
+    async fn unregister(&self, registration: Registration) -> Result<(), StoreError> {
+        of_each!(self, store => store.unregister(registration).await)
+    }
+
+    async fn instances(&self) -> Result<Vec<Instance>, StoreError> {
+        of_each!(self, store => store.instances().await)
+    }
+
+    async fn hold(&self) -> Result<Option<Hold>, StoreError> {
+        of_each!(self, store => store.hold().await)
+    }
+
+    async fn set_hold(&self, hold: Option<&Hold>) -> Result<(), StoreError> {
+        of_each!(self, store => store.set_hold(hold).await)
+    }
+
+    async fn append_history(
+        &self,
+        lease: &Lease,
+        record: &serde_json::Value,
+    ) -> Result<HistoryHead, StoreError> {
+        of_each!(self, store => store.append_history(lease, record).await)
+    }
+
+    async fn history(&self) -> Result<Vec<HistoryEntry>, StoreError> {
+        of_each!(self, store => store.history().await)
+    }
+
+    async fn verify_history(&self) -> Result<Vec<HistoryEntry>, StoreError> {
+        of_each!(self, store => store.verify_history().await)
+    }
+}
