@@ -1,7 +1,7 @@
 //! The rotator's lease: a key under a lease of etcd's. Its create revision is the fence: each write
 //! compares it, so that whoever lost the lease can write nothing, at whatever instruction it goes on.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use etcd_client::{Client, Compare, CompareOp, PutOptions, Txn, TxnOp};
@@ -21,13 +21,14 @@ pub(super) struct Lock {
     granted: Option<Granted>,
     id: i64,
     epoch: i64,
+    /// Until when the lease is certain. Apart from the rest: whoever keeps the lease must not wait for a
+    /// write, which may be one that nobody polls meanwhile.
+    until: std::sync::Mutex<Instant>,
     state: Mutex<State>,
 }
 
 /// What the holder knows of what only it may write. The one who has this writes.
 pub(super) struct State {
-    /// Until when the lease is certain.
-    until: Instant,
     pub(super) journal: Option<i64>,
     pub(super) history: Option<History>,
 }
@@ -88,8 +89,14 @@ impl Lock {
             Some(found) if found.lease == id => found.create_revision,
             found => return Err(held(place, found.as_ref(), doing).await),
         };
-        let state = Mutex::new(State { until: sent + place.term, journal: None, history: None });
-        Ok(Self { place: place.clone(), granted: Some(granted), id, epoch, state })
+        Ok(Self {
+            place: place.clone(),
+            granted: Some(granted),
+            id,
+            epoch,
+            until: std::sync::Mutex::new(sent + place.term),
+            state: Mutex::new(State { journal: None, history: None }),
+        })
     }
 
     /// The fence as others see it: create revisions only grow.
@@ -175,40 +182,47 @@ impl Writing<'_> {
     fn fence(&self) -> Compare {
         Compare::create_revision(self.lock.place.keys.lock(), CompareOp::Equal, self.lock.epoch)
     }
+}
 
+impl Lock {
     /// Puts the end of the lease off, if less than two thirds of its time are left, and says what is left
     /// then. Looks at the lease in any case.
-    pub(super) async fn renew(&mut self, doing: &str) -> Result<Duration, StoreError> {
-        let Lock { place, id, .. } = self.lock;
+    pub(super) async fn renew(&self, doing: &str) -> Result<Duration, StoreError> {
+        let place = &self.place;
         let failed = |failure: Failure| failure.of_read(doing, &place.describe());
         // A second time if the nodes were so slow that nothing is left.
         for _ in 0..2 {
             if self.left() <= place.term / 3 * 2 {
-                match keep_alive(&place.cluster, *id).await {
-                    Ok(sent) => self.state.until = sent + place.term,
+                match keep_alive(&place.cluster, self.id).await {
+                    Ok(sent) => self.put_off(sent + place.term),
                     Err(Failure { fault: Fault::NoLease, .. }) => {
                         let (holder, _) =
                             place.get(&place.keys.lock(), None).await.map_err(failed)?;
-                        return Err(self.lock.lost(holder.as_ref(), doing));
+                        return Err(self.lost(holder.as_ref(), doing));
                     }
                     Err(failure) => return Err(failed(failure)),
                 }
             }
             let (holder, _) = place.get(&place.keys.lock(), None).await.map_err(failed)?;
-            self.lock.check(holder, doing)?;
-            if !self.left().is_zero() {
-                return Ok(self.left());
+            self.check(holder, doing)?;
+            let left = self.left();
+            if !left.is_zero() {
+                return Ok(left);
             }
         }
         Err(too_slow(place, doing))
     }
 
-    fn left(&self) -> Duration {
-        self.state.until.saturating_duration_since(Instant::now())
+    fn put_off(&self, end: Instant) {
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        *until = end.max(*until);
     }
-}
 
-impl Lock {
+    fn left(&self) -> Duration {
+        let until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.saturating_duration_since(Instant::now())
+    }
+
     /// Fails unless what is under the key of the lease is ours.
     fn check(&self, holder: Option<Found>, doing: &str) -> Result<(), StoreError> {
         match holder {

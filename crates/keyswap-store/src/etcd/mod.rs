@@ -249,9 +249,7 @@ impl SecretStore for EtcdStore {
     }
 
     async fn renew(&self, lease: &Lease) -> Result<Duration, StoreError> {
-        let lock = self.lock(lease)?;
-        let mut writing = lock.writing().await;
-        writing.renew(&self.place.doing("keep the lease")).await
+        self.lock(lease)?.renew(&self.place.doing("keep the lease")).await
     }
 
     async fn release(&self, lease: Lease) -> Result<(), StoreError> {
