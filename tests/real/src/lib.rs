@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod auth0_sdk;
+mod etcd;
 mod hydra;
 mod load;
 mod oidc_provider;
@@ -14,6 +15,7 @@ mod program;
 mod read;
 
 pub use auth0_sdk::Auth0Sdk;
+pub use etcd::Etcd;
 pub use hydra::Hydra;
 pub use load::{Load, SignIn, Tally};
 pub use oidc_provider::OidcProvider;

@@ -67,6 +67,12 @@ impl Process {
             .unwrap_or_else(|_| panic!("{name} was not ready in {PATIENCE:?}"))
     }
 
+    /// Its process id, while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Whether the program has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))

@@ -1,5 +1,7 @@
 //! Everything that needs servers and clients that other people wrote: one program, so that it ends with one summary.
 
 mod auth0_sdk;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod hydra;
 mod oidc_provider;

@@ -1,0 +1,239 @@
+//! What the store stands: a compaction in the middle of a watch, a lost lease of an instance, users and roles; and
+//! the command.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use keyswap_core::{FallbackPolicy, Revision, UsageReport};
+use keyswap_real_tests::{Etcd, installed};
+use keyswap_store::{EtcdStore, InstanceReport, SecretStore, Watch, join};
+use serde_json::json;
+use tokio::process::Command;
+use tokio::time::{sleep, timeout};
+
+use super::{list, store};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_goes_on_behind_a_compaction() {
+    let mut etcd = Etcd::start().await;
+    let builder = || EtcdStore::builder(etcd.endpoints(), "billing");
+    // A poll that comes too late for this test: what is seen, the events tell.
+    let watching = builder().poll(Duration::from_secs(3600)).build().expect("endpoints");
+    let writing = builder().build().expect("endpoints");
+    writing.import(&list(&["first"])).await.expect("the first list");
+    let mut watch = watching.watch().await.expect("a watch");
+    let lease = writing.acquire("a test").await.expect("the lease");
+
+    // All of its streams break; what comes meanwhile is compacted away before it can come back.
+    for node in 0..etcd.size() {
+        etcd.kill(node);
+    }
+    for node in 0..etcd.size() {
+        etcd.start_again(node);
+    }
+    etcd.all_serve().await;
+    let mut revision = Revision::new(1);
+    for id in ["second", "third"] {
+        let next = writing.publish(&lease, revision, &list(&[id]), None).await;
+        revision = next.expect("published");
+    }
+    let answer = etcd.ask("kv/range", json!({ "key": "AA==" })).await;
+    let newest = answer["header"]["revision"].as_str().expect("a revision").to_owned();
+    etcd.ask("kv/compaction", json!({ "revision": newest, "physical": true })).await;
+
+    timeout(PATIENCE, watch.changed()).await.expect("a hint behind the compaction");
+    let fourth = writing.publish(&lease, revision, &list(&["fourth"]), None).await;
+    let fourth = fourth.expect("published");
+    timeout(PATIENCE, async {
+        while watching.published().await.expect("readable").expect("there").revision < fourth {
+            watch.changed().await;
+        }
+        // The hint for it may still be on its way.
+        watch.changed().await;
+    })
+    .await
+    .expect("hints go on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_whose_lease_was_lost_is_listed_again_with_its_last_report() {
+    let etcd = Etcd::start().await;
+    let store = store(&etcd, "billing");
+    let first = InstanceReport::new("invoices", "i-1");
+    let registration = store.register(&first).await.expect("registered");
+    let usage = json!({ "revision": 7, "secrets": [], "promotions": 0 });
+    let usage: UsageReport = serde_json::from_value(usage).expect("a usage report");
+    let report = first.next(usage);
+    store.report(&registration, &report).await.expect("reported");
+
+    let leases = etcd.ask("lease/leases", json!({})).await;
+    let leases = leases["leases"].as_array().expect("a lease").clone();
+    assert_eq!(leases.len(), 1, "an instance has one lease: {leases:?}");
+    etcd.ask("lease/revoke", json!({ "ID": leases[0]["ID"] })).await;
+
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        let listed = store.instances().await.expect("readable");
+        if let [one] = listed.as_slice() {
+            assert_eq!(one.report, Ok(report.clone()));
+            break;
+        }
+        assert!(Instant::now() < patience, "it does not come back: {listed:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    // At rest nothing is written: the leases are kept, and the revision of the store stays.
+    let revision = async || {
+        let answer = etcd.ask("kv/range", json!({ "key": "AA==" })).await;
+        answer["header"]["revision"].as_str().expect("a revision").to_owned()
+    };
+    let before = revision().await;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(revision().await, before, "something is written at rest");
+    assert_eq!(store.instances().await.expect("readable").len(), 1, "its lease was not kept");
+    store.unregister(registration).await.expect("removed");
+    assert!(store.instances().await.expect("readable").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_is_kept_while_a_write_under_it_waits() {
+    let etcd = Etcd::start().await;
+    let store = store(&etcd, "billing");
+    let lease = store.acquire("a test").await.expect("the lease");
+    let mut saving = std::pin::pin!(store.save_journal(&lease, b"a journal"));
+    // Begun, and then not polled, as a program does that keeps the lease between two turns of its work.
+    assert!(futures_util::poll!(saving.as_mut()).is_pending(), "it is done without a wait");
+    let kept = timeout(PATIENCE, store.renew(&lease)).await;
+    kept.expect("it waits for the write, which waits for it").expect("the lease is held");
+    saving.await.expect("saved");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_may_be_given_no_more_than_it_needs() {
+    let etcd = Etcd::start().await;
+    let as_user = |user: &str, password: &str| {
+        let builder = EtcdStore::builder(etcd.endpoints(), "billing");
+        builder
+            .user(user, password.to_owned())
+            .timeout(Duration::from_secs(4))
+            .build()
+            .expect("endpoints")
+    };
+    // As docs/stores.md says.
+    allow(&etcd, "rotator", "r-password", &[("READWRITE", "/keyswap/v1/", true)]).await;
+    let program = [
+        ("READ", "/keyswap/v1/billing/ring", false),
+        ("READWRITE", "/keyswap/v1/billing/instances/", true),
+    ];
+    allow(&etcd, "program", "p-password", &program).await;
+    etcd.ask("auth/user/add", json!({ "name": "root", "password": "root-password" })).await;
+    etcd.ask("auth/role/add", json!({ "name": "root" })).await;
+    etcd.ask("auth/user/grant", json!({ "user": "root", "role": "root" })).await;
+    etcd.ask("auth/enable", json!({})).await;
+
+    let rotator = as_user("rotator", "r-password");
+    let revision = rotator.import(&list(&["first"])).await.expect("the rotator may write");
+    let program = as_user("program", "p-password");
+    let joined = join(program.clone(), "invoices", FallbackPolicy::default()).await;
+    let (ring, member) = joined.expect("a program may register, read, watch and report");
+    let member = tokio::spawn(member);
+    let mut changes = ring.subscribe();
+    let lease = rotator.acquire("a test").await.expect("the lease");
+    rotator.save_journal(&lease, b"a journal").await.expect("the rotator may write");
+    rotator.publish(&lease, revision, &list(&["second"]), None).await.expect("published");
+    timeout(PATIENCE, changes.changed()).await.expect("it follows");
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        let instances = rotator.instances().await.expect("readable");
+        let reported = instances[0].report.as_ref().expect("a report").revision;
+        if reported == Some(revision.next()) {
+            break;
+        }
+        assert!(Instant::now() < patience, "it does not report: {instances:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    let error = program.journal().await.expect_err("the journal is not for programs");
+    assert!(error.is_permissions(), "{error}");
+    let error = program.acquire("a program").await.expect_err("the lease is not for programs");
+    assert!(error.is_permissions(), "{error}");
+
+    for (store, what) in [
+        (as_user("program", "wrong-password"), "a wrong password"),
+        (EtcdStore::builder(etcd.endpoints(), "billing").build().expect("endpoints"), "no user"),
+    ] {
+        let error = store.published().await.expect_err(what);
+        assert!(error.is_permissions(), "{what}: {error}");
+        let shown = format!("{error} {error:?} {store:?}");
+        assert!(
+            shown.contains("user and password") && !shown.contains("wrong-password"),
+            "{shown}"
+        );
+    }
+    member.abort();
+}
+
+/// A user with a role of its own, which has these permissions.
+async fn allow(etcd: &Etcd, name: &str, password: &str, permissions: &[(&str, &str, bool)]) {
+    use base64::Engine as _;
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    etcd.ask("auth/user/add", json!({ "name": name, "password": password })).await;
+    etcd.ask("auth/role/add", json!({ "name": name })).await;
+    for (kind, key, below) in permissions {
+        let mut permission = json!({ "permType": kind, "key": encode(key) });
+        if *below {
+            permission["range_end"] = json!(encode(&format!("{}0", key.trim_end_matches('/'))));
+        }
+        etcd.ask("auth/role/grant", json!({ "name": name, "perm": permission })).await;
+    }
+    etcd.ask("auth/user/grant", json!({ "user": name, "role": name })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_works_on_etcd_and_says_when_no_node_answers() {
+    let mut etcd = Etcd::start().await;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let configuration = format!(
+        "[client]\nid = \"billing\"\n[authority]\nkind = \"hydra\"\nurl = \"http://127.0.0.1:1\"\n\
+         admin_url = \"http://127.0.0.1:1\"\nscope = \"read\"\n[store.etcd]\nendpoints = {:?}\n\
+         [[application]]\nname = \"invoices\"\n",
+        etcd.endpoints()
+    );
+    std::fs::write(directory.path().join("keyswap.toml"), configuration).expect("a configuration");
+    std::fs::write(directory.path().join("secret"), "the-present-secret").expect("a secret");
+    let keyswap = async |arguments: &[&str]| {
+        let output = Command::new(installed("KEYSWAP_BIN"))
+            .args(arguments)
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .expect("the command can be started");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let (code, said) = keyswap(&["init", "--secret-file", "secret"]).await;
+    assert!(code == Some(0) && said.contains("the etcd store at http://127.0.0.1:"), "{said}");
+    let registered =
+        store(&etcd, "billing").register(&InstanceReport::new("invoices", "i-1")).await;
+    let registered = registered.expect("registered");
+    let (code, said) = keyswap(&["status"]).await;
+    assert!(code == Some(0) && said.contains("i-1"), "{code:?} {said}");
+    let (code, said) = keyswap(&["hold", "--by", "a person", "--reason", "a test"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = keyswap(&["history", "verify"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    drop(registered);
+
+    for node in 0..etcd.size() {
+        etcd.kill(node);
+    }
+    let (code, said) = keyswap(&["status"]).await;
+    assert_ne!(code, Some(0), "{said}");
+    assert!(
+        said.contains("the connection was refused") && said.contains("see that etcd runs"),
+        "{said}"
+    );
+    assert!(!said.contains("the-present-secret"), "{said}");
+}
