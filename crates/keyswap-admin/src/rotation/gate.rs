@@ -149,9 +149,11 @@ impl fmt::Display for Missing {
             Self::Confirmation { application, gate } => {
                 write!(f, "{application}: it cannot report, and nobody has confirmed that {gate}")
             }
-            Self::InFlight { left_ms } => {
-                write!(f, "a change that had no answer may still arrive for {}", seconds(*left_ms))
-            }
+            Self::InFlight { left_ms } => write!(
+                f,
+                "a change that was sent had no answer and may still arrive for {}",
+                seconds(*left_ms)
+            ),
             Self::Observation { observed_ms, wanted_ms } => write!(
                 f,
                 "the secret that goes is deactivated for {} of {}, in which it can be put back",
