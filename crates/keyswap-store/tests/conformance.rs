@@ -29,6 +29,7 @@ fn each_flaw_of_a_store_breaks_the_rule_about_it() {
         (Flaw::GivesNoHints, "a_watch_tells_of_each_publication"),
         (Flaw::LosesHints, "a_watch_loses_nothing_between_two_looks"),
         (Flaw::NamesNoHolder, "a_lease_is_held_by_one_and_names_its_holder"),
+        (Flaw::KeepsOnlyBetweenWrites, "a_lease_is_kept_while_a_write_is_left_alone"),
         (Flaw::TakesALostLeaseBack, "a_lease_that_was_lost_writes_nothing"),
         (Flaw::WritesWithoutALease, "a_lease_of_another_client_writes_nothing"),
         (Flaw::CutsJournals, "a_large_journal_comes_back"),

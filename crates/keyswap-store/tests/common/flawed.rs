@@ -24,6 +24,7 @@ pub enum Flaw {
     GivesNoHints,
     LosesHints,
     NamesNoHolder,
+    KeepsOnlyBetweenWrites,
     TakesALostLeaseBack,
     WritesWithoutALease,
     CutsJournals,
@@ -41,6 +42,7 @@ pub struct FlawedStore {
     inner: FileStore,
     flaw: Flaw,
     kept: Arc<Mutex<Kept>>,
+    writing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What this handle keeps to itself.
@@ -52,7 +54,7 @@ struct Kept {
 
 impl FlawedStore {
     pub fn new(inner: FileStore, flaw: Flaw) -> Self {
-        Self { inner, flaw, kept: Arc::default() }
+        Self { inner, flaw, kept: Arc::default(), writing: Arc::default() }
     }
 
     fn has(&self, flaw: Flaw) -> bool {
@@ -153,6 +155,7 @@ impl SecretStore for FlawedStore {
     }
 
     async fn save_journal(&self, lease: &Lease, document: &[u8]) -> Result<(), StoreError> {
+        let _writing = self.writing.lock().await;
         let document = match self.has(Flaw::CutsJournals) {
             true => &document[..document.len().min(1_500_000)],
             false => document,
@@ -171,6 +174,9 @@ impl SecretStore for FlawedStore {
     }
 
     async fn renew(&self, lease: &Lease) -> Result<Duration, StoreError> {
+        if self.has(Flaw::KeepsOnlyBetweenWrites) {
+            let _writing = self.writing.lock().await;
+        }
         self.inner.renew(lease).await
     }
 

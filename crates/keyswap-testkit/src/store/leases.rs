@@ -1,11 +1,15 @@
 //! The rotator's lease, and what needs it: the journal. And the hold, which does not.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
 use keyswap_core::Revision;
 use keyswap_store::{Hold, Lease, SecretStore, StoreError, StoreErrorKind};
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use super::{Outcome, Subject, ensure, eventually, list, published, unexpected};
+use super::{Outcome, PATIENCE, Subject, ensure, eventually, list, published, unexpected};
 
 /// Takes the lease as soon as it can be had.
 async fn taken_over<S: SecretStore>(store: &S, holder: &str) -> Result<Lease, String> {
@@ -85,6 +89,29 @@ where
     }
     let next = store.publish(&lease, Revision::new(1), &list(&["second"]), None).await;
     next.map(drop).map_err(unexpected("publishing with a lease that was kept"))
+}
+
+/// A rotator keeps its lease beside whatever it does, and may not look at a write while it waits for that.
+pub(super) async fn a_lease_is_kept_while_a_write_is_left_alone<S, O>(
+    subject: &Subject<'_, O>,
+) -> Outcome
+where
+    S: SecretStore,
+    O: AsyncFn(&str) -> S,
+{
+    let store = subject.open("left-alone").await;
+    let lease = store.acquire("a rule").await.map_err(unexpected("taking the lease"))?;
+    let document = vec![b' '; 1_000_000];
+    let mut write = pin!(store.save_journal(&lease, &document));
+    let begun = poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await;
+    let kept = timeout(PATIENCE / 2, store.renew(&lease)).await;
+    let kept = kept.map_err(|_| "keeping it waits for a write that nobody looks at".to_owned())?;
+    kept.map_err(unexpected("keeping the lease"))?;
+    let written = match begun {
+        Poll::Ready(written) => written,
+        Poll::Pending => write.await,
+    };
+    written.map_err(unexpected("saving the journal"))
 }
 
 pub(super) async fn a_lease_that_was_lost_writes_nothing<S, O>(subject: &Subject<'_, O>) -> Outcome

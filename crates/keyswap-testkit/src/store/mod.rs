@@ -90,6 +90,7 @@ pub async fn conformance<S: SecretStore>(open: impl AsyncFn(&str) -> S) -> Confo
             a_lease_is_held_by_one_and_names_its_holder,
             a_lease_that_is_dropped_is_free,
             a_lease_that_is_renewed_stays,
+            a_lease_is_kept_while_a_write_is_left_alone,
             a_lease_that_was_lost_writes_nothing,
             a_lease_of_another_client_writes_nothing,
             a_journal_comes_back_byte_by_byte,
