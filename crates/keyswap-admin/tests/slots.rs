@@ -387,6 +387,17 @@ impl World {
     }
 }
 
+/// Two were added, and nothing tells that they are not somebody's, also when there is no room for another one:
+/// a person has to look.
+fn is_for_a_person(trouble: &Trouble, ending: &Ending) -> bool {
+    let left_over = matches!(
+        ending,
+        Ending::Refused(_)
+            | Ending::Stuck(StuckReason::OldSecretStillAccepted | StuckReason::SecretAppeared)
+    );
+    left_over && trouble.shows == Shows::Nothing && trouble.lost_answers > 0
+}
+
 fn servers() -> impl Strategy<Value = Trouble> {
     let shows = prop_oneof![Just(Shows::Value), Just(Shows::Text), Just(Shows::Nothing)];
     (any::<bool>(), shows, any::<bool>(), 0u32..8, 0u32..5).prop_map(
@@ -415,8 +426,11 @@ proptest! {
     ) {
         let mut world = World::new(seed, trouble);
         let (ending, record) = world.rotate(Event::TakenUp);
-        prop_assert!(matches!(ending, Ending::Done), "{ending:?} {record:?}");
         prop_assert_eq!(world.failed, 0);
+        if is_for_a_person(&trouble, &ending) {
+            return Ok(());
+        }
+        prop_assert!(matches!(ending, Ending::Done), "{ending:?} {record:?}");
         let new = record.new.secret().unwrap().clone();
         prop_assert_eq!(&world.published.1, &SecretList::new([new.clone()]).unwrap());
         for (ring, _) in &world.programs.instances {
@@ -447,9 +461,7 @@ proptest! {
         let stays = match ending {
             Ending::RolledBack => "old",
             Ending::Done => "new",
-            // Two were added, and nothing tells that they are not somebody's: a person has to look.
-            Ending::Stuck(StuckReason::OldSecretStillAccepted | StuckReason::SecretAppeared)
-                if trouble.shows == Shows::Nothing => return Ok(()),
+            ending if is_for_a_person(&trouble, &ending) => return Ok(()),
             other => panic!("{other:?}: {record:?}"),
         };
         let left = world.left();
@@ -522,7 +534,11 @@ proptest! {
         prop_assert!(matches!(ending, Ending::Done), "{ending:?} {record:?}");
         prop_assert_eq!(world.failed, 0);
         let changes = &world.server[1].changes;
-        let at = |to| changes.iter().find(|change| change.to == to).map(|change| change.applied);
+        // A request that had no answer may have been applied after one that was sent later.
+        let at = |to| {
+            let such = changes.iter().filter(|change| change.to == to);
+            such.map(|change| change.applied).min()
+        };
         let removed = at(None).unwrap();
         let begun = record.entered[0].at.milliseconds();
         match (trouble.deactivation, active) {
@@ -579,8 +595,11 @@ proptest! {
     ) {
         let mut world = World::new(seed, Trouble { compromised_and_deaf: true, ..trouble });
         let (ending, record) = world.rotate(Event::TakenUp);
-        prop_assert!(matches!(ending, Ending::Done), "{ending:?} {record:?}");
         prop_assert_eq!(world.failed, 0);
+        if is_for_a_person(&trouble, &ending) {
+            return Ok(());
+        }
+        prop_assert!(matches!(ending, Ending::Done), "{ending:?} {record:?}");
         let named: Vec<_> = record.broken().iter().map(|one| one.missing.to_string()).collect();
         prop_assert_eq!(named.len(), 1);
         prop_assert!(named[0].starts_with("app/i2 "), "{named:?}");
