@@ -92,7 +92,7 @@ fn open_etcd(
 fn open_etcd(_: &EtcdTable, _: &str, _: Option<Duration>) -> Result<ConfiguredStore, Failure> {
     Err(Failure::usage(
         "the configuration names an etcd, and this keyswap was built without: install it with \
-         `cargo install keyswap-cli --features etcd`, which needs protoc",
+         `cargo install --path crates/keyswap-cli --features etcd`, which needs protoc",
     ))
 }
 
