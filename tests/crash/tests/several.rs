@@ -47,7 +47,7 @@ async fn a_rotation_that_dies_at_a_server_with_two_secrets_ends_well_whatever_it
         chosen.extend(cases.into_iter().enumerate().filter_map(|(position, case)| {
             // All of them around the changes, and here and there in the rest.
             let (_, _, point, then) = case;
-            let whole = is_a_change(point.act) || position % if applied { 3 } else { 17 } == 0;
+            let whole = is_a_change(point.act) || position % if applied { 5 } else { 53 } == 0;
             let part = applied && is_a_change(point.act) && matches!(then, Then::Resume);
             (if all() { whole } else { part || position % 79 == 0 }).then_some(case)
         }));

@@ -8,8 +8,8 @@ use tokio::time::timeout;
 
 use super::{Outcome, Subject, list, published, unexpected};
 
-/// A program that learns of a list later than this is late: most polls are shorter.
-const LATE: Duration = Duration::from_secs(10);
+/// A program that learns of a list later than this is late: a store is looked at every 5 s, or is told to more often.
+const LATE: Duration = Duration::from_secs(6);
 const BRIEFLY: Duration = Duration::from_millis(50);
 
 /// Waits for hints until the list has this revision.
