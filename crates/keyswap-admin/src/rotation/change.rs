@@ -279,8 +279,7 @@ impl Rotation {
             ReadBack::Holds(id) if id == self.record.id(self.source()) => self.source_is_held(now),
             // Where the server chooses its secret, nobody can set that one again.
             ReadBack::Holds(id) if !self.record.plan.regenerates() => self.retired_is_held(id, now),
-            _ if self.record.plan.regenerates() => self.value_is_unknown(now),
-            _ => self.stuck(StuckReason::ForeignSecret, now),
+            _ => self.value_is_unknown(now),
         }
     }
 

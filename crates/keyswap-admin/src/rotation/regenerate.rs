@@ -233,11 +233,10 @@ impl Rotation {
     /// holds a value that nobody was told: it is asked for another one, within bounds. Otherwise somebody
     /// else did that, and may need the value.
     pub(super) fn value_is_unknown(&mut self, now: Timestamp) -> Effect {
-        let requests = match &self.record.plan {
-            Plan::Regenerate(regeneration) => regeneration.requests,
-            _ => 0,
+        let Plan::Regenerate(regeneration) = &self.record.plan else {
+            return self.stuck(StuckReason::ForeignSecret, now);
         };
-        let enough = requests >= self.record.policy.sends;
+        let enough = regeneration.requests >= self.record.policy.sends;
         self.record.open_gap(self.seen.neither_since.unwrap_or(now));
         // Once the list without the old secret may be out, nothing of this rotation is on its way.
         let own = self.record.change.unresolved && self.record.state != State::Retiring;
