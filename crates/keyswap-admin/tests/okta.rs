@@ -2,12 +2,15 @@
 //! embedded Okta that misbehaves on demand, while a program signs in.
 
 mod common;
+#[path = "common/dropped.rs"]
+mod dropped;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::Program;
+use dropped::{Wanted, each};
 use keyswap_admin::authority::{
     AddAnswer, Authority, Capabilities, ChangeAnswer, Listed, NewSecret, OktaBuilder, Probe, SlotId,
 };
@@ -157,74 +160,12 @@ async fn three_rotations_follow_each_other_and_okta_may_choose_the_value() {
     assert_eq!(program.stop().await, 0, "a fallback was needed");
 }
 
-/// Tries each case, three at a time: each waits most of the time.
-async fn each<T>(cases: impl IntoIterator<Item = T>, case: impl AsyncFn(T)) {
-    let cases = std::cell::RefCell::new(cases.into_iter().fuse());
-    let worker = || async {
-        loop {
-            let next = cases.borrow_mut().next();
-            match next {
-                Some(one) => case(one).await,
-                None => return,
-            }
-        }
-    };
-    tokio::join!(worker(), worker(), worker());
-}
-
-/// What a person asks of a rotator.
-#[derive(Clone, Copy, Debug)]
-enum Wanted {
-    Run,
-    Resume,
-    Rollback,
-}
-
-impl Wanted {
-    async fn of<A: Authority>(
-        self,
-        rotator: &Rotator<A, FileStore>,
-    ) -> Result<Finished, RotateError> {
-        // A rotator that was dropped may be in the middle of a write, which keeps the lease until it is
-        // done.
-        loop {
-            let ended = match self {
-                Self::Run => rotator.run(policy()).await,
-                Self::Resume => rotator.resume(None).await,
-                Self::Rollback => rotator.rollback(None).await,
-            };
-            match ended {
-                Err(error) if matches!(error.kind(), RotateErrorKind::Busy) => {
-                    tokio::task::yield_now().await;
-                }
-                ended => return ended,
-            }
-        }
-    }
-
-    /// Drops the rotator when it enters this state, as a crash would.
-    async fn dropped_at<A: Authority>(self, rotator: Rotator<A, FileStore>, wanted: State) {
-        let (reached, mut at) = tokio::sync::mpsc::unbounded_channel();
-        let rotator = rotator.on_progress(move |progress| {
-            if let Progress::Entered { state, .. } = progress
-                && state == wanted
-            {
-                let _ = reached.send(());
-            }
-        });
-        tokio::select! {
-            ended = self.of(&rotator) => panic!("{self:?} did not reach {wanted}: {ended:?}"),
-            _ = at.recv() => {}
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rotation_that_was_dropped_in_any_state_is_resumed_to_its_end() {
     each(State::PATH_WITH_SLOTS.into_iter().filter(|state| *state != State::Done), async |state| {
         let world = World::new().await;
         let program = world.program().await;
-        Wanted::Run.dropped_at(world.rotator(), state).await;
+        Wanted::Run(policy()).dropped_at(world.rotator(), state).await;
         let finished = Wanted::Resume.of(&world.rotator()).await.unwrap();
         assert_eq!(program.stop().await, 0, "a fallback was needed after {state}");
         world.assert_rotated(&finished).await;
@@ -240,7 +181,7 @@ async fn a_rotation_goes_back_from_any_state_before_retiring_and_no_attempt_is_r
     each(State::PATH_WITH_SLOTS.into_iter().take(BEFORE_RETIRING), async |state| {
         let world = World::new().await;
         let program = world.program().await;
-        Wanted::Run.dropped_at(world.rotator(), state).await;
+        Wanted::Run(policy()).dropped_at(world.rotator(), state).await;
         let finished = Wanted::Rollback.of(&world.rotator()).await.unwrap();
         assert_eq!(program.stop().await, 0, "a fallback was needed after {state}");
         world.assert_rolled_back(&finished).await;
@@ -254,7 +195,7 @@ async fn a_rollback_that_was_dropped_in_any_state_is_resumed_as_a_rollback() {
     each([Adopted, Confirmed, Promoted, Drained, Retiring, Retired, Removing], async |state| {
         let world = World::new().await;
         let program = world.program().await;
-        Wanted::Run.dropped_at(world.rotator(), Deactivated).await;
+        Wanted::Run(policy()).dropped_at(world.rotator(), Deactivated).await;
         Wanted::Rollback.dropped_at(world.rotator(), state).await;
         let finished = Wanted::Resume.of(&world.rotator()).await.unwrap();
         assert_eq!(program.stop().await, 0, "a fallback was needed after {state}");
@@ -402,7 +343,7 @@ async fn a_rotator_that_was_dropped_while_it_makes_room_goes_on_or_puts_back_wha
         let program = world.program().await;
         let other = world.server.add_secret("billing", "somebody-elses-secret-012345");
         let rotator = world.rotator().removing_first(SlotId::new(&other));
-        Wanted::Run.dropped_at(rotator, State::MakingRoom).await;
+        Wanted::Run(policy()).dropped_at(rotator, State::MakingRoom).await;
         if matches!(then, Wanted::Rollback) {
             // As the request of the process that was dropped, or a later one.
             world.server.deactivate_secret("billing", &other);
@@ -426,7 +367,7 @@ async fn a_rotator_that_was_dropped_while_it_makes_room_goes_on_or_puts_back_wha
 async fn a_new_secret_that_a_person_removes_in_mid_rotation_stops_it_and_the_way_back_is_open() {
     let world = World::new().await;
     let program = world.program().await;
-    Wanted::Run.dropped_at(world.rotator(), State::Promoted).await;
+    Wanted::Run(policy()).dropped_at(world.rotator(), State::Promoted).await;
     let new = world.others().remove(0);
     world.server.deactivate_secret("billing", &new);
     world.server.remove_secret("billing", &new);
@@ -445,7 +386,7 @@ async fn a_new_secret_that_a_person_removes_in_mid_rotation_stops_it_and_the_way
 async fn a_new_secret_that_a_person_deactivates_and_activates_again_is_gone_on_with() {
     let world = World::new().await;
     let program = world.program().await;
-    Wanted::Run.dropped_at(world.rotator(), State::Staged).await;
+    Wanted::Run(policy()).dropped_at(world.rotator(), State::Staged).await;
     let new = world.others().remove(0);
     world.server.deactivate_secret("billing", &new);
     let error = Wanted::Resume.of(&world.rotator()).await.unwrap_err();
@@ -548,7 +489,7 @@ async fn a_rollback_of_a_rotation_whose_new_value_is_not_known_yet_can_be_stuck_
     // The request for the value does not reach the server.
     let lost = Fault::AnswerLost { endpoint: Endpoint::AddSecret };
     world.server.inject(lost, Times::EVERY);
-    Wanted::Run.dropped_at(world.rotator_with(authority()), State::Adding).await;
+    Wanted::Run(policy()).dropped_at(world.rotator_with(authority()), State::Adding).await;
     // Somebody takes the old secret out of force for a while.
     let other = world.server.add_secret("billing", "somebody-elses-secret-012345");
     world.server.deactivate_secret("billing", &world.old);

@@ -2,15 +2,18 @@
 //! and HTTP, at an embedded Zitadel that misbehaves on demand, while a program signs in.
 
 mod common;
+#[path = "common/dropped.rs"]
+mod dropped;
 
 use std::time::Duration;
 
 use common::Program;
+use dropped::{Wanted, each};
 use keyswap_admin::authority::{AddAnswer, Authority, ZitadelBuilder};
 use keyswap_admin::rotation::{Record, StuckReason, WayBack};
 use keyswap_admin::{
-    Application, AuthorityErrorKind, ClientAuthentication, Finished, Progress, RotateError,
-    RotateErrorKind, RotationPolicy, Rotator, State, Zitadel,
+    Application, AuthorityErrorKind, ClientAuthentication, Finished, RotateError, RotateErrorKind,
+    RotationPolicy, Rotator, State, Zitadel,
 };
 use keyswap_core::{Secret, SecretId, SecretList};
 use keyswap_store::{FileStore, SecretStore};
@@ -168,71 +171,12 @@ async fn a_rotation_passes_through_every_state_and_requests_fail_only_in_the_gap
     );
 }
 
-/// Tries each case, three at a time: each waits most of the time.
-async fn each<T>(cases: impl IntoIterator<Item = T>, case: impl AsyncFn(T)) {
-    let cases = std::cell::RefCell::new(cases.into_iter().fuse());
-    let worker = || async {
-        loop {
-            let next = cases.borrow_mut().next();
-            match next {
-                Some(one) => case(one).await,
-                None => return,
-            }
-        }
-    };
-    tokio::join!(worker(), worker(), worker());
-}
-
-/// What a person asks of a rotator.
-#[derive(Clone, Copy, Debug)]
-enum Wanted {
-    Run,
-    Resume,
-    Rollback,
-}
-
-impl Wanted {
-    async fn of(self, rotator: &Rotator<Zitadel, FileStore>) -> Result<Finished, RotateError> {
-        // A rotator that was dropped may be in the middle of a write, which keeps the lease until it is
-        // done.
-        loop {
-            let ended = match self {
-                Self::Run => rotator.run(policy()).await,
-                Self::Resume => rotator.resume(None).await,
-                Self::Rollback => rotator.rollback(None).await,
-            };
-            match ended {
-                Err(error) if matches!(error.kind(), RotateErrorKind::Busy) => {
-                    tokio::task::yield_now().await;
-                }
-                ended => return ended,
-            }
-        }
-    }
-
-    /// Drops the rotator when it enters this state, as a crash would.
-    async fn dropped_at(self, rotator: Rotator<Zitadel, FileStore>, wanted: State) {
-        let (reached, mut at) = tokio::sync::mpsc::unbounded_channel();
-        let rotator = rotator.on_progress(move |progress| {
-            if let Progress::Entered { state, .. } = progress
-                && state == wanted
-            {
-                let _ = reached.send(());
-            }
-        });
-        tokio::select! {
-            ended = self.of(&rotator) => panic!("{self:?} did not reach {wanted}: {ended:?}"),
-            _ = at.recv() => {}
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rotation_that_was_dropped_in_any_state_is_resumed_to_its_end() {
     each(State::PATH_WITH_A_GAP.into_iter().filter(|state| *state != State::Done), async |state| {
         let world = World::new().await;
         let program = world.program().await;
-        Wanted::Run.dropped_at(world.rotator(), state).await;
+        Wanted::Run(policy()).dropped_at(world.rotator(), state).await;
         // Whoever resumes it does not have to accept again.
         let rotator = Rotator::new(world.builder().build().unwrap(), world.store.clone());
         let finished = Wanted::Resume.of(&rotator).await;
@@ -249,7 +193,7 @@ async fn there_is_a_way_back_before_the_request_and_none_after_it() {
     each(State::PATH_WITH_A_GAP.into_iter().take(8), async |state| {
         let world = World::new().await;
         let program = world.program().await;
-        Wanted::Run.dropped_at(world.rotator(), state).await;
+        Wanted::Run(policy()).dropped_at(world.rotator(), state).await;
         let back = Wanted::Rollback.of(&world.rotator()).await;
         if state == State::Generated {
             assert!(back.unwrap().rolled_back);
@@ -318,7 +262,7 @@ async fn a_request_that_comes_late_and_ends_the_known_value_is_followed_by_anoth
 async fn a_value_that_somebody_asks_for_in_mid_rotation_stops_it_and_a_resume_asks_for_another() {
     let world = World::new().await;
     let program = world.program().await;
-    Wanted::Run.dropped_at(world.rotator(), State::Promoted).await;
+    Wanted::Run(policy()).dropped_at(world.rotator(), State::Promoted).await;
     world.server.set_secret(CLIENT, "chosen-at-the-console-0123456789");
     let error = Wanted::Resume.of(&world.rotator()).await.unwrap_err();
     let stuck = RotateErrorKind::Stuck(StuckReason::ValueUnknown);
