@@ -286,7 +286,7 @@ fn a_configuration_with_a_mistake_is_refused_with_its_line() {
     let directory = "directory = \"keyswap-store\"";
     let misspelt = format!("directroy = \"x\"\n{directory}");
     refused(directory, &misspelt, Some("directroy"), &["unknown field `directroy`", "`directory`"]);
-    refused(directory, "", Some("[store]"), &["missing field `directory`"]);
+    refused(directory, "", None, &["[store] has neither a `directory` nor [store.etcd]"]);
     refused("[client]", "[client", Some("[client"), &[]);
     refused(
         "kind = \"auth0\"",

@@ -36,7 +36,10 @@ pub(super) fn check(store: &StoreTable, of_clients: bool) -> Result<(), &'static
     let etcd = match (&store.directory, &store.etcd) {
         (Some(_), None) => return Ok(()),
         (None, Some(etcd)) => etcd,
-        _ => return Err("[store] has a `directory`, or else [store.etcd]"),
+        (None, None) => return Err("[store] has neither a `directory` nor [store.etcd]: name one"),
+        (Some(_), Some(_)) => {
+            return Err("[store] has a `directory` and [store.etcd]: leave one out");
+        }
     };
     if of_clients {
         return Err("a client has a `directory`, and [store.etcd] is none: leave it out");
@@ -85,8 +88,8 @@ mod tests {
     #[test]
     fn what_does_not_go_together_is_named() {
         for (store, said) in [
-            ("", "a `directory`, or else [store.etcd]"),
-            ("directory = \"a\"\netcd = { endpoints = [\"a:1\"] }", "or else [store.etcd]"),
+            ("", "neither a `directory` nor [store.etcd]"),
+            ("directory = \"a\"\netcd = { endpoints = [\"a:1\"] }", "leave one out"),
             ("etcd = { endpoints = [] }", "names its nodes"),
         ] {
             let error = with(store).unwrap_err();
