@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::{InvalidSecret, InvalidSecretList, Revision, Secret, SecretId, SecretList};
 
+/// The version that is written, and the newest that is read.
 const VERSION: u64 = 1;
 
 /// A list of secrets as versioned JSON.
@@ -84,11 +85,15 @@ impl SecretDocument {
         }
         // The version first: a later version may well have another shape.
         let header: Header = serde_json::from_slice(text).map_err(DocumentError::from_json)?;
+        // The one place that knows which versions are read: a further one is a further arm here.
         match header.keyswap {
-            Some(VERSION) => {}
-            Some(found) => return Err(DocumentError::UnknownVersion { found }),
-            None => return Err(DocumentError::NoVersion),
+            Some(1) => Self::of_version_1(text),
+            Some(found) => Err(DocumentError::UnknownVersion { found }),
+            None => Err(DocumentError::NoVersion),
         }
+    }
+
+    fn of_version_1(text: &[u8]) -> Result<Self, DocumentError> {
         let wire: Wire = serde_json::from_slice(text).map_err(DocumentError::from_json)?;
         let mut secrets = Vec::with_capacity(wire.secrets.len());
         for (position, secret) in wire.secrets.into_iter().enumerate() {
@@ -206,8 +211,9 @@ impl fmt::Display for DocumentError {
             ),
             Self::UnknownVersion { found } => write!(
                 f,
-                "the secret document is of version {found}; this program knows version {VERSION}: \
-                 use a newer keyswap"
+                "the secret document is of version {found}, and this program (keyswap {}) knows \
+                 version {VERSION}: use a newer keyswap, for instance the one that wrote it",
+                env!("CARGO_PKG_VERSION")
             ),
             Self::Secret { position, reason } => {
                 write!(f, "secret number {} of the document: {reason}", position + 1)

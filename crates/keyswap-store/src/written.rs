@@ -1,5 +1,6 @@
-//! Reports and holds as stores write them: JSON with a version.
+//! Lists, reports and holds as stores write them: JSON with a version.
 
+use keyswap_core::{DocumentError, Revision, SecretDocument};
 use serde::{Deserialize, Serialize};
 
 use crate::{Hold, InstanceReport, StoreError, StoreErrorKind};
@@ -37,6 +38,25 @@ struct WrittenHold {
     keyswap: u64,
     #[serde(flatten)]
     hold: Hold,
+}
+
+/// A list that keyswap published. The error lacks the place.
+pub(crate) fn parse_list(text: &[u8], doing: &str) -> Result<SecretDocument, StoreError> {
+    let invalid = || StoreError::new(StoreErrorKind::Invalid, doing);
+    let document = SecretDocument::parse(text).map_err(|error| {
+        let way_out = match error {
+            // What is whole needs no backup.
+            DocumentError::UnknownVersion { .. } => "nothing was changed",
+            _ => "restore it from a backup; nothing was changed",
+        };
+        invalid().with_source(error).way_out(way_out)
+    })?;
+    if document.revision == Revision::INITIAL {
+        return Err(invalid()
+            .because("it has no revision, so that it is not a list that keyswap published")
+            .way_out("take it away and import its secrets with `keyswap init`"));
+    }
+    Ok(document)
 }
 
 pub(crate) fn report(report: &InstanceReport) -> serde_json::Result<Vec<u8>> {
@@ -86,6 +106,10 @@ pub(crate) fn hold(hold: &Hold) -> serde_json::Result<Vec<u8>> {
 pub(crate) fn parse_hold(text: &[u8]) -> Result<Hold, Refused> {
     match serde_json::from_slice(text) {
         Ok(WrittenHold { keyswap: VERSION, hold }) => Ok(hold),
+        Ok(WrittenHold { keyswap: version, .. }) => Err(Refused {
+            reason: format!("the hold is of version {version}, and {VERSION} is known here"),
+            way_out: "use a newer keyswap, or take the hold away: `keyswap hold --release`",
+        }),
         _ => Err(Refused {
             reason: "it is no hold that this version of keyswap knows".to_owned(),
             way_out: "find out who put it, then take it away: `keyswap hold --release`",

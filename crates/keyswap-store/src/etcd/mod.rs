@@ -127,16 +127,8 @@ impl EtcdStore {
     }
 
     fn document(&self, found: &Found, doing: &str) -> Result<SecretDocument, StoreError> {
-        let invalid = || self.place.invalid(&self.place.keys.ring(), doing);
-        let document = SecretDocument::parse(&found.value).map_err(|error| {
-            invalid().with_source(error).way_out("restore it from a backup; nothing was changed")
-        })?;
-        if document.revision == Revision::INITIAL {
-            return Err(invalid()
-                .because("it has no revision, so that it is not a list that keyswap published")
-                .way_out("remove it and import its secrets with `keyswap init`"));
-        }
-        Ok(document)
+        let document = written::parse_list(&found.value, doing);
+        document.map_err(|error| error.at(self.place.at(&self.place.keys.ring())))
     }
 
     /// What is under a key now.

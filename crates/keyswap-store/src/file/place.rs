@@ -4,14 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keyswap_core::{Revision, SecretDocument};
+use keyswap_core::SecretDocument;
 use zeroize::Zeroizing;
 
 use super::lock::{Lock, Writing};
 use super::replace::{self, Durable};
 use super::seal::Sealing;
 use super::{fs, instances, permissions};
-use crate::{StoreError, StoreErrorKind};
+use crate::{StoreError, written};
 
 #[derive(Clone)]
 pub(super) struct Place {
@@ -78,19 +78,8 @@ impl Place {
         }
         let path = self.ring();
         let Some(text) = self.read(&path, doing)? else { return Ok(None) };
-        let document = SecretDocument::parse(&text).map_err(|error| {
-            StoreError::new(StoreErrorKind::Invalid, doing)
-                .at(path.display().to_string())
-                .with_source(error)
-                .way_out("restore it from a backup; nothing was changed")
-        })?;
-        if document.revision == Revision::INITIAL {
-            return Err(StoreError::new(StoreErrorKind::Invalid, doing)
-                .at(path.display().to_string())
-                .because("it has no revision, so that it is not a list that keyswap published")
-                .way_out("move it away and import its secrets with `keyswap init`"));
-        }
-        Ok(Some(document))
+        let document = written::parse_list(&text, doing);
+        document.map(Some).map_err(|error| error.at(path.display().to_string()))
     }
 
     /// Writes the list.
