@@ -58,6 +58,8 @@ pub(crate) enum Command {
     Rollback(Rollback),
     /// Rotate the secret of the client that keyswap.toml names, or of several
     Rotate(Begin),
+    /// Seal a store that is in use at once, or write it in the open again
+    Seal(Seal),
     /// Show where the rotation stands, and what each instance holds
     Status(Status),
 }
@@ -398,6 +400,17 @@ pub(crate) struct Confirm {
     /// Who says so
     #[arg(long, env = "USER", value_name = "NAME", value_parser = said)]
     pub(crate) by: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Seal {
+    #[command(flatten)]
+    pub(crate) configured: Configured,
+    #[command(flatten)]
+    pub(crate) chosen: Chosen,
+    /// The way back: write the list and the journal so that they can be read without the identity
+    #[arg(long)]
+    pub(crate) open: bool,
 }
 
 #[derive(Args, Debug)]

@@ -51,6 +51,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Retire(options) => interruptible(commands::rotate::retire(options)).await,
         Command::Rollback(options) => interruptible(commands::rotate::rollback(options)).await,
         Command::Rotate(options) => interruptible(commands::rotate::rotate(options)).await,
+        Command::Seal(options) => interruptible(commands::seal::run(options)).await,
         Command::Status(options) => commands::status::run(options).await,
     }
 }

@@ -96,6 +96,17 @@ fn open_etcd(_: &EtcdTable, _: &str, _: Option<Duration>) -> Result<ConfiguredSt
     ))
 }
 
+impl ConfiguredStore {
+    /// The files with secrets that are not sealed, where a store can be.
+    pub(crate) async fn in_the_open(&self) -> Result<Vec<std::path::PathBuf>, StoreError> {
+        match self {
+            Self::File(store) => store.in_the_open().await,
+            #[cfg(feature = "etcd")]
+            Self::Etcd(_) => Ok(Vec::new()),
+        }
+    }
+}
+
 /// Watches the list in one of them.
 #[derive(Debug)]
 pub(crate) enum ConfiguredWatch {

@@ -252,6 +252,7 @@ fn every_command_has_help_and_the_exit_codes_stand_in_it() {
         "retire",
         "rollback",
         "rotate",
+        "seal",
         "status",
     ];
     for command in commands {

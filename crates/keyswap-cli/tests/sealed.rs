@@ -127,3 +127,99 @@ fn an_identity_under_a_passphrase_is_opened_with_that_of_the_environment() {
     site.configure(&format!("{identity}\n"), "");
     init("correct horse").says(2, &["`identity_passphrase` is that of an `identity`"]);
 }
+
+const IDENTITY: &str = "directory = \"keyswap-store\"\nidentity = \"identity\"";
+
+/// Every file of the store that shows one of these values.
+fn shown(site: &Site, values: &[String]) -> Vec<String> {
+    let shows = |text: &[u8]| {
+        let text = String::from_utf8_lossy(text);
+        values.iter().any(|value| text.contains(value.as_str()))
+    };
+    let files = contents(&site.store()).into_iter().filter(|(_, text)| shows(text));
+    files.map(|(path, _)| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn a_store_that_is_in_use_is_sealed_at_once_and_opened_again() {
+    let embedded = Embedded::start();
+    let site = &embedded.site;
+    site.import();
+    site.command(&["rotate", "--patience", "1ms"]).run().ends_with(3);
+    let values = site.published();
+    assert_eq!(values.len(), 2, "the journal holds a candidate");
+    Seal::create_identity(site.path("identity")).unwrap();
+    site.command(&["seal"]).run().says(2, &["no `identity` in [store]", "age-keygen -o FILE"]);
+    site.configure(DIRECTORY, IDENTITY);
+    let waiting = status(site);
+    assert!(
+        waiting.stdout.contains("sealed    not yet: rotation.json, ring.json; ")
+            && waiting.stdout.contains("`keyswap seal`"),
+        "{waiting:#?}"
+    );
+    // What a person keeps there is not keyswap's to remove.
+    let kept = site.client_directory().join("ring.json.bak");
+    std::fs::copy(site.client_directory().join("ring.json"), &kept).unwrap();
+    let refused = site.command(&["seal"]).run();
+    refused.says(6, &["rotation.json and ring.json are sealed", "ring.json.bak", "remove it"]);
+    std::fs::remove_file(kept).unwrap();
+    let sealed = site.command(&["seal"]).run();
+    let place = site.store().display().to_string();
+    assert!(
+        sealed
+            .ends_with(0)
+            .stdout
+            .starts_with(&format!("client billing, the file store at {place}: "))
+            && sealed.stdout.contains("sealed with "),
+        "{sealed:#?}"
+    );
+    assert_eq!(shown(site, &values), Vec::<String>::new());
+    assert!(!status(site).ends_with(0).stdout.contains("not yet"));
+
+    // The rotation goes on, and what it writes is sealed as well.
+    embedded.runtime().block_on(async {
+        let (_, member) = join(store(site), CLIENT, FallbackPolicy::default()).await.unwrap();
+        tokio::spawn(member);
+    });
+    site.command(&["resume"]).run().ends_with(0);
+    let values = embedded.runtime().block_on(store(site).published()).unwrap().unwrap();
+    let values: Vec<_> = values.list.iter().map(|secret| secret.expose().to_owned()).collect();
+    assert_eq!(shown(site, &values), Vec::<String>::new());
+
+    let opened = site.command(&["seal", "--open"]).run();
+    assert!(opened.ends_with(0).stdout.contains("Take `identity` out of [store]"), "{opened:#?}");
+    site.configure("identity = \"identity\"", "");
+    status(site).ends_with(0);
+    assert_eq!(site.published(), values);
+}
+
+#[test]
+fn nothing_is_sealed_while_a_rotation_is_at_work() {
+    let embedded = sealed();
+    let site = &embedded.site;
+    let before = contents(&site.store());
+    let lease = embedded.runtime().block_on(store(site).acquire("keyswap rotate")).unwrap();
+    let held = site.command(&["seal", "--open"]).run();
+    held.says(3, &["cannot take the lease of client billing", "keyswap rotate (process "]);
+    drop(lease);
+    let ring = site.client_directory().join("ring.json");
+    assert_eq!(std::fs::read(&ring).unwrap(), before[&ring]);
+}
+
+#[test]
+fn an_identity_is_changed_without_a_gap_and_the_former_one_opens_nothing_more() {
+    let embedded = sealed();
+    let site = &embedded.site;
+    let old = std::fs::read(site.path("identity")).unwrap();
+    Seal::create_identity(site.path("next")).unwrap();
+    let new = std::fs::read(site.path("next")).unwrap();
+    // Both everywhere, then sealed to both; then the new one alone.
+    std::fs::write(site.path("identity"), [old.clone(), new.clone()].concat()).unwrap();
+    site.command(&["seal"]).run().ends_with(0);
+    std::fs::write(site.path("identity"), &new).unwrap();
+    site.command(&["seal"]).run().ends_with(0);
+    status(site).ends_with(0);
+    std::fs::write(site.path("identity"), &old).unwrap();
+    status(site).says(1, &["ring.json: it is sealed with another key", "`identity` in [store]"]);
+    site.command(&["seal"]).run().says(1, &["it is sealed with another key"]);
+}

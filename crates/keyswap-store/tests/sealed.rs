@@ -244,3 +244,136 @@ async fn a_sealed_list_that_was_changed_or_cut_anywhere_is_refused() {
     fs::write(&ring, &whole).unwrap();
     assert!(sealed.store.published().await.is_ok());
 }
+
+const JOURNAL: &[u8] = b"old hunter2-old, new hunter2-new";
+
+/// The names of files.
+fn names(paths: &[PathBuf]) -> Vec<&str> {
+    paths.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn an_open_store_is_sealed_at_once_and_the_way_back_is_open() {
+    let sealed = Sealed::new();
+    let (plain, store) = (&sealed.plain, &sealed.store);
+    plain.import(&list("old")).await.unwrap();
+    let lease = plain.acquire("test").await.unwrap();
+    plain.save_journal(&lease, JOURNAL).await.unwrap();
+    // As a rotator that was killed in the middle of a write leaves it.
+    drop(lease);
+    write_private(&store.client_directory().join(".rotation.json.0000.tmp"), JOURNAL);
+    let (ring, follow) = Follow::start(store.clone(), FallbackPolicy::default()).await.unwrap();
+    let status = follow.status();
+    let _following = Following(tokio::spawn(follow.run()));
+    assert_eq!(names(&plain.in_the_open().await.unwrap()), ["rotation.json", "ring.json"]);
+
+    let lease = store.acquire("test").await.unwrap();
+    assert_eq!(names(&store.reseal(&lease).await.unwrap()), ["rotation.json", "ring.json"]);
+    assert_eq!(shows_a_secret(store), Vec::<PathBuf>::new());
+    assert!(plain.in_the_open().await.unwrap().is_empty());
+    assert!(plain.published().await.unwrap_err().is_sealed());
+    let document = store.published().await.unwrap().unwrap();
+    assert_eq!((document.revision, document.list), (Revision::new(1), list("old")));
+    assert_eq!(*store.journal().await.unwrap().unwrap(), *JOURNAL);
+
+    store.unseal(&lease).await.unwrap();
+    assert_eq!(plain.published().await.unwrap().unwrap().list, list("old"));
+    assert_eq!(*plain.journal().await.unwrap().unwrap(), *JOURNAL);
+    // A program that has the key saw none of that.
+    store.publish(&lease, Revision::new(1), &list("old new"), None).await.unwrap();
+    takes(&ring, "old new").await;
+    assert_eq!(status.problem(), None);
+}
+
+#[tokio::test]
+async fn a_store_is_sealed_anew_to_another_identity_and_the_former_one_opens_nothing_more() {
+    let sealed = Sealed::new();
+    let path = |name: &str| sealed.path(name);
+    let with = |name: &str| sealed.plain.clone().sealed(Seal::identity_file(path(name)).unwrap());
+    Seal::create_identity(path("next")).unwrap();
+    let both = [path("next"), path("identity")].map(|path| fs::read_to_string(path).unwrap());
+    write_private(&path("both"), both.concat());
+    sealed.store.import(&list("old")).await.unwrap();
+    for (name, opened, shut) in [("both", "identity", None), ("next", "next", Some("identity"))] {
+        let store = with(name);
+        let lease = store.acquire("test").await.unwrap();
+        if name == "next" {
+            store.save_journal(&lease, JOURNAL).await.unwrap();
+        }
+        store.reseal(&lease).await.unwrap();
+        assert_eq!(with(opened).published().await.unwrap().unwrap().list, list("old"));
+        if let Some(shut) = shut {
+            refused(with(shut).published().await, "sealed with another key", "`identity`");
+            refused(with(shut).reseal(&lease).await, "sealed with another key", "`identity`");
+            refused(with(shut).unseal(&lease).await, "sealed with another key", "`identity`");
+        }
+    }
+    assert_eq!(with("next").published().await.unwrap().unwrap().list, list("old"));
+}
+
+#[tokio::test]
+async fn nothing_is_sealed_without_the_lease_or_over_a_damaged_list() {
+    let sealed = Sealed::new();
+    let store = sealed.store.clone().lease(std::time::Duration::from_millis(100));
+    sealed.plain.import(&list("old")).await.unwrap();
+    let lost = store.acquire("the first").await.unwrap();
+    sealed.plain.save_journal(&lost, JOURNAL).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+    let lease = store.acquire("the second").await.unwrap();
+    let error = store.reseal(&lost).await.unwrap_err();
+    assert!(error.is_lease_lost(), "{error}");
+    assert_eq!(sealed.plain.in_the_open().await.unwrap().len(), 2);
+
+    let ring = store.client_directory().join("ring.json");
+    let whole = fs::read(&ring).unwrap();
+    fs::write(&ring, &whole[..whole.len() / 2]).unwrap();
+    refused(store.reseal(&lease).await, "ends in the middle", "restore it from a backup");
+    assert_eq!(sealed.plain.in_the_open().await.unwrap().len(), 2);
+}
+
+/// Not a test by itself: seals and opens without end.
+#[tokio::test]
+async fn child_that_seals_and_opens() {
+    let Some(plain) = common::child_store() else { return };
+    let identity = plain.client_directory().ancestors().nth(2).unwrap().join("identity");
+    let store = plain.clone().sealed(Seal::identity_file(identity).unwrap());
+    let lease = store.acquire("the child").await.unwrap();
+    fs::write(store.client_directory().join("ready"), "").unwrap();
+    loop {
+        store.reseal(&lease).await.unwrap();
+        store.unseal(&lease).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_kill_at_any_moment_of_sealing_leaves_what_is_read_with_the_key() {
+    let sealed = Sealed::new();
+    let (plain, store) = (&sealed.plain, &sealed.store);
+    plain.import(&list("old")).await.unwrap();
+    let lease = plain.acquire("test").await.unwrap();
+    let journal = JOURNAL.repeat(4000);
+    plain.save_journal(&lease, &journal).await.unwrap();
+    drop(lease);
+    let root = plain.client_directory().parent().unwrap();
+    let ready = plain.client_directory().join("ready");
+    let (mut half, mut kills) = (0, 0);
+    while kills < 12 || half == 0 {
+        assert!(kills < 200, "no kill of {kills} fell between two files");
+        let mut child = common::spawn_child("child_that_seals_and_opens", root);
+        common::eventually("the child seals", async || ready.exists().then_some(())).await;
+        // Some of its turns later, wherever that is.
+        for _ in 0..kills % 7 {
+            plain.in_the_open().await.unwrap();
+        }
+        child.kill();
+        fs::remove_file(&ready).unwrap();
+        kills += 1;
+        half += usize::from(plain.in_the_open().await.unwrap().len() == 1);
+        let document = store.published().await.unwrap().unwrap();
+        assert_eq!((document.revision, document.list), (Revision::new(1), list("old")));
+        assert_eq!(*store.journal().await.unwrap().unwrap(), *journal);
+    }
+    let lease = store.acquire("test").await.unwrap();
+    store.reseal(&lease).await.unwrap();
+    assert_eq!(shows_a_secret(store), Vec::<PathBuf>::new());
+}

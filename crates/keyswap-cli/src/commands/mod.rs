@@ -7,6 +7,7 @@ pub(crate) mod history;
 pub(crate) mod hold;
 pub(crate) mod init;
 pub(crate) mod rotate;
+pub(crate) mod seal;
 pub(crate) mod status;
 
 use std::path::Path;

@@ -316,7 +316,7 @@ async fn with_rotator(
     let stops = |failure: &Failure| options.stop_on_failure && failure.code() != Code::Waiting;
     let outcomes = several(options.at_once.into(), &clients, told, stops).await;
     with(&presenter, |presenter| presenter.clear());
-    together(&clients, &outcomes)
+    together(&clients, &outcomes, "did not come to their end")
 }
 
 /// The clients whose rotation has not come to its end, and those of which that cannot be told.
@@ -338,8 +338,12 @@ async fn under_way<'a>(clients: Vec<OfClient<'a>>) -> Vec<OfClient<'a>> {
 /// `None` is one that was not begun.
 type Outcome = Option<Result<(), Failure>>;
 
-/// What came of several clients: the worst decides.
-fn together(clients: &[OfClient<'_>], outcomes: &[Outcome]) -> Result<(), Failure> {
+/// What came of several clients: the worst decides. `failed` says what those did that failed.
+pub(super) fn together(
+    clients: &[OfClient<'_>],
+    outcomes: &[Outcome],
+    failed: &str,
+) -> Result<(), Failure> {
     let failures = || outcomes.iter().flatten().filter_map(|outcome| outcome.as_ref().err());
     let Some(worst) = failures().map(Failure::code).max_by_key(|code| code.severity()) else {
         return Ok(());
@@ -349,7 +353,7 @@ fn together(clients: &[OfClient<'_>], outcomes: &[Outcome]) -> Result<(), Failur
         of.map(|(client, _)| client.id()).collect::<Vec<_>>().join(", ")
     };
     let mut message = format!(
-        "{} of {} clients did not come to their end: {}",
+        "{} of {} clients {failed}: {}",
         failures().count(),
         clients.len(),
         ids(|outcome| matches!(outcome, Some(Err(_))))

@@ -3,31 +3,69 @@
 use std::time::Duration;
 
 use comfy_table::Table;
-use keyswap_admin::Status;
 use keyswap_admin::rotation::{Direction, Record, Timestamp};
+use keyswap_admin::{Status, several};
 use keyswap_store::{Hold, Instance, SecretStore};
 use serde_json::{Value, json};
 
 use super::open_store;
+use super::rotate::together;
 use crate::arguments;
-use crate::configuration::Configuration;
+use crate::configuration::{Configuration, OfClient};
 use crate::exit::Failure;
 use crate::presenter::milliseconds;
 
+/// How many stores are read at once: one that is away takes its time to say so.
+const AT_ONCE: usize = 8;
+
 pub(crate) async fn run(options: arguments::Status) -> Result<(), Failure> {
     let configuration = Configuration::load(&options.configured.config)?;
-    for (position, client) in configuration.chosen(&options.chosen)?.iter().enumerate() {
-        let store = open_store(client)?;
-        let status = Status::read(&store).await?;
-        if options.json {
-            println!("{}", as_json(store.client(), &status, Timestamp::now()));
-        } else {
-            let between = if position == 0 { "" } else { "\n" };
-            let text = as_text(store.client(), &store.describe(), &status, Timestamp::now());
-            print!("{between}{text}");
+    let clients = configuration.chosen(&options.chosen)?;
+    let read = async |client: &OfClient<'_>| shown(client, options.json).await;
+    let outcomes = several(AT_ONCE, &clients, read, |_| false).await;
+    let several = clients.len() > 1;
+    let mut ends = Vec::with_capacity(outcomes.len());
+    for (client, outcome) in clients.iter().zip(outcomes) {
+        ends.push(outcome.map(|outcome| match outcome {
+            Ok(text) => {
+                let between = if ends.is_empty() || options.json { "" } else { "\n" };
+                print!("{between}{text}");
+                Ok(())
+            }
+            // One whose store cannot be read hides none of the others.
+            Err(failure) if several => {
+                eprintln!("{}: {failure}", client.id());
+                Err(failure)
+            }
+            Err(failure) => Err(failure),
+        }));
+    }
+    match ends.as_mut_slice() {
+        [Some(one)] => std::mem::replace(one, Ok(())),
+        _ => together(&clients, &ends, "cannot be read"),
+    }
+}
+
+/// What is printed for one client.
+async fn shown(configured: &OfClient<'_>, json: bool) -> Result<String, Failure> {
+    let store = open_store(configured)?;
+    let status = Status::read(&store).await?;
+    let (client, place, now) = (store.client(), store.describe(), Timestamp::now());
+    if json {
+        return Ok(format!("{}\n", as_json(client, &place, &status, now)));
+    }
+    let mut text = as_text(client, &place, &status, now);
+    if configured.configuration.store.identity().is_some() {
+        let open = store.in_the_open().await?;
+        let names: Vec<_> = open.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+        if !names.is_empty() {
+            text.push_str(&format!(
+                "sealed    not yet: {}; the next write seals it, and `keyswap seal` does at once\n",
+                names.join(", ")
+            ));
         }
     }
-    Ok(())
+    Ok(text)
 }
 
 fn as_text(client: &str, place: &str, status: &Status, now: Timestamp) -> String {
@@ -103,9 +141,9 @@ fn as_text(client: &str, place: &str, status: &Status, now: Timestamp) -> String
     }
     let mut table = Table::new();
     table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["instance", "live", "revision", "secrets: accepted / refused"]);
+    table.set_header(["instance", "live", "revision", "reported", "secrets: accepted / refused"]);
     for instance in &status.instances {
-        table.add_row(row(instance));
+        table.add_row(row(instance, now));
     }
     text.push_str(&format!("{table}\n"));
     text
@@ -136,18 +174,30 @@ fn leads_on(record: &Record) -> Option<String> {
 }
 
 fn since(record: &Record, now: Timestamp) -> String {
-    let seconds = Duration::from_secs(now.since(record.since()).as_secs());
+    in_words(now.since(record.since()))
+}
+
+/// In whole seconds.
+fn in_words(duration: Duration) -> String {
+    let seconds = Duration::from_secs(duration.as_secs());
     jiff::fmt::friendly::SpanPrinter::new().unsigned_duration_to_string(&seconds)
 }
 
-fn row(instance: &Instance) -> [String; 4] {
+fn row(instance: &Instance, now: Timestamp) -> [String; 5] {
     let live = if instance.live { "yes" } else { "no" }.to_owned();
     match &instance.report {
-        Err(reason) => [instance.instance.clone(), live, "?".to_owned(), reason.clone()],
+        Err(reason) => {
+            [instance.instance.clone(), live, "?".to_owned(), "?".to_owned(), reason.clone()]
+        }
         Ok(report) => [
             format!("{}/{}", report.application, report.instance),
             live,
             report.revision.map_or("not read yet".to_owned(), |revision| revision.to_string()),
+            // By the clock of the instance, which may be ahead.
+            format!(
+                "{} ago",
+                in_words(now.since(Timestamp::from_milliseconds(report.reported_at_ms)))
+            ),
             report
                 .usage
                 .iter()
@@ -159,7 +209,7 @@ fn row(instance: &Instance) -> [String; 4] {
     }
 }
 
-fn as_json(client: &str, status: &Status, now: Timestamp) -> Value {
+fn as_json(client: &str, place: &str, status: &Status, now: Timestamp) -> Value {
     let rotation = status.record.as_ref().map(|record| {
         json!({
             "state": record.state,
@@ -193,6 +243,7 @@ fn as_json(client: &str, status: &Status, now: Timestamp) -> Value {
         .collect();
     let hold = hold_in_force(status, now);
     json!({
-        "client": client, "list": list, "rotation": rotation, "hold": hold, "instances": instances,
+        "client": client, "store": place, "list": list, "rotation": rotation, "hold": hold,
+        "instances": instances,
     })
 }

@@ -58,6 +58,11 @@ impl StoreTable {
         }
     }
 
+    /// The file that the directory is sealed with.
+    pub(crate) fn identity(&self) -> Option<&Path> {
+        self.identity.as_deref()
+    }
+
     /// The same store, sealed with the identity that is configured.
     #[cfg(not(feature = "age"))]
     pub(crate) fn sealed(&self, store: FileStore) -> Result<FileStore, Failure> {

@@ -462,6 +462,10 @@ impl Embedded {
         self.server.as_ref().expect("the server runs")
     }
 
+    pub fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().expect("the server runs")
+    }
+
     /// An instance of the application in this process, which reports and never signs in.
     pub fn idle_instance(&self) {
         self.idle_instance_of(CLIENT);

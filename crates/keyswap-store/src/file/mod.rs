@@ -149,13 +149,87 @@ impl FileStore {
 
     /// Seals what holds secrets, the list and the journal of a rotation, with this key.
     ///
-    /// A store that is not sealed yet is read as it is, and each file is sealed when it is written next: give
-    /// all programs the key first, then the rotator. What is sealed cannot be read without the key:
-    /// [`Sealed`](StoreErrorKind::Sealed).
+    /// A store that is not sealed yet is read as it is, and each file is sealed when it is written next, or all at
+    /// once by [`reseal`](Self::reseal): give all programs the key first, then the rotator. What is sealed
+    /// cannot be read without the key: [`Sealed`](StoreErrorKind::Sealed).
     #[cfg(feature = "age")]
     #[must_use]
     pub fn sealed(self, seal: Seal) -> Self {
         self.with(|place| place.sealing = seal.into())
+    }
+
+    /// Writes what holds secrets and is there anew, sealed with the key that this store has now
+    /// ([`sealed`](Self::sealed)), and names those files. So a store that was open is sealed at once, and one
+    /// whose identities have changed is sealed to the new ones alone.
+    ///
+    /// Each file is replaced as a whole, and those that are sealed are read beside those that are not: a
+    /// process that is killed in the middle has done a part, and the next call does the rest. The lists and
+    /// revisions are what they were, so that programs see no change. What was there before is not in the
+    /// directory any more; the blocks of the disk may hold it still.
+    ///
+    /// ```
+    /// use keyswap_core::{Secret, SecretList};
+    /// use keyswap_store::{FileStore, Seal, SecretStore};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let identity = directory.path().join("identity.txt");
+    /// # let directory = directory.path().join("store");
+    /// let open = FileStore::create(&directory, "billing")?;
+    /// open.import(&SecretList::new([Secret::new("first".parse()?, "Vq3hCc0Zc1Jx")?])?).await?;
+    ///
+    /// let store = open.clone().sealed(Seal::create_identity(&identity)?);
+    /// let lease = store.acquire("an example").await?;
+    /// store.reseal(&lease).await?;
+    /// assert!(open.published().await.unwrap_err().is_sealed());
+    ///
+    /// store.unseal(&lease).await?;
+    /// assert!(open.published().await?.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`LeaseLost`](StoreErrorKind::LeaseLost); [`Sealed`](StoreErrorKind::Sealed) when a file is sealed with
+    /// another key, [`Invalid`](StoreErrorKind::Invalid) when the list is damaged, and then nothing is
+    /// written; or when it cannot be written.
+    #[cfg(feature = "age")]
+    pub async fn reseal(&self, lease: &Lease) -> Result<Vec<PathBuf>, StoreError> {
+        self.rewrite(lease, self.place.sealing.clone(), "seal the store").await
+    }
+
+    /// The way back of [`reseal`](Self::reseal): writes what holds secrets anew in the open, and names those
+    /// files. The key has to be given once more for that; the next write with it seals again.
+    ///
+    /// # Errors
+    ///
+    /// As [`reseal`](Self::reseal).
+    #[cfg(feature = "age")]
+    pub async fn unseal(&self, lease: &Lease) -> Result<Vec<PathBuf>, StoreError> {
+        self.rewrite(lease, Sealing::default(), "write the store in the open").await
+    }
+
+    #[cfg(feature = "age")]
+    async fn rewrite(
+        &self,
+        lease: &Lease,
+        sealing: Sealing,
+        doing: &str,
+    ) -> Result<Vec<PathBuf>, StoreError> {
+        let lock = self.lock(lease)?;
+        self.blocking(doing, move |place, doing| place.rewrite(&sealing, &lock.writing(), doing))
+            .await
+    }
+
+    /// Those of the files with secrets that are not sealed, and so are read by whoever reads the directory.
+    ///
+    /// # Errors
+    ///
+    /// When one is there and cannot be read.
+    pub async fn in_the_open(&self) -> Result<Vec<PathBuf>, StoreError> {
+        self.blocking("look at the seals", Place::in_the_open).await
     }
 
     /// The directory that holds this client's files.

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::lock::{Lock, Writing};
 use super::replace::{self, Durable};
-use super::seal::Sealing;
+use super::seal::{self, Sealing};
 use super::{fs, instances, permissions};
 use crate::{StoreError, written};
 
@@ -116,7 +116,53 @@ impl Place {
         {
             return Err(error);
         }
-        let text = self.sealing.close(text, path, doing)?;
+        self.put(&self.sealing, path, writing, text, doing)
+    }
+
+    /// Writes what holds secrets and is there anew, as `sealing` says, and names those files. Each is replaced
+    /// as a whole: until then it is what it was, and what is sealed is read beside what is not.
+    #[cfg(feature = "age")]
+    pub(super) fn rewrite(
+        &self,
+        sealing: &Sealing,
+        writing: &Writing<'_>,
+        doing: &str,
+    ) -> Result<Vec<PathBuf>, StoreError> {
+        // What is damaged is left as it is, for a person to look at.
+        self.published(doing)?;
+        let mut rewritten = Vec::new();
+        for path in [self.journal(), self.ring()] {
+            if let Some(text) = self.read(&path, doing)? {
+                self.put(sealing, &path, writing, &text, doing)?;
+                rewritten.push(path);
+            }
+        }
+        Ok(rewritten)
+    }
+
+    /// Those of the files that hold secrets that are not sealed.
+    pub(super) fn in_the_open(&self, doing: &str) -> Result<Vec<PathBuf>, StoreError> {
+        let mut open = Vec::new();
+        if !self.exists(doing)? {
+            return Ok(open);
+        }
+        for path in [self.journal(), self.ring()] {
+            if permissions::read(&path, doing)?.is_some_and(|text| !seal::is_sealed(&text)) {
+                open.push(path);
+            }
+        }
+        Ok(open)
+    }
+
+    fn put(
+        &self,
+        sealing: &Sealing,
+        path: &Path,
+        writing: &Writing<'_>,
+        text: &[u8],
+        doing: &str,
+    ) -> Result<(), StoreError> {
+        let text = sealing.close(text, path, doing)?;
         let staged = replace::stage(path, &text, Durable::Yes, doing)?;
         let _section = writing.section(doing)?;
         staged.commit()

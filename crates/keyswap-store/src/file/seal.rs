@@ -12,6 +12,10 @@ use crate::{StoreError, StoreErrorKind};
 /// What every sealed file begins with.
 const MAGIC: &[u8] = b"age-encryption.org/v1";
 
+pub(super) fn is_sealed(text: &[u8]) -> bool {
+    text.starts_with(MAGIC)
+}
+
 /// How a place reads and writes what holds secrets.
 #[derive(Clone, Default)]
 pub(super) struct Sealing {
@@ -48,7 +52,7 @@ impl Sealing {
         path: &Path,
         doing: &str,
     ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-        if !text.starts_with(MAGIC) {
+        if !is_sealed(&text) {
             return Ok(text);
         }
         let refuse = |reason: &str, way_out: &str| {
@@ -104,7 +108,7 @@ mod key {
     use zeroize::Zeroizing;
 
     use super::super::{fs, fs::OpenOptionsExt, permissions};
-    use super::MAGIC;
+    use super::is_sealed;
     use crate::{StoreError, StoreErrorKind};
 
     const DOING: &str = "read the identity that seals the store";
@@ -161,7 +165,7 @@ mod key {
         pub fn identity_file(path: impl AsRef<Path>) -> Result<Self, StoreError> {
             let path = path.as_ref();
             let text = read(path)?;
-            if text.starts_with(MAGIC) {
+            if is_sealed(&text) {
                 return Err(fault(path, StoreErrorKind::Sealed)
                     .because("it is under a passphrase, and none was given")
                     .way_out("give it: `identity_passphrase` in [store], or `Seal::protected_identity_file`"));
@@ -185,7 +189,7 @@ mod key {
             let path = path.as_ref();
             let passphrase = SecretString::from(passphrase.into());
             let text = read(path)?;
-            if !text.starts_with(MAGIC) {
+            if !is_sealed(&text) {
                 return Err(fault(path, StoreErrorKind::Invalid)
                     .because("a passphrase was given, and it is not under one (in the binary format of age)")
                     .way_out("seal it with `age -p`, or give no passphrase"));
