@@ -64,9 +64,12 @@ fn open_etcd(
     client: &str,
     lease: Option<Duration>,
 ) -> Result<ConfiguredStore, Failure> {
-    let read = |path: &std::path::PathBuf| {
+    let read = |field: &str, path: &std::path::PathBuf| {
         std::fs::read(path).map_err(|error| {
-            Failure::usage(format!("{} of the etcd store cannot be read: {error}", path.display()))
+            Failure::usage(format!(
+                "`{field}` of [store.etcd], {}, cannot be read: {error}; correct the path, or let this user read it",
+                path.display()
+            ))
         })
     };
     let mut builder = EtcdStore::builder(table.endpoints.iter().cloned(), client);
@@ -74,10 +77,10 @@ fn open_etcd(
         builder = builder.user(user, password.read()?.expose().to_owned());
     }
     if let Some(path) = &table.certificate_authority {
-        builder = builder.certificate_authority(read(path)?);
+        builder = builder.certificate_authority(read("certificate_authority", path)?);
     }
     if let (Some(certificate), Some(key)) = (&table.certificate, &table.key) {
-        builder = builder.client_certificate(read(certificate)?, read(key)?);
+        builder = builder.client_certificate(read("certificate", certificate)?, read("key", key)?);
     }
     if let Some(prefix) = &table.prefix {
         builder = builder.prefix(prefix);

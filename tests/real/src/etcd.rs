@@ -16,7 +16,7 @@ const NODES: usize = 3;
 /// How long a node may take that is asked which one leads: it may hang.
 const BRIEFLY: Duration = Duration::from_secs(1);
 /// One cluster at a time: elections need a machine that has time for them.
-static TURN: Semaphore = Semaphore::const_new(1);
+pub(crate) static TURN: Semaphore = Semaphore::const_new(1);
 
 /// A running cluster with an empty database of its own.
 #[derive(Debug)]
@@ -204,7 +204,7 @@ impl Etcd {
 }
 
 /// The first of as many free ports in a row as the nodes need.
-fn free_ports() -> u16 {
+pub(crate) fn free_ports() -> u16 {
     let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
     loop {
         let first = bind(0).expect("a free port");

@@ -13,6 +13,7 @@ mod oidc_provider;
 mod process;
 mod program;
 mod read;
+mod secure_etcd;
 
 pub use auth0_sdk::Auth0Sdk;
 pub use etcd::Etcd;
@@ -22,6 +23,7 @@ pub use oidc_provider::OidcProvider;
 pub use process::Process;
 pub use program::{Program, Signing};
 pub use read::read;
+pub use secure_etcd::SecureEtcd;
 
 use std::path::PathBuf;
 

@@ -144,6 +144,21 @@ impl EtcdBuilder {
             )
             .way_out("write https:// for all, or http:// for all and no certificates"));
         }
+        let wrong = |what: &str, holds: &str, kind: &str| {
+            invalid(format!("the {what} holds no {holds} in PEM"))
+                .way_out(format!("give a file with a line -----BEGIN {kind}-----"))
+        };
+        if self.authority.as_ref().is_some_and(|pem| !holds(pem, "CERTIFICATE-----")) {
+            return Err(wrong("certificate authority", "certificate", "CERTIFICATE"));
+        }
+        if let Some((pem, key)) = &self.identity {
+            if !holds(pem, "CERTIFICATE-----") {
+                return Err(wrong("client's certificate", "certificate", "CERTIFICATE"));
+            }
+            if !holds(key, "PRIVATE KEY-----") {
+                return Err(wrong("client's key", "private key", "PRIVATE KEY"));
+            }
+        }
         let prefix = format!("{}/", self.prefix.trim_end_matches('/'));
         if prefix == "/" || prefix.chars().any(char::is_control) {
             return Err(invalid("the prefix of the keys is empty".to_owned()));
@@ -186,6 +201,12 @@ impl EtcdBuilder {
         }
         options
     }
+}
+
+/// Whether a PEM text holds a part of this kind. One that is damaged is found when a node is asked.
+fn holds(pem: &[u8], kind: &str) -> bool {
+    let text = String::from_utf8_lossy(pem);
+    text.lines().any(|line| line.starts_with("-----BEGIN ") && line.trim_end().ends_with(kind))
 }
 
 fn whole_seconds(term: Duration) -> Duration {
@@ -256,6 +277,18 @@ mod tests {
             builder("http://127.0.0.1:1").user("root", "hunter2".to_owned()).build().unwrap();
         assert!(!format!("{store:?} {}", crate::SecretStore::describe(&store)).contains("hunter2"));
         assert!(with_user().build().unwrap_err().to_string().contains("https://"));
+        let pem = b"-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----\n";
+        let key = b"-----BEGIN EC PRIVATE KEY-----\nhunter2\n";
+        for (authority, certificate, key, said) in [
+            (&b"hunter2"[..], &pem[..], &key[..], "certificate authority holds no certificate"),
+            (pem, b"hunter2", key, "client's certificate holds no certificate"),
+            (pem, pem, b"hunter2", "client's key holds no private key"),
+        ] {
+            let with = builder("https://127.0.0.1:1").certificate_authority(authority);
+            let error = with.client_certificate(certificate, key.to_vec()).build().unwrap_err();
+            let text = format!("{error} {error:?}");
+            assert!(text.contains(said) && !text.contains("hunter2"), "{text}");
+        }
     }
 
     #[test]

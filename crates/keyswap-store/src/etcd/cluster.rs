@@ -4,7 +4,7 @@
 //! fails fastest.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{Client, ConnectOptions, Error};
@@ -31,6 +31,8 @@ pub(super) struct Node {
     endpoint: String,
     options: ConnectOptions,
     client: OnceCell<Client>,
+    /// Whether it ever answered.
+    answered: AtomicBool,
     /// Counts the requests that it left without an answer: whoever waits for it to speak looks elsewhere.
     silent: watch::Sender<u64>,
 }
@@ -52,6 +54,7 @@ impl Cluster {
             endpoint: endpoint.clone(),
             options: options.clone(),
             client: OnceCell::new(),
+            answered: AtomicBool::new(false),
             silent: watch::Sender::new(0),
         };
         // Programs that start at once should not all ask the same one.
@@ -106,7 +109,7 @@ impl Cluster {
     {
         let end = Instant::now() + self.timeout;
         let mut after_unknown = false;
-        let mut failures: Vec<Option<String>> = vec![None; self.nodes.len()];
+        let mut failures: Vec<Option<(Fault, String)>> = vec![None; self.nodes.len()];
         for attempt in 0_u32.. {
             let (at, node) = self.preferred();
             let left = end.saturating_duration_since(Instant::now());
@@ -122,11 +125,15 @@ impl Cluster {
             if !fault.again() {
                 return Err(Failure { fault, text });
             }
-            failures[at] = Some(text);
+            failures[at] = Some((fault, text));
             self.leave(at);
             // Each node gets its turn before anybody waits.
             let nodes = self.nodes.len() as u32;
             if (attempt + 1) % nodes == 0 {
+                // A certificate is not another one for waiting.
+                if is_tls(&failures) {
+                    break;
+                }
                 let wait = backoff::wait(attempt / nodes, BETWEEN_ROUNDS, backoff::chance());
                 if Instant::now() + wait >= end {
                     break;
@@ -134,19 +141,23 @@ impl Cluster {
                 sleep(wait).await;
             }
         }
-        let fault = if after_unknown { Fault::Unknown } else { Fault::Unreachable };
-        Err(Failure::new(fault, self.no_answer(&failures)))
+        let fault = match after_unknown {
+            true => Fault::Unknown,
+            false if is_tls(&failures) => Fault::Tls,
+            false => Fault::Unreachable,
+        };
+        Err(Failure::new(fault, self.no_answer(fault, &failures)))
     }
 
-    fn no_answer(&self, failures: &[Option<String>]) -> String {
+    fn no_answer(&self, fault: Fault, failures: &[Option<(Fault, String)>]) -> String {
         let told = self.endpoints().zip(failures).filter_map(|(endpoint, failure)| {
-            failure.as_ref().map(|failure| format!("{endpoint}: {failure}"))
+            failure.as_ref().map(|(_, text)| format!("{endpoint}: {text}"))
         });
-        format!(
-            "no node did it within {:?} ({})",
-            self.timeout,
-            told.collect::<Vec<_>>().join("; ")
-        )
+        let told = told.collect::<Vec<_>>().join("; ");
+        match fault {
+            Fault::Tls => format!("no node can be spoken to ({told})"),
+            _ => format!("no node did it within {:?} ({told})", self.timeout),
+        }
     }
 }
 
@@ -166,9 +177,12 @@ impl Node {
         let client = self.client(cluster, patience).await?;
         let left = end.saturating_duration_since(Instant::now());
         match timeout(left, request(client.clone())).await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(answer)) => {
+                self.answered.store(true, Ordering::Relaxed);
+                Ok(answer)
+            }
             Ok(Err(error)) => {
-                let failure = Failure::from(error);
+                let failure = self.failed(error);
                 if failure.fault == Fault::Token {
                     let renewed = timeout(patience, client.refresh_token()).await;
                     if let Ok(Err(error)) = renewed {
@@ -195,12 +209,20 @@ impl Node {
                 .spawn(async move { Client::connect([endpoint.as_str()], Some(options)).await });
             match timeout(patience, connecting).await {
                 Ok(Ok(Ok(client))) => Ok(client),
-                Ok(Ok(Err(error))) => Err(not_sent(Failure::from(error))),
+                Ok(Ok(Err(error))) => Err(not_sent(self.failed(error))),
                 Ok(Err(_)) => Err(Failure::new(Fault::Unreachable, "its thread has ended")),
                 Err(_) => Err(not_sent(self.is_silent(patience))),
             }
         };
         self.client.get_or_try_init(connect).await.cloned()
+    }
+
+    fn failed(&self, error: Error) -> Failure {
+        let failure = Failure::from(error);
+        match self.answered.load(Ordering::Relaxed) {
+            true => failure,
+            false => failure.of_a_stranger(self.endpoint.starts_with("https://")),
+        }
     }
 
     /// Tells when it leaves a request without an answer.
@@ -212,6 +234,11 @@ impl Node {
         self.silent.send_modify(|count| *count += 1);
         Failure::new(Fault::Unknown, format!("no answer within {patience:?}"))
     }
+}
+
+/// Whether no node is spoken to for want of a certificate.
+fn is_tls(failures: &[Option<(Fault, String)>]) -> bool {
+    failures.iter().all(|failure| matches!(failure, Some((Fault::Tls, _))))
 }
 
 /// What failed was asking for a token, so that the request itself was not sent.

@@ -13,6 +13,9 @@ use crate::{StoreError, StoreErrorKind};
 pub(super) enum Fault {
     /// Nothing was sent: another node may be there.
     Unreachable,
+    /// We do not trust its certificate, it does not trust ours, or one of us speaks no TLS: no request was
+    /// looked at.
+    Tls,
     /// The node did nothing: another one may, or this one later.
     NotNow,
     /// The token is older than the users and roles: fetch another one.
@@ -36,7 +39,7 @@ pub(super) enum Fault {
 impl Fault {
     /// Whether the same request may be sent again, to this node or another one.
     pub(super) fn again(self) -> bool {
-        matches!(self, Self::Unreachable | Self::NotNow | Self::Token | Self::Unknown)
+        matches!(self, Self::Unreachable | Self::Tls | Self::NotNow | Self::Token | Self::Unknown)
     }
 }
 
@@ -51,6 +54,22 @@ pub(super) struct Failure {
 impl Failure {
     pub(super) fn new(fault: Fault, text: impl Into<String>) -> Self {
         Self { fault, text: text.into() }
+    }
+
+    /// The failure of a node that has never answered anything: one that only closes connections may want
+    /// something else of us, and does not say what.
+    pub(super) fn of_a_stranger(mut self, encrypted: bool) -> Self {
+        if CLOSED.iter().any(|words| self.text.contains(words)) {
+            let may = match encrypted {
+                true => "it may speak no TLS, or want a client certificate that it trusts",
+                false => "it may want TLS: https://",
+            };
+            self.text = format!(
+                "it closed the connection before it answered anything, and {may} ({})",
+                self.text
+            );
+        }
+        self
     }
 
     /// For what was only read: nothing can be half done.
@@ -79,6 +98,10 @@ impl Failure {
                 "give the right user and password, and that user a role that may read and write below \
                  the prefix"
             }
+            Fault::Tls => {
+                "compare the scheme of the endpoints with what the nodes speak, `certificate_authority` with \
+                 who signed their certificates, and `certificate` and `key` with what they trust"
+            }
             Fault::Full => {
                 "let etcd compact its history and defragment, then take the alarm away: etcdctl alarm \
                  disarm"
@@ -102,10 +125,15 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::GRpcStatus(status) => {
+                if let Some(reason) = handshake(&status) {
+                    return Self { fault: Fault::Tls, text: reason };
+                }
                 let fault = read(status.code(), status.message(), refused_connection(&status));
                 let text = match (status.message(), fault) {
                     (_, Fault::Unreachable) => "the connection was refused".to_owned(),
                     ("", _) => format!("it answered {:?}", status.code()),
+                    // It says nothing by itself.
+                    ("transport error", _) => deepest(&status),
                     (message, _) => message.to_owned(),
                 };
                 Self { fault, text }
@@ -119,9 +147,7 @@ impl From<Error> for Failure {
             }
             Error::TransportError(error) => {
                 // Only made while a connection is set up: a certificate that is none, a name.
-                let reason =
-                    error.source().map_or_else(String::new, |source| format!(": {source}"));
-                Self { fault: Fault::Refused, text: format!("{error}{reason}") }
+                Self { fault: Fault::Tls, text: deepest(&error) }
             }
             error => Self { fault: Fault::Unknown, text: error.to_string() },
         }
@@ -155,6 +181,34 @@ fn read(code: Code, message: &str, refused: bool) -> Fault {
         _ => Fault::Unknown,
     }
 }
+
+/// What lies under an error, in its own words.
+fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}
+
+/// Why a node that is there is not trusted, if that is so. etcd-client does not show the types of rustls.
+fn handshake(status: &tonic::Status) -> Option<String> {
+    let reason = deepest(status);
+    // rustls says so when it looks at the certificate, before anything is sent over that connection.
+    reason.contains("invalid peer certificate").then_some(reason)
+}
+
+/// What a connection is said to have come to that the other side closed. Its alert is heard at times, and at
+/// times a write fails before that.
+const CLOSED: [&str; 7] = [
+    "received fatal alert",
+    "connection closed",
+    "operation was canceled",
+    "stream closed because of a broken pipe",
+    "tls handshake eof",
+    "Broken pipe",
+    "Connection reset",
+];
 
 /// Whether nobody listens there, or no way leads there: then nothing was sent.
 fn refused_connection(status: &tonic::Status) -> bool {

@@ -2,6 +2,7 @@
 
 mod chaos;
 mod stands;
+mod tls;
 
 use std::time::Duration;
 
