@@ -290,6 +290,16 @@ impl Programs {
         programs
     }
 
+    /// Sends each of them a signal by its name.
+    pub fn signal(&self, name: &str) {
+        self.running.iter().for_each(|program| program.signal(name));
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.running.iter_mut().for_each(Running::kill);
+    }
+
     /// Ends them, and adds up what they counted: requests, failed, saved by the fallback.
     pub fn stop(mut self) -> (u64, u64, u64) {
         self.running.iter_mut().for_each(Running::close_stdin);
