@@ -9,7 +9,7 @@ use common::{
     CANARY, Following, Log, eventually, in_use, list, next_problem, rename_over, store, takes,
 };
 use keyswap_core::{Attempts, FallbackPolicy, Next, Revision, SecretDocument, SecretRing, Verdict};
-use keyswap_store::{FileStore, Follow, SecretStore};
+use keyswap_store::{FileStore, Follow, SecretSource, SecretStore};
 use tempfile::TempDir;
 
 /// A document without a revision, as a person writes it.
@@ -243,4 +243,55 @@ async fn a_watch_is_quiet_while_nothing_changes_and_reading_does_not_wake_it() {
     assert!(woken.is_err(), "it woke up, and nothing was published");
     store.publish(&lease, Revision::new(1), &list("new"), None).await.unwrap();
     tokio::time::timeout(Duration::from_secs(4), watch.changed()).await.unwrap();
+}
+
+/// How often the list is looked at in `hours` of paused time, by what begins with this.
+async fn looks(log: &Log, follow: Follow, hours: u64) -> usize {
+    let _following = Following(tokio::spawn(follow.run()));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = log.count("reading the list");
+    tokio::time::sleep(Duration::from_secs(hours * 3600)).await;
+    log.count("reading the list") - before
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_rest_the_content_is_compared_every_5_seconds_and_no_more_often() {
+    let (log, _guard) = Log::collect();
+    let (directory, store) = store();
+    store.import(&list("old")).await.unwrap();
+    let policy = FallbackPolicy::default;
+    let (_ring, follow) = Follow::start(store, policy()).await.unwrap();
+    let of_store = looks(&log, follow, 1).await;
+
+    let path = directory.path().join("client-secret");
+    std::fs::write(&path, "hunter2-1").unwrap();
+    let lines = SecretSource::lines(&path);
+    let (_ring, follow) = Follow::start_from(lines.clone(), policy()).await.unwrap();
+    let of_lines = looks(&log, follow, 1).await;
+    let (_ring, follow) = Follow::start_from(lines, policy()).await.unwrap();
+    // A fault that lasts costs no more, and neither does a directory that is gone.
+    std::fs::remove_file(&path).unwrap();
+    let of_missing = looks(&log, follow, 1).await;
+    for (looked, what) in [(of_store, "store"), (of_lines, "lines"), (of_missing, "missing")] {
+        assert!((700..=721).contains(&looked), "{looked} looks in an hour: {what}");
+    }
+    assert_eq!(log.count("the list in use is kept"), 1, "{}", log.text());
+}
+
+#[tokio::test]
+async fn a_busy_directory_is_looked_at_no_more_often_than_ten_times_a_second() {
+    let (log, _guard) = Log::collect();
+    let (directory, path, ring, _, _following) = following_a_file().await;
+    eventually("it reads", async || (log.count("reading the list") > 0).then_some(())).await;
+    let (before, began) = (log.count("reading the list"), Instant::now());
+    for round in 0..400 {
+        std::fs::write(directory.path().join("a.log"), format!("{round}")).unwrap();
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let (looked, took) = (log.count("reading the list") - before, began.elapsed());
+    assert!(looked > 0, "no event of another file is a hint any more");
+    let most = took.as_millis() / 100 + 2;
+    assert!(looked as u128 <= most, "{looked} looks in {took:?}, while others wrote");
+    rename_over(&path, document("b a"));
+    takes(&ring, "b a").await;
 }
