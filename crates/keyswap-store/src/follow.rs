@@ -49,6 +49,7 @@ pub struct Follow {
     source: String,
     never_updates: Option<String>,
     status: watch::Receiver<Option<String>>,
+    attest_every: watch::Receiver<Option<Duration>>,
     run: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -129,8 +130,14 @@ impl Follow {
         self.run.await;
     }
 
+    /// How often the document asks for reports, as it was read last.
+    pub(crate) fn attest_every(&self) -> watch::Receiver<Option<Duration>> {
+        self.attest_every.clone()
+    }
+
     fn of(source: impl ListSource, ring: SecretRing) -> Self {
         let (sender, status) = watch::channel(None);
+        let (asks, attest_every) = watch::channel(None);
         let described = source.describe();
         let outlook = source.outlook();
         let never_updates = match &outlook {
@@ -140,9 +147,11 @@ impl Follow {
         // From now on, so that no request finds nobody listening between here and `run`. None waits for a
         // list that never comes.
         let wanted = never_updates.is_none().then(|| ring.refresh_wanted());
-        let follower = Follower { source, ring, status: sender, described: described.clone() };
+        let described_too = described.clone();
+        let follower =
+            Follower { source, ring, status: sender, attest_every: asks, described: described_too };
         let run = Box::pin(follower.run(wanted, outlook));
-        Self { source: described, never_updates, status, run }
+        Self { source: described, never_updates, status, attest_every, run }
     }
 }
 
@@ -203,6 +212,7 @@ struct Follower<S> {
     source: S,
     ring: SecretRing,
     status: watch::Sender<Option<String>>,
+    attest_every: watch::Sender<Option<Duration>>,
     described: String,
 }
 
@@ -218,7 +228,14 @@ impl<S: ListSource> Follower<S> {
             tracing::trace!(source = %self.described, "reading the list");
             let known = self.ring.snapshot().published().clone();
             let problem = match self.source.read(Some(&known)).await {
-                Ok(document) => take(&self.ring, document, &self.described),
+                Ok(document) => {
+                    let asked = document.attest_every;
+                    let problem = take(&self.ring, document, &self.described);
+                    // After the ring, so that the report of its list is not taken for one that was asked for.
+                    self.attest_every
+                        .send_if_modified(|last| std::mem::replace(last, asked) != asked);
+                    problem
+                }
                 Err(error) => Some(error.to_string()),
             };
             self.say(problem);

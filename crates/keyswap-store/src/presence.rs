@@ -1,28 +1,39 @@
 //! Reporting: what tells the rotator which list this program uses, and whether it still uses an old
 //! secret.
 
+mod rates;
+
 use std::fmt;
 use std::time::Duration;
 
 use keyswap_core::{FallbackPolicy, SecretRing, UsageReport};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::report::random_instance;
+use self::rates::{Change, RESTED, Reported};
+use crate::report::{chance, random_instance};
 use crate::{Follow, InstanceReport, Registration, SecretStore, StoreError};
 
-const TICK: Duration = Duration::from_secs(1);
-/// While nodes of the server disagree, the order of a ring may change with every few requests.
-const BETWEEN_REPORTS: Duration = Duration::from_millis(50);
+const TICK: Duration = RESTED;
+/// After a report that failed.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// This program's presence in a store.
 ///
 /// Register **before** reading the list: the rotator then either sees an instance that is not ready, or
 /// this program reads a list that was published before the rotator looked. [`join`] does all of it.
 ///
-/// It reports at once when it runs, whenever the revision or the order of the ring changes, and within
-/// a second when a secret is used for the first time or one that is not preferred is used again; and
-/// as often as the published document asks for, even if nothing moved. A report that fails is sent
-/// again a second later. The instance is removed when this is dropped.
+/// When it reports, while it runs:
+///
+/// | what happened since the last report | in a rotation | at rest |
+/// | --- | --- | --- |
+/// | another list is in use | at once | at once |
+/// | a secret was used for the first time, one that is not preferred was used, the order changed | within 1 s of the last time, and within 5 s while it goes on | the same |
+/// | the preferred secret was used again | within 5 s of such news, then ever more seldom, to once a minute | once in 5 to 10 minutes |
+/// | nothing | as often as the published document asks for ([`SecretStore::publish`]), up to a quarter sooner | never |
+///
+/// A rotation is under way when the list holds more than one secret, or the document asks for reports. A
+/// report that fails is sent again a second later. The instance is removed when this is dropped.
 #[must_use = "the instance is removed when its presence is dropped"]
 pub struct Presence<S: SecretStore> {
     store: S,
@@ -43,7 +54,8 @@ impl<S: SecretStore> Presence<S> {
         Ok(Self { store: store.clone(), registration, last, tick: TICK })
     }
 
-    /// How often the counters are looked at. Default 1 s; never below 10 ms.
+    /// How often the counters are looked at, which costs the store nothing. Default 500 ms; never below
+    /// 10 ms.
     pub fn tick(mut self, tick: Duration) -> Self {
         self.tick = tick.max(Duration::from_millis(10));
         self
@@ -56,46 +68,69 @@ impl<S: SecretStore> Presence<S> {
     }
 
     /// Reports what `ring` does until this is dropped. Spawn it: it never ends by itself.
-    pub async fn run(mut self, ring: SecretRing) {
+    ///
+    /// It reads the published document for itself, to learn how often to report; [`join`] spares that.
+    pub async fn run(self, ring: SecretRing) {
+        self.run_with(ring, Asked::Store { every: None, ask: true }).await;
+    }
+
+    async fn run_with(mut self, ring: SecretRing, mut asked: Asked) {
         let mut changes = ring.subscribe();
         let mut ticks = interval(self.tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut state = State { attest_every: None, ask: true, due: true, warned: false };
-        let mut reported = Instant::now();
+        let mut state = State::new(ring.usage());
         loop {
-            if state.due {
-                self.report(&ring, &mut state).await;
-                // Also after a failure, so that a dead store is not asked in a loop.
-                reported = Instant::now();
+            let present = ring.usage();
+            state.look(&present);
+            let due = match state.failed {
+                Some(at) => Some(at + AGAIN),
+                None => self.reported(&state, asked.every()).due(&present),
+            };
+            if due.is_some_and(|due| due <= Instant::now()) {
+                self.report(present, &mut state).await;
+                asked.again();
+                continue;
             }
-            if state.ask {
-                self.learn_attest_every(&mut state).await;
-            }
-            let attest = state.attest_every.map(|every| reported + every);
+            asked.learn(&self.store).await;
+            let wake = due.unwrap_or_else(Instant::now);
             tokio::select! {
                 change = changes.changed() => {
                     if change.is_none() {
                         return;
                     }
-                    state.due = true;
-                    state.ask = true;
-                    sleep_until(reported + BETWEEN_REPORTS).await;
+                    asked.again();
                 }
-                _ = ticks.tick() => state.due |= moved(self.last.usage.as_ref(), &ring.usage()),
-                () = sleep_until(attest.unwrap_or(reported)), if attest.is_some() => {
-                    state.due = true;
-                    state.ask = true;
-                }
+                _ = ticks.tick() => {}
+                () = asked.changed() => {}
+                () = sleep_until(wake), if due.is_some() => {}
             }
         }
     }
 
-    async fn report(&mut self, ring: &SecretRing, state: &mut State) {
-        let report = self.last.next(ring.usage());
-        match self.store.report(&self.registration, &report).await {
+    fn reported(&self, state: &State, attest_every: Option<Duration>) -> Reported<'_> {
+        Reported {
+            usage: self.last.usage.as_ref(),
+            at: state.reported,
+            moved: state.moved,
+            news: state.news,
+            attest_every,
+            chance: state.chance,
+        }
+    }
+
+    async fn report(&mut self, usage: UsageReport, state: &mut State) {
+        let change = Change::between(self.last.usage.as_ref(), &usage);
+        let report = self.last.next(usage);
+        let outcome = self.store.report(&self.registration, &report).await;
+        let now = Instant::now();
+        match outcome {
             Ok(()) => {
                 self.last = report;
-                state.due = false;
+                state.reported = now;
+                state.failed = None;
+                if change >= Change::Awaited {
+                    state.news = now;
+                }
                 if std::mem::take(&mut state.warned) {
                     tracing::info!(instance = self.instance(), "reports arrive again");
                 }
@@ -103,40 +138,80 @@ impl<S: SecretStore> Presence<S> {
             Err(error) => {
                 // A number that may have been written is not given to another report.
                 self.last.sequence = report.sequence;
+                state.failed = Some(now);
                 if !std::mem::replace(&mut state.warned, true) {
                     tracing::warn!(instance = self.instance(), %error, "the report failed");
                 }
             }
         }
     }
-
-    async fn learn_attest_every(&self, state: &mut State) {
-        // A document that cannot be read is told by `Follow`; the last word counts until then.
-        if let Ok(document) = self.store.published().await {
-            state.attest_every = document
-                .and_then(|document| document.attest_every)
-                .map(|every| every.max(BETWEEN_REPORTS));
-            state.ask = false;
-        }
-    }
 }
 
 struct State {
-    attest_every: Option<Duration>,
-    /// Whether the document must be read for `attest_every`.
-    ask: bool,
-    due: bool,
+    looked: UsageReport,
+    moved: Instant,
+    reported: Instant,
+    news: Instant,
+    /// When the last report failed, if it did.
+    failed: Option<Instant>,
     warned: bool,
+    chance: f64,
 }
 
-/// Whether counters moved in a way that the rotator waits for: a first use, or a use of a secret that
-/// is not preferred. Every use of the preferred one would be a report a second for nothing.
-fn moved(last: Option<&UsageReport>, now: &UsageReport) -> bool {
-    now.secrets.iter().enumerate().any(|(position, usage)| {
-        let before = last.and_then(|last| last.of(&usage.id)).map_or(0, |usage| usage.used());
-        let used = usage.used();
-        used != before && (before == 0 || position > 0)
-    })
+impl State {
+    fn new(looked: UsageReport) -> Self {
+        let now = Instant::now();
+        let (moved, reported, news) = (now, now, now);
+        Self { looked, moved, reported, news, failed: None, warned: false, chance: chance() }
+    }
+
+    fn look(&mut self, present: &UsageReport) {
+        if Change::between(Some(&self.looked), present) >= Change::Awaited {
+            self.moved = Instant::now();
+        }
+        self.looked.clone_from(present);
+    }
+}
+
+/// Where it is known from how often the document asks for a report.
+enum Asked {
+    /// From the store itself, which is asked whenever that may have changed.
+    Store { every: Option<Duration>, ask: bool },
+    /// From whoever reads the document anyway.
+    Told(watch::Receiver<Option<Duration>>),
+}
+
+impl Asked {
+    fn every(&mut self) -> Option<Duration> {
+        match self {
+            Self::Store { every, .. } => *every,
+            Self::Told(every) => *every.borrow_and_update(),
+        }
+    }
+
+    fn again(&mut self) {
+        if let Self::Store { ask, .. } = self {
+            *ask = true;
+        }
+    }
+
+    async fn learn<S: SecretStore>(&mut self, store: &S) {
+        let Self::Store { every, ask: ask @ true } = self else { return };
+        // A document that cannot be read is told by `Follow`; the last word counts until then.
+        if let Ok(document) = store.published().await {
+            *every = document.and_then(|document| document.attest_every);
+            *ask = false;
+        }
+    }
+
+    async fn changed(&mut self) {
+        if let Self::Told(every) = self
+            && every.changed().await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
 }
 
 impl<S: SecretStore> fmt::Debug for Presence<S> {
@@ -181,7 +256,7 @@ pub async fn join<S: SecretStore>(
 ) -> Result<(SecretRing, impl Future<Output = ()> + Send + use<S>), StoreError> {
     let presence = Presence::register(&store, application).await?;
     let (ring, follow) = Follow::start(store, policy).await?;
-    let reports = presence.run(ring.clone());
+    let reports = presence.run_with(ring.clone(), Asked::Told(follow.attest_every()));
     let member = async move {
         tokio::join!(follow.run(), reports);
     };

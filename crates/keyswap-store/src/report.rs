@@ -166,6 +166,13 @@ pub(crate) fn random(doing: &str) -> Result<u64, StoreError> {
     })
 }
 
+/// A number from 0 to 1.
+pub(crate) fn chance() -> f64 {
+    // Without random numbers all wait equally long, which is no reason to give up.
+    let random = random("wait").unwrap_or(u64::MAX / 2);
+    (random >> 11) as f64 / (1_u64 << 53) as f64
+}
+
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub(super) use crate::report::chance;
+
 const FIRST: Duration = Duration::from_millis(50);
 
 /// The wait after so many failures in a row: doubled each time up to `longest`, of which half is up to
@@ -10,13 +12,6 @@ pub(super) fn wait(failures: u32, longest: Duration, chance: f64) -> Duration {
     let doubled = FIRST.saturating_mul(2_u32.saturating_pow(failures.min(16)));
     let whole = doubled.min(longest);
     whole.mul_f64(0.5 + 0.5 * chance.clamp(0.0, 1.0))
-}
-
-/// A number from 0 to 1.
-pub(super) fn chance() -> f64 {
-    // Without random numbers all wait equally long, which is no reason to give up.
-    let random = crate::report::random("wait").unwrap_or(u64::MAX / 2);
-    (random >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! The instances: a report each, under a lease of its own, which a task on the thread that talks to etcd
-//! keeps. At rest that writes nothing.
+//! keeps. That writes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;

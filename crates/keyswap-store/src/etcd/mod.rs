@@ -50,8 +50,8 @@ use crate::{
 /// [`OutcomeUnknown`](StoreErrorKind::OutcomeUnknown) is only said when no node can be asked. The lease of a
 /// process that was killed ends after its [time](EtcdBuilder::lease).
 ///
-/// Reads are linearizable. Programs write when their report changes and never at rest; what keeps their
-/// lease is no write. An instance whose lease ended is not listed any more: etcd removes it. It registers
+/// Reads are linearizable. Programs write when they have something to [report](crate::Presence), at rest at
+/// most once in five minutes; what keeps their lease is no write. An instance whose lease ended is not listed any more: etcd removes it. It registers
 /// again by itself once it can. While the cluster is away, programs keep the list that they have.
 ///
 /// Connections, keep-alives and watches live on one thread of their own, `keyswap-etcd`, whatever the
