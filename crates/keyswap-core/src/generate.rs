@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -42,6 +43,7 @@ pub struct Generator {
 enum Form {
     Alphanumeric { length: usize },
     Base64 { bytes: usize },
+    Characters { characters: Arc<[u8]>, length: usize },
 }
 
 impl Default for Generator {
@@ -73,10 +75,39 @@ impl Generator {
         Self { form: Form::Base64 { bytes } }.checked(bytes.saturating_mul(4) / 3)
     }
 
+    /// `length` characters, each one of these, of which a server takes no others.
+    ///
+    /// ```
+    /// use keyswap_core::Generator;
+    ///
+    /// let secret = Generator::of_characters("0123456789abcdef", 64)?.generate()?;
+    /// assert!(secret.expose().bytes().all(|byte| byte.is_ascii_hexdigit()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidGenerator`] if there are fewer than two different characters, one of them is not printable ASCII,
+    /// or the length gives less than 256 bits or is over 1024.
+    pub fn of_characters(characters: &str, length: usize) -> Result<Self, InvalidGenerator> {
+        let characters = alphabet(characters)?;
+        Self { form: Form::Characters { characters, length } }.checked(length)
+    }
+
+    /// How many of these characters give 256 bits.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidGenerator`] if there are fewer than two different ones, or one is not printable ASCII.
+    pub fn length_of(characters: &str) -> Result<usize, InvalidGenerator> {
+        let bits = bits_of_each(&alphabet(characters)?);
+        Ok((f64::from(LEAST_ENTROPY) / bits).ceil() as usize)
+    }
+
     fn checked(self, length: usize) -> Result<Self, InvalidGenerator> {
         let entropy_bits = self.entropy_bits();
         if entropy_bits < LEAST_ENTROPY || length > LONGEST {
-            return Err(InvalidGenerator { entropy_bits, length });
+            return Err(InvalidGenerator(Invalid::Strength { entropy_bits, length }));
         }
         Ok(self)
     }
@@ -84,8 +115,11 @@ impl Generator {
     /// The entropy of a secret made here, in whole bits: 256 or more.
     #[must_use]
     pub fn entropy_bits(&self) -> u32 {
-        match self.form {
-            Form::Alphanumeric { length } => (length as f64 * BITS_A_CHARACTER) as u32,
+        match &self.form {
+            Form::Alphanumeric { length } => (*length as f64 * BITS_A_CHARACTER) as u32,
+            Form::Characters { characters, length } => {
+                (*length as f64 * bits_of_each(characters)) as u32
+            }
             Form::Base64 { bytes } => u32::try_from(bytes.saturating_mul(8)).unwrap_or(u32::MAX),
         }
     }
@@ -109,9 +143,11 @@ impl Generator {
         R: TryCryptoRng<Error: Error + Send + Sync + 'static> + ?Sized,
     {
         let id = SecretId::random(source).map_err(GenerateError::new)?;
-        let value = match self.form {
-            Form::Alphanumeric { length } => alphanumeric(length, source)?,
+        let value = match &self.form {
+            Form::Alphanumeric { length } => text_of(ALPHANUMERIC, *length, source)?,
+            Form::Characters { characters, length } => text_of(characters, *length, source)?,
             Form::Base64 { bytes } => {
+                let bytes = *bytes;
                 let mut random = Zeroizing::new(vec![0; bytes]);
                 source.try_fill_bytes(&mut random).map_err(GenerateError::new)?;
                 let mut text = Zeroizing::new(String::with_capacity(bytes.div_ceil(3) * 4));
@@ -123,42 +159,71 @@ impl Generator {
     }
 }
 
-fn alphanumeric<R>(length: usize, source: &mut R) -> Result<Zeroizing<String>, GenerateError>
+/// The characters in order, each once.
+fn alphabet(characters: &str) -> Result<Arc<[u8]>, InvalidGenerator> {
+    let mut characters = characters.as_bytes().to_vec();
+    characters.sort_unstable();
+    characters.dedup();
+    let printable = characters.iter().all(|byte| (0x20..0x7f).contains(byte));
+    match characters.len() {
+        2.. if printable => Ok(characters.into()),
+        _ => Err(InvalidGenerator(Invalid::Characters)),
+    }
+}
+
+fn bits_of_each(characters: &[u8]) -> f64 {
+    (characters.len() as f64).log2()
+}
+
+fn text_of<R>(
+    characters: &[u8],
+    length: usize,
+    source: &mut R,
+) -> Result<Zeroizing<String>, GenerateError>
 where
     R: TryCryptoRng<Error: Error + Send + Sync + 'static> + ?Sized,
 {
     let mut text = Zeroizing::new(String::with_capacity(length));
     let mut random = Zeroizing::new([0u8; 64]);
+    // The largest multiple of their number in a byte (248 of 62): the rest would favour some characters.
+    let fair = 256 - 256 % characters.len();
     while text.len() < length {
         source.try_fill_bytes(&mut *random).map_err(GenerateError::new)?;
         for byte in *random {
-            // 248 is the largest multiple of 62 in a byte: the rest would favour some characters.
-            if byte < 248 && text.len() < length {
-                text.push(char::from(ALPHANUMERIC[usize::from(byte % 62)]));
+            let byte = usize::from(byte);
+            if byte < fair && text.len() < length {
+                text.push(char::from(characters[byte % characters.len()]));
             }
         }
     }
     Ok(text)
 }
 
-/// A generator that would make secrets of less than 256 bits, or of more than 1024 characters.
+/// A generator that would make secrets of less than 256 bits, or of more than 1024 characters, or of
+/// characters that are none.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct InvalidGenerator {
-    entropy_bits: u32,
-    length: usize,
+pub struct InvalidGenerator(Invalid);
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Invalid {
+    Strength { entropy_bits: u32, length: usize },
+    Characters,
 }
 
 impl fmt::Display for InvalidGenerator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.entropy_bits < LEAST_ENTROPY {
-            write!(
+        match self.0 {
+            Invalid::Strength { entropy_bits, .. } if entropy_bits < LEAST_ENTROPY => write!(
                 f,
-                "such a secret would have {} bits of entropy; keyswap makes none below {LEAST_ENTROPY} \
-                 (43 characters of [A-Za-z0-9], or 32 bytes in base64)",
-                self.entropy_bits
-            )
-        } else {
-            write!(f, "such a secret would have {} characters; the most is {LONGEST}", self.length)
+                "such a secret would have {entropy_bits} bits of entropy; keyswap makes none below \
+                 {LEAST_ENTROPY} (43 characters of [A-Za-z0-9], or 32 bytes in base64)"
+            ),
+            Invalid::Strength { length, .. } => {
+                write!(f, "such a secret would have {length} characters; the most is {LONGEST}")
+            }
+            Invalid::Characters => f.write_str(
+                "a secret is made of two or more different characters, all of them printable ASCII",
+            ),
         }
     }
 }
@@ -204,6 +269,24 @@ mod tests {
         assert!(Generator::alphanumeric(1025).unwrap_err().to_string().contains("1025 characters"));
         assert!(Generator::alphanumeric(usize::MAX).is_err());
         assert!(Generator::base64(usize::MAX).is_err());
+    }
+
+    #[test]
+    fn of_characters_that_are_given_each_comes_up_about_equally_often_and_no_other() {
+        let generator = Generator::of_characters("cba-a", 1000).unwrap();
+        assert_eq!((Generator::length_of("cba-a"), generator.entropy_bits()), (Ok(128), 2000));
+        let text = generator.generate().unwrap().expose().to_owned();
+        for one in "abc-".chars() {
+            // 250 expected, standard deviation 14.
+            let count = text.matches(one).count();
+            assert!((130..370).contains(&count), "{one}: {count}");
+        }
+        assert!(text.chars().all(|one| "abc-".contains(one)));
+        for none in ["", "a", "aa", "ab\n", "aé"] {
+            let refused = Generator::of_characters(none, 1000).unwrap_err().to_string();
+            assert!(refused.contains("two or more different"), "{none:?}: {refused}");
+        }
+        assert!(Generator::of_characters("ab", 255).unwrap_err().to_string().contains("255 bits"));
     }
 
     #[test]

@@ -27,6 +27,8 @@ use super::{
 };
 
 const SCOPES: &str = "read:clients, read:client_keys and update:client_keys";
+const NEEDS: &str =
+    "a client of the Management API with read:clients, read:client_keys and update:client_keys";
 const FIELDS: &str =
     "client_id,client_secret,token_endpoint_auth_method,client_authentication_methods";
 
@@ -76,6 +78,16 @@ pub struct Auth0Builder {
 }
 
 impl Auth0 {
+    /// What an Auth0 can do, unless the builder says otherwise.
+    #[must_use]
+    pub fn usual() -> Capabilities {
+        Capabilities::new("auth0")
+            .read_back(true)
+            // "New secrets may be delayed up to thirty seconds while rotating."
+            .propagation_window(Duration::from_secs(30))
+            .needs(NEEDS)
+    }
+
     /// The client `client_id` of the tenant at `base`, for instance `https://tenant.eu.auth0.com`.
     pub fn builder(base: Url, client_id: impl Into<String>) -> Auth0Builder {
         Auth0Builder {
@@ -85,8 +97,7 @@ impl Auth0 {
             management_audience: None,
             audience: None,
             authentication: ClientAuthentication::Post,
-            // "New secrets may be delayed up to thirty seconds while rotating."
-            propagation_window: Duration::from_secs(30),
+            propagation_window: Self::usual().propagation_window,
             pace: Pace::new(),
             beside: None,
         }
@@ -217,7 +228,7 @@ struct Refusal {
 
 impl Authority for Auth0 {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new("auth0").read_back(true).propagation_window(self.propagation_window)
+        Self::usual().propagation_window(self.propagation_window)
     }
 
     async fn check(&self) -> Result<(), AuthorityError> {

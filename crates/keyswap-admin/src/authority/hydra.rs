@@ -21,7 +21,7 @@ use super::pace::Turns;
 use super::probe::{ClientAuthentication, ProbeRequest};
 use super::{
     Authority, AuthorityError, AuthorityErrorKind, Capabilities, ChangeAnswer, Pace, Probe,
-    ReadBack,
+    ReadBack, ValueRules,
 };
 
 /// One client of an Ory Hydra.
@@ -62,6 +62,17 @@ pub struct HydraBuilder {
 }
 
 impl Hydra {
+    /// What a Hydra can do, unless the builder says otherwise.
+    #[must_use]
+    pub fn usual() -> Capabilities {
+        Capabilities::new("hydra")
+            // All nodes read one database; the window covers a request that is on its way.
+            .propagation_window(Duration::from_secs(5))
+            // `client/validator.go`; with the bcrypt option bytes after the 72nd do not count.
+            .value(ValueRules::default().length(6, 72))
+            .needs("a way to the admin port, which asks for no credentials")
+    }
+
     /// The client `client_id` of the Hydra whose public port is at `public` and whose admin port is at
     /// `admin`.
     pub fn builder(public: Url, admin: Url, client_id: impl Into<String>) -> HydraBuilder {
@@ -71,8 +82,7 @@ impl Hydra {
             client: client_id.into(),
             scope: None,
             authentication: ClientAuthentication::Basic,
-            // All nodes read one database; the window covers a request that is on its way.
-            propagation_window: Duration::from_secs(5),
+            propagation_window: Self::usual().propagation_window,
             pace: Pace::new(),
         }
     }
@@ -140,7 +150,7 @@ struct Client {
 
 impl Authority for Hydra {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new("hydra").read_back(false).propagation_window(self.propagation_window)
+        Self::usual().propagation_window(self.propagation_window)
     }
 
     async fn check(&self) -> Result<(), AuthorityError> {

@@ -11,6 +11,7 @@ mod okta;
 pub(crate) mod pace;
 mod probe;
 mod slot;
+mod value;
 mod zitadel;
 
 use std::fmt;
@@ -26,7 +27,14 @@ pub use okta::{Okta, OktaBuilder};
 pub use pace::Pace;
 pub use probe::{ClientAuthentication, ProbeRequest};
 pub use slot::{AddAnswer, Listed, NewSecret, Slot, SlotId};
+pub use value::ValueRules;
 pub use zitadel::{Zitadel, ZitadelBuilder};
+
+/// What each server can do that is known here, in the order of their names.
+#[must_use]
+pub fn known() -> Vec<Capabilities> {
+    vec![Auth0::usual(), Hydra::usual(), Okta::usual(), Zitadel::usual()]
+}
 
 /// The administration of one client at one authorization server.
 ///
@@ -129,6 +137,10 @@ pub struct Capabilities {
     pub deactivation: bool,
     /// How long after a change its nodes may disagree.
     pub propagation_window: Duration,
+    /// Which values it takes. Where the server chooses the value, that of a rotation is none of them.
+    pub value: ValueRules,
+    /// What a management request needs, in words.
+    pub needs: &'static str,
 }
 
 /// What came of one request to change the secret.
@@ -181,6 +193,8 @@ impl Capabilities {
             read_back: false,
             deactivation: false,
             propagation_window: Duration::from_secs(30),
+            value: ValueRules::default(),
+            needs: "",
         }
     }
 
@@ -223,6 +237,20 @@ impl Capabilities {
     #[must_use]
     pub fn propagation_window(mut self, window: Duration) -> Self {
         self.propagation_window = window;
+        self
+    }
+
+    /// Sets [`value`](Self::value).
+    #[must_use]
+    pub fn value(mut self, rules: ValueRules) -> Self {
+        self.value = rules;
+        self
+    }
+
+    /// Sets [`needs`](Self::needs).
+    #[must_use]
+    pub fn needs(mut self, needs: &'static str) -> Self {
+        self.needs = needs;
         self
     }
 }

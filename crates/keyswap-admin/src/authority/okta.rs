@@ -26,7 +26,7 @@ use super::pace::{Pace, Turns};
 use super::probe::{ClientAuthentication, ProbeRequest};
 use super::{
     AddAnswer, Authority, AuthorityError, AuthorityErrorKind, Capabilities, ChangeAnswer, Listed,
-    NewSecret, Probe, Slot, SlotId,
+    NewSecret, Probe, Slot, SlotId, ValueRules,
 };
 
 /// One client of an Okta org.
@@ -78,6 +78,19 @@ pub struct OktaBuilder {
 }
 
 impl Okta {
+    /// What an Okta can do, unless the builder says otherwise.
+    #[must_use]
+    pub fn usual() -> Capabilities {
+        Capabilities::new("okta")
+            .slots(2)
+            .deactivation(true)
+            // Okta does not say how long its nodes may disagree.
+            .propagation_window(Duration::from_secs(30))
+            // What `createOAuth2ClientSecret` refuses, in the examples of its OpenAPI description.
+            .value(ValueRules::default().length(14, 100))
+            .needs("an API token that may manage the application")
+    }
+
     /// The client `client_id` of the org at `org`, for instance `https://org.okta.com`.
     pub fn builder(org: Url, client_id: impl Into<String>) -> OktaBuilder {
         OktaBuilder {
@@ -89,8 +102,7 @@ impl Okta {
             scope: None,
             authentication: ClientAuthentication::Basic,
             server_chooses: false,
-            // Okta does not say how long its nodes may disagree.
-            propagation_window: Duration::from_secs(30),
+            propagation_window: Self::usual().propagation_window,
             pace: Pace::default(),
         }
     }
@@ -234,10 +246,8 @@ struct Cause {
 
 impl Authority for Okta {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new("okta")
-            .slots(2)
+        Self::usual()
             .chosen_by_caller(!self.server_chooses)
-            .deactivation(true)
             .propagation_window(self.propagation_window)
     }
 
@@ -312,11 +322,8 @@ impl Authority for Okta {
             Ok(answer) => answer,
             Err(error) => return AddAnswer::Unknown(lost(&error)),
         };
-        match answer.as_change(|| self.refused(&answer, "add a secret")) {
-            Some(ChangeAnswer::Refused(error)) => return AddAnswer::Refused(error),
-            Some(ChangeAnswer::RetryAfter(time)) => return AddAnswer::RetryAfter(time),
-            Some(ChangeAnswer::Unknown(reason)) => return AddAnswer::Unknown(reason),
-            Some(ChangeAnswer::Applied) | None => {}
+        if let Some(change) = answer.as_change(|| self.refused(&answer, "add a secret")) {
+            return AddAnswer::without_a_secret(change);
         }
         let (id, value) = match answer.json() {
             Some(Shown { id, client_secret: Some(value), .. }) => (id, value),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use keyswap_core::{Secret, SecretId};
 use serde::{Deserialize, Serialize};
 
-use super::AuthorityError;
+use super::{AuthorityError, ChangeAnswer};
 
 /// How a server names one of a client's secrets. It is no secret, and may be shown.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -131,6 +131,18 @@ pub enum AddAnswer {
     RetryAfter(Duration),
     /// No answer, or one that leaves open whether the secret was added, or which one the server chose.
     Unknown(String),
+}
+
+impl AddAnswer {
+    /// What came of a request for a secret that brought none.
+    pub(super) fn without_a_secret(answer: ChangeAnswer) -> Self {
+        match answer {
+            ChangeAnswer::Applied => Self::Unknown("the answer holds no secret".to_owned()),
+            ChangeAnswer::Refused(error) => Self::Refused(error),
+            ChangeAnswer::RetryAfter(time) => Self::RetryAfter(time),
+            ChangeAnswer::Unknown(reason) => Self::Unknown(reason),
+        }
+    }
 }
 
 /// Which secrets the server says it has for the client.

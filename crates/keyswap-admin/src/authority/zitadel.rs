@@ -32,9 +32,7 @@ use super::http::{
 };
 use super::pace::{Pace, Turns};
 use super::probe::{ClientAuthentication, ProbeRequest};
-use super::{
-    AddAnswer, Authority, AuthorityError, AuthorityErrorKind, Capabilities, ChangeAnswer, Probe,
-};
+use super::{AddAnswer, Authority, AuthorityError, AuthorityErrorKind, Capabilities, Probe};
 
 /// One web application of a Zitadel instance.
 ///
@@ -86,6 +84,16 @@ pub struct ZitadelBuilder {
 }
 
 impl Zitadel {
+    /// What a Zitadel can do, unless the builder says otherwise.
+    #[must_use]
+    pub fn usual() -> Capabilities {
+        Capabilities::new("zitadel")
+            .chosen_by_caller(false)
+            // Zitadel does not say how long its nodes may disagree.
+            .propagation_window(Duration::from_secs(30))
+            .needs("a token of a service account with project.app.read and project.app.write")
+    }
+
     /// The client `client_id` of the instance at `instance`, for instance `https://shop.zitadel.cloud`.
     pub fn builder(instance: Url, client_id: impl Into<String>) -> ZitadelBuilder {
         ZitadelBuilder {
@@ -94,8 +102,7 @@ impl Zitadel {
             ids: None,
             token: None,
             authentication: ClientAuthentication::Basic,
-            // Zitadel does not say how long its nodes may disagree.
-            propagation_window: Duration::from_secs(30),
+            propagation_window: Self::usual().propagation_window,
             pace: Pace::default(),
         }
     }
@@ -241,9 +248,7 @@ struct Refusal {
 
 impl Authority for Zitadel {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new("zitadel")
-            .chosen_by_caller(false)
-            .propagation_window(self.propagation_window)
+        Self::usual().propagation_window(self.propagation_window)
     }
 
     async fn ready(&self) {
@@ -295,11 +300,8 @@ impl Authority for Zitadel {
             return AddAnswer::Unknown(answer.said());
         }
         let refused = || self.refused(&answer, "have a secret chosen for it", "project.app.write");
-        match answer.as_change(refused) {
-            Some(ChangeAnswer::Refused(error)) => return AddAnswer::Refused(error),
-            Some(ChangeAnswer::RetryAfter(time)) => return AddAnswer::RetryAfter(time),
-            Some(ChangeAnswer::Unknown(reason)) => return AddAnswer::Unknown(reason),
-            Some(ChangeAnswer::Applied) | None => {}
+        if let Some(change) = answer.as_change(refused) {
+            return AddAnswer::without_a_secret(change);
         }
         let Some(Generated { client_secret }) = answer.json() else {
             return AddAnswer::Unknown(format!("{} with something else", answer.said()));

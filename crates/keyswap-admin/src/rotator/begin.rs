@@ -1,6 +1,6 @@
 //! What must hold before a rotation may begin.
 
-use keyswap_core::Secret;
+use keyswap_core::{Generator, Secret};
 use keyswap_store::SecretStore;
 
 use super::carry_out::fleet;
@@ -70,7 +70,15 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         let old = document.list.preferred().clone();
         let doing = format!("checking client {client} at {capabilities}");
         self.authority.check().await.map_err(|error| RotateError::authority(&doing, error))?;
-        let new = self.generator.generate().map_err(|error| refuse(error.to_string()))?;
+        let generator = match &self.generator {
+            Some(generator) => generator.clone(),
+            // Only its id is of use.
+            None if !capabilities.chosen_by_caller => Generator::default(),
+            None => capabilities.value.generator().map_err(|error| {
+                refuse(format!("no secret can be made that {capabilities} takes: {error}"))
+            })?,
+        };
+        let new = generator.generate().map_err(|error| refuse(error.to_string()))?;
         let new = match capabilities.chosen_by_caller {
             true => NewSecret::Known(new),
             // The id is ours, the value is the server's.

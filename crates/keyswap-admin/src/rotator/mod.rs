@@ -49,7 +49,8 @@ pub use verify::verify_history;
 pub struct Rotator<A, S> {
     authority: A,
     store: S,
-    generator: Generator,
+    /// As the server's rules say, if it is not given.
+    generator: Option<Generator>,
     patience: Duration,
     asker: Asker,
     compromised: Option<Duration>,
@@ -163,13 +164,13 @@ impl<A, S> fmt::Debug for Rotator<A, S> {
 }
 
 impl<A: Authority, S: SecretStore> Rotator<A, S> {
-    /// A rotator with the default generator, which waits at most 15 minutes in one state.
+    /// A rotator that makes a secret as the server's rules say, and waits at most 15 minutes in one state.
     #[must_use]
     pub fn new(authority: A, store: S) -> Self {
         Self {
             authority,
             store,
-            generator: Generator::default(),
+            generator: None,
             // Three times what the slowest usual source of a list needs: a mounted volume, 5 minutes.
             patience: Duration::from_secs(900),
             asker: Asker { holder: holder(), ..Asker::default() },
@@ -180,10 +181,11 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         }
     }
 
-    /// How the new secret is made.
+    /// How the new secret is made, in place of what the server's rules say
+    /// ([`ValueRules::generator`](crate::authority::ValueRules::generator)).
     #[must_use]
     pub fn generator(mut self, generator: Generator) -> Self {
-        self.generator = generator;
+        self.generator = Some(generator);
         self
     }
 
