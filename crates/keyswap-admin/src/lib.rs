@@ -1,7 +1,8 @@
 //! The admin half of keyswap: changing a client's secret at an authorization server as a protocol that
 //! survives a crash at any instant.
 //!
-//! - [`Authority`] is what one server can do; [`Auth0`], [`Hydra`], [`Okta`] and [`Zitadel`] are four.
+//! - [`Authority`] is what one server can do; [`Auth0`], [`Hydra`], [`Okta`] and [`Zitadel`] are four, and
+//!   [`Exec`] is any other, by way of a program of yours.
 //! - [`rotation`] is the protocol as pure functions: states, gates, and one `step`.
 //! - [`Rotator`] carries the steps out against an authority and a store; [`several`] does so for many
 //!   clients, some at once.
@@ -20,7 +21,7 @@ mod several;
 mod term;
 
 pub use authority::{
-    Auth0, Authority, AuthorityError, AuthorityErrorKind, ClientAuthentication, Hydra, Okta,
+    Auth0, Authority, AuthorityError, AuthorityErrorKind, ClientAuthentication, Exec, Hydra, Okta,
     Zitadel,
 };
 pub use error::{RotateError, RotateErrorKind};

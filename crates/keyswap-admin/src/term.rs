@@ -38,6 +38,11 @@ impl Term {
     }
 }
 
+/// Whether the lease is over under which this is done. Without a lease, never.
+pub(crate) fn is_over() -> bool {
+    TERM.try_with(Term::is_over).unwrap_or(false)
+}
+
 /// A body that is only given away while the lease is certain under which it was made.
 ///
 /// The HTTP client asks for it right before it writes it to the socket, and that in a task of its own. So a

@@ -17,9 +17,9 @@ pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// A client with all its fields is some kilobytes; more is not read.
 const LONGEST_ANSWER: usize = 1024 * 1024;
 /// The pause when the server asks for one and does not say how long.
-const DEFAULT_PAUSE: Duration = Duration::from_secs(2);
+pub(super) const DEFAULT_PAUSE: Duration = Duration::from_secs(2);
 /// How often a request that only asks is sent while the server asks to come back later.
-const MOST_ASKED: u32 = 6;
+pub(super) const MOST_ASKED: u32 = 6;
 
 /// An answer of a management API. Its body may echo a secret, so it stays in here and is wiped.
 pub(super) struct Answer {

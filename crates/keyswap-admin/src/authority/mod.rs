@@ -5,6 +5,7 @@
 
 mod auth0;
 mod error;
+mod exec;
 mod http;
 mod hydra;
 mod okta;
@@ -22,6 +23,7 @@ use keyswap_core::{Secret, SecretId};
 
 pub use auth0::{Auth0, Auth0Builder};
 pub use error::{AuthorityError, AuthorityErrorKind};
+pub use exec::{Exec, ExecBuilder};
 pub use hydra::{Hydra, HydraBuilder};
 pub use okta::{Okta, OktaBuilder};
 pub use pace::Pace;
@@ -30,7 +32,7 @@ pub use slot::{AddAnswer, Listed, NewSecret, Slot, SlotId};
 pub use value::ValueRules;
 pub use zitadel::{Zitadel, ZitadelBuilder};
 
-/// What each server can do that is known here, in the order of their names.
+/// What each server can do that is known here, in the order of their names; [`Exec`] says itself what its own can.
 #[must_use]
 pub fn known() -> Vec<Capabilities> {
     vec![Auth0::usual(), Hydra::usual(), Okta::usual(), Zitadel::usual()]

@@ -3,5 +3,6 @@
 mod auth0_sdk;
 #[cfg(feature = "etcd")]
 mod etcd;
+mod exec;
 mod hydra;
 mod oidc_provider;
