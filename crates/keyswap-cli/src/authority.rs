@@ -1,9 +1,13 @@
 //! The authority that a configuration names.
 
+use std::io::IsTerminal;
+use std::path::Path;
+use std::time::Duration;
+
 use keyswap_admin::authority::{
     AddAnswer, Capabilities, ChangeAnswer, Listed, NewSecret, Pace, Probe, ReadBack, SlotId,
 };
-use keyswap_admin::{Auth0, Authority, AuthorityError, Hydra, Okta, Zitadel};
+use keyswap_admin::{Auth0, Authority, AuthorityError, Exec, Hydra, Okta, Zitadel};
 use keyswap_core::{FallbackPolicy, Secret, SecretId, SecretList, SecretRing};
 use keyswap_store::FileStore;
 use tokio::task::JoinHandle;
@@ -16,6 +20,7 @@ use crate::secret_source::SecretSource;
 #[derive(Debug)]
 pub(crate) enum ConfiguredAuthority {
     Auth0(Auth0),
+    Exec(Exec),
     Hydra(Hydra),
     Okta(Okta),
     Zitadel(Zitadel),
@@ -26,6 +31,8 @@ pub(crate) struct Shared<'a> {
     table: &'a AuthorityTable,
     pace: Pace,
     tenant: Option<Auth0>,
+    /// The program that administers the server, which has said what that can do.
+    program: Option<Exec>,
     /// The identifier of the Management API.
     management_audience: Option<String>,
     /// Follows the store of the management secret, and reports there, for as long as this lives.
@@ -74,7 +81,7 @@ impl<'a> Shared<'a> {
         if let Some(share) = share {
             pace = pace.share(share);
         }
-        let (mut member, mut of_api) = (None, None);
+        let (mut member, mut of_api, mut program) = (None, None, None);
         let tenant = match table {
             AuthorityTable::Auth0 {
                 url,
@@ -96,11 +103,16 @@ impl<'a> Shared<'a> {
                 of_api = Some(tenant.management_audience().to_owned());
                 Some(tenant)
             }
+            AuthorityTable::Exec { command, environment, timeout, .. } => {
+                let directory = configuration.directory();
+                program = Some(exec(command, environment, *timeout, directory, &pace).await?);
+                None
+            }
             AuthorityTable::Hydra { .. }
             | AuthorityTable::Okta { .. }
             | AuthorityTable::Zitadel { .. } => None,
         };
-        Ok(Self { table, pace, tenant, management_audience: of_api, _member: member })
+        Ok(Self { table, pace, tenant, program, management_audience: of_api, _member: member })
     }
 
     /// The server, for one client.
@@ -133,6 +145,10 @@ impl<'a> Shared<'a> {
                 }
                 Ok(ConfiguredAuthority::Hydra(hydra.build()?))
             }
+            (AuthorityTable::Exec { .. }, _) => match &self.program {
+                Some(program) => Ok(ConfiguredAuthority::Exec(program.another(client.id()))),
+                None => Err(Failure::failed("the program of the configuration is not known")),
+            },
             (AuthorityTable::Auth0 { .. }, None) => {
                 Err(Failure::failed("the tenant of the configuration is not known"))
             }
@@ -178,11 +194,53 @@ impl<'a> Shared<'a> {
     }
 }
 
+/// The program, asked what its server can do. A path in the command is relative to the configuration, and the
+/// program runs there.
+async fn exec(
+    command: &[String],
+    environment: &[String],
+    timeout: Option<Duration>,
+    directory: &Path,
+    pace: &Pace,
+) -> Result<Exec, Failure> {
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(Failure::usage(
+            "`command` of the authority names no program: command = [\"./our-server\"]",
+        ));
+    };
+    let failed = |error: std::io::Error| {
+        Failure::failed(format!("the directory {} cannot be used: {error}", directory.display()))
+    };
+    let directory = directory.canonicalize().map_err(failed)?;
+    let path = match program.contains('/') {
+        true => directory.join(program),
+        false => program.into(),
+    };
+    let name = program.clone();
+    let mut exec = Exec::builder(path, "")
+        .arguments(arguments)
+        .directory(directory)
+        .pace(pace.clone())
+        .on_said(move |line| {
+            // On a terminal there may be a live line, which is drawn again by itself.
+            let clear = if std::io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
+            eprintln!("{clear}{name}: {line}");
+        });
+    for variable in environment {
+        exec = exec.environment(variable);
+    }
+    if let Some(timeout) = timeout {
+        exec = exec.timeout(timeout);
+    }
+    Ok(exec.describe().await?)
+}
+
 /// The same of whichever it is.
 macro_rules! of_each {
     ($self:ident, $authority:ident => $act:expr) => {
         match $self {
             Self::Auth0($authority) => $act,
+            Self::Exec($authority) => $act,
             Self::Hydra($authority) => $act,
             Self::Okta($authority) => $act,
             Self::Zitadel($authority) => $act,

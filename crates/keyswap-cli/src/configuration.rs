@@ -66,6 +66,18 @@ pub(crate) enum AuthorityTable {
         requests_per_second: Option<f64>,
         share: Option<f64>,
     },
+    Exec {
+        command: Vec<String>,
+        #[serde(default)]
+        environment: Vec<String>,
+        #[serde(
+            default,
+            with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional"
+        )]
+        timeout: Option<Duration>,
+        requests_per_second: Option<f64>,
+        share: Option<f64>,
+    },
     Zitadel {
         url: Url,
         token: SecretSource,
@@ -83,7 +95,7 @@ impl AuthorityTable {
             Self::Auth0 { management_secret: source, .. }
             | Self::Okta { api_token: source, .. }
             | Self::Zitadel { token: source, .. } => Some(source),
-            Self::Hydra { .. } => None,
+            Self::Exec { .. } | Self::Hydra { .. } => None,
         }
     }
 }
@@ -95,6 +107,8 @@ impl AuthorityTable {
             Self::Auth0 { url, .. } => url,
             Self::Hydra { admin_url, .. } => admin_url,
             Self::Okta { url, .. } | Self::Zitadel { url, .. } => url,
+            // Nobody knows where its server is.
+            Self::Exec { .. } => return false,
         };
         match url.host() {
             Some(url::Host::Ipv4(address)) => address.is_loopback(),
@@ -108,6 +122,7 @@ impl AuthorityTable {
     pub(crate) fn limit(&self) -> (Option<f64>, Option<f64>) {
         match self {
             Self::Auth0 { requests_per_second, share, .. }
+            | Self::Exec { requests_per_second, share, .. }
             | Self::Hydra { requests_per_second, share, .. }
             | Self::Okta { requests_per_second, share, .. }
             | Self::Zitadel { requests_per_second, share, .. } => (*requests_per_second, *share),
@@ -211,6 +226,7 @@ impl Configuration {
         }
         let proved_with = match configuration.authority {
             AuthorityTable::Auth0 { .. } => ("auth0", Some("audience")),
+            AuthorityTable::Exec { .. } => ("exec", None),
             AuthorityTable::Hydra { .. } => ("hydra", Some("scope")),
             AuthorityTable::Okta { .. } => ("okta", Some("scope")),
             AuthorityTable::Zitadel { .. } => ("zitadel", None),
@@ -220,6 +236,12 @@ impl Configuration {
             .check(&configuration.applications, proved_with)
             .map_err(|(place, reason)| wrong(place, &reason))?;
         Ok(configuration)
+    }
+
+    /// The directory of its file, which paths in it are relative to.
+    pub(crate) fn directory(&self) -> &Path {
+        let directory = self.path.parent().unwrap_or(Path::new(""));
+        if directory.as_os_str().is_empty() { Path::new(".") } else { directory }
     }
 
     /// Refuses what `init` left to be filled in, before anything is sent to a server that is not ours.
