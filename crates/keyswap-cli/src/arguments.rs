@@ -22,6 +22,13 @@ Of several clients the worst counts, in this order: 0, 3, 1, 2, 4, 5, 6.
 Secrets come from files, standard input or the environment, never from arguments.
 RUST_LOG=debug logs to standard error; the log holds ids of secrets, never their values.";
 
+const AUTHORITIES: &str = "\
+Example:
+  keyswap authorities --json | grep '\"kind\":\"okta\"'
+
+`kind` is what [authority] in keyswap.toml names. A kind that holds one secret, and whose server chooses its
+value, has a gap at each rotation (`keyswap rotate --accept-gap`). A kind `exec` is whatever your program says.";
+
 /// Change a client_secret with no failed request.
 #[derive(Debug, Parser)]
 #[command(name = "keyswap", version, after_help = EXIT_CODES)]
@@ -32,6 +39,9 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Show what each kind of authorization server can do, and what a rotation there needs
+    #[command(after_help = AUTHORITIES)]
+    Authorities(Authorities),
     /// Show a whole rotation under load, on an embedded server
     Demo(Demo),
     /// One program of the demo
@@ -62,6 +72,13 @@ pub(crate) enum Command {
     Seal(Seal),
     /// Show where the rotation stands, and what each instance holds
     Status(Status),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Authorities {
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -39,6 +39,10 @@ fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
+        Command::Authorities(options) => {
+            commands::authorities::run(&options);
+            Ok(())
+        }
         Command::Confirm(options) => commands::confirm::run(options).await,
         Command::Demo(options) => interruptible(demo::run(options)).await,
         Command::DemoInstance(options) => demo::instance::run(options).await,

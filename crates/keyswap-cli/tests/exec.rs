@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{Embedded, Output};
+use common::{Command, Embedded, Output, Vault};
 
 /// A server in a directory, which this program administers.
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../keyswap-admin/tests/exec/server.sh");
@@ -82,4 +82,26 @@ fn what_is_wrong_with_the_program_is_said_before_anything_is_changed() {
         world.run(&["rotate"]).says(code, &[named]);
         assert_eq!((site.state(), world.held()), (None, site.first_secret()));
     }
+}
+
+#[test]
+fn the_table_of_authorities_is_printed_for_people_and_for_programs() {
+    let directory = tempfile::tempdir().unwrap();
+    let vault = Vault::new(directory.path());
+    let run = |arguments: &[&str]| Command::new(&vault, arguments).run();
+    let table = run(&["authorities"]);
+    let table = &table.ends_with(0).stdout;
+    for part in ["okta", "14 to 100 characters", "server, with a gap", "declared"] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    assert!(table.lines().all(|line| line.chars().count() <= 110), "{table}");
+    let lines = run(&["authorities", "--json"]);
+    let lines = lines.ends_with(0).json_lines();
+    let okta = lines.iter().find(|line| line["kind"] == "okta").unwrap();
+    assert_eq!((okta["secrets"].as_u64(), okta["deactivation"].as_bool()), (Some(2), Some(true)));
+    // What the help shows finds a line.
+    let help = run(&["authorities", "--help"]);
+    let help = &help.ends_with(0).stdout;
+    assert!(help.contains(r#"keyswap authorities --json | grep '"kind":"okta"'"#), "{help}");
+    assert!(lines.iter().any(|line| line.to_string().contains(r#""kind":"okta""#)));
 }

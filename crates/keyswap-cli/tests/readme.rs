@@ -57,6 +57,7 @@ fn every_command_of_the_readme_is_run_by_a_test_or_by_continuous_integration() {
         SEVERAL[1],
         SEVERAL[2],
         GAP,
+        "keyswap authorities",
     ];
     for line in shown() {
         let in_ci = line.starts_with("cargo ")
@@ -81,6 +82,7 @@ fn a_reader_who_types_the_commands_of_the_readme_gets_what_it_says() {
         Command::new(&site.vault, &arguments).directory(here.path()).run()
     };
 
+    assert!(run("keyswap authorities").ends_with(0).stdout.contains("auth0"));
     run("keyswap init --client-id THE-CLIENT-ID").ends_with(0);
     let written = std::fs::read_to_string(here.path().join("keyswap.toml")).unwrap();
     assert!(written.contains("id = \"THE-CLIENT-ID\""));

@@ -1,5 +1,6 @@
 //! The commands that are not the demo.
 
+pub(crate) mod authorities;
 pub(crate) mod confirm;
 pub(crate) mod dev_server;
 pub(crate) mod generate;
