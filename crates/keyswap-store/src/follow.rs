@@ -125,6 +125,29 @@ impl Follow {
         FollowStatus { receiver: self.status.clone() }
     }
 
+    /// As [`start`](Self::start), from a secret in AWS Secrets Manager, which is polled
+    /// ([`AwsSecret::poll`](crate::AwsSecret::poll)). With the feature `aws`.
+    ///
+    /// `AWSCURRENT` is the preferred secret, and whatever else keyswap published is behind it. A secret has the id
+    /// of its version. It needs `secretsmanager:DescribeSecret` and `secretsmanager:GetSecretValue`, and does not
+    /// report: declare such an application as `manual`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read: [`NotFound`](StoreErrorKind::NotFound) if it is not there,
+    /// [`Permissions`](StoreErrorKind::Permissions) if these credentials may not read it,
+    /// [`Invalid`](StoreErrorKind::Invalid) if it holds something else than client secrets.
+    #[cfg(feature = "aws")]
+    pub async fn start_aws(
+        secret: crate::AwsSecret,
+        policy: FallbackPolicy,
+    ) -> Result<(SecretRing, Self), StoreError> {
+        let mut source = crate::aws::AwsSource::new(secret);
+        let document = source.read(None).await?;
+        let ring = SecretRing::with_policy(document.list, document.revision, policy);
+        Ok((ring.clone(), Self::of(source, ring)))
+    }
+
     /// Follows until it is dropped. Spawn it: it never ends by itself, since it holds the ring.
     pub async fn run(self) {
         self.run.await;
@@ -197,6 +220,10 @@ pub(crate) trait ListSource: Send + 'static {
     fn outlook(&self) -> Outlook {
         Outlook::Open
     }
+    /// The shortest time from one read to the next.
+    fn between_reads(&self) -> Duration {
+        BETWEEN_READS
+    }
     /// Reads it. Secrets that are in `known` keep their ids, where the source has none.
     fn read(
         &mut self,
@@ -243,7 +270,7 @@ impl<S: ListSource> Follower<S> {
                 () = self.source.changed() => {}
                 () = asked(&mut wanted) => {}
             }
-            sleep_until(last + BETWEEN_READS).await;
+            sleep_until(last + self.source.between_reads()).await;
         }
     }
 

@@ -41,6 +41,9 @@
 //! spawn and that ends when you drop it.
 #![forbid(unsafe_code)]
 
+// What is decided there is tested in every build; the rest needs the SDK.
+#[cfg(any(feature = "aws", test))]
+mod aws;
 mod chain;
 mod error;
 #[cfg(feature = "etcd")]
@@ -54,6 +57,8 @@ mod source;
 mod store;
 mod written;
 
+#[cfg(feature = "aws")]
+pub use aws::{AwsSecret, AwsStore};
 pub use error::{StoreError, StoreErrorKind};
 #[cfg(feature = "etcd")]
 pub use etcd::{EtcdBuilder, EtcdStore, EtcdWatch};

@@ -51,6 +51,7 @@
 //! | `oauth` | `keyswap::oauth`: access tokens, cached and refreshed ahead, and put on calls to APIs | |
 //! | `oauth2` | with `oauth`: `keyswap::oauth::OAuth2Client`, the HTTP client for users of the oauth2 crate | |
 //! | `age` | `keyswap::store::Seal`: a file store that is sealed at rest | |
+//! | `aws` | `keyswap::store::AwsStore`, `Follow::start_aws`: the list in AWS Secrets Manager as well | |
 //! | `admin` | `keyswap::admin`: the rotation engine and the authorization servers it can change | |
 #![forbid(unsafe_code)]
 
