@@ -1,5 +1,6 @@
 //! `keyswap.toml`: clients, authority, applications, store and policy.
 
+mod aws;
 mod client;
 mod etcd;
 mod store;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::Url;
 
+pub(crate) use self::aws::AwsTable;
 use self::client::ClientTables;
 pub(crate) use self::client::{KEYSWAP, OfClient};
 pub(crate) use self::etcd::EtcdTable;
@@ -110,12 +112,7 @@ impl AuthorityTable {
             // Nobody knows where its server is.
             Self::Exec { .. } => return false,
         };
-        match url.host() {
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            Some(url::Host::Domain(name)) => name == "localhost",
-            None => false,
-        }
+        is_on_this_machine(url)
     }
 
     /// How many management requests a second the server allows, and the part of them that is taken.
@@ -127,6 +124,15 @@ impl AuthorityTable {
             | Self::Okta { requests_per_second, share, .. }
             | Self::Zitadel { requests_per_second, share, .. } => (*requests_per_second, *share),
         }
+    }
+}
+
+fn is_on_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
     }
 }
 
@@ -203,7 +209,9 @@ impl Configuration {
             *source = source.clone().relative_to(directory);
         }
         let of_clients = configuration.clients().any(|client| client.has_its_own_directory());
-        configuration.store.check(of_clients).map_err(|reason| wrong(String::new(), reason))?;
+        let several = configuration.clients().nth(1).is_some();
+        let checked = configuration.store.check(of_clients, several);
+        checked.map_err(|reason| wrong(String::new(), reason))?;
         if configuration.store.lease.is_some_and(|lease| !LEASES.contains(&lease)) {
             return Err(wrong(String::new(), "a `lease` is from 1s to 1h long"));
         }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use keyswap_core::{Revision, SecretDocument, SecretList};
+#[cfg(feature = "aws")]
+use keyswap_store::{AwsSecret, AwsStore};
 #[cfg(feature = "etcd")]
 use keyswap_store::{EtcdStore, EtcdWatch};
 use keyswap_store::{
@@ -11,7 +13,7 @@ use keyswap_store::{
 };
 use zeroize::Zeroizing;
 
-use crate::configuration::{EtcdTable, OfClient};
+use crate::configuration::{AwsTable, EtcdTable, OfClient};
 use crate::exit::Failure;
 
 /// One of the stores that a configuration can name.
@@ -20,6 +22,10 @@ pub(crate) enum ConfiguredStore {
     File(FileStore),
     #[cfg(feature = "etcd")]
     Etcd(EtcdStore),
+    #[cfg(feature = "aws")]
+    AwsAndFile(AwsStore<FileStore>),
+    #[cfg(all(feature = "aws", feature = "etcd"))]
+    AwsAndEtcd(AwsStore<EtcdStore>),
 }
 
 /// Whether a directory that is missing is made.
@@ -33,9 +39,18 @@ impl ConfiguredStore {
     /// The client's place in the store of its configuration.
     pub(crate) fn open(client: &OfClient<'_>, missing: Missing) -> Result<Self, Failure> {
         let table = &client.configuration.store;
-        if let Some(etcd) = &table.etcd {
-            return open_etcd(etcd, client.id(), table.lease);
+        let store = match &table.etcd {
+            Some(etcd) => open_etcd(etcd, client.id(), table.lease)?,
+            None => Self::open_directory(client, missing)?,
+        };
+        match &table.aws {
+            Some(aws) => store.with_aws(aws),
+            None => Ok(store),
         }
+    }
+
+    fn open_directory(client: &OfClient<'_>, missing: Missing) -> Result<Self, Failure> {
+        let table = &client.configuration.store;
         let directory = client.directory().unwrap_or(std::path::Path::new(""));
         let opened = match missing {
             Missing::Made => FileStore::create(directory, client.id()),
@@ -55,6 +70,68 @@ impl ConfiguredStore {
             None => store,
         };
         Ok(Self::File(table.sealed(store)?))
+    }
+
+    /// The same, with the list in AWS Secrets Manager as well.
+    #[cfg(feature = "aws")]
+    fn with_aws(self, table: &AwsTable) -> Result<Self, Failure> {
+        let connected = table.connected.get_or_init(|| {
+            let mut secret = AwsSecret::named(&table.secret);
+            if let Some(region) = &table.region {
+                secret = secret.region(region);
+            }
+            if let Some(endpoint) = &table.endpoint {
+                secret = secret.endpoint(endpoint.as_str());
+            }
+            secret
+        });
+        let secret = connected.clone();
+        Ok(match self {
+            Self::File(store) => Self::AwsAndFile(AwsStore::new(store, secret)),
+            #[cfg(feature = "etcd")]
+            Self::Etcd(store) => Self::AwsAndEtcd(AwsStore::new(store, secret)),
+            other => other,
+        })
+    }
+
+    #[cfg(not(feature = "aws"))]
+    fn with_aws(self, _: &AwsTable) -> Result<Self, Failure> {
+        Err(Failure::usage(
+            "the configuration names AWS Secrets Manager, and this keyswap was built without: install it with \
+             `cargo install --path crates/keyswap-cli --features aws`",
+        ))
+    }
+
+    /// The directory in which it is, or of which it keeps the list in step.
+    pub(crate) fn file(&self) -> Option<&FileStore> {
+        match self {
+            Self::File(store) => Some(store),
+            #[cfg(feature = "aws")]
+            Self::AwsAndFile(store) => Some(store.store()),
+            #[cfg(feature = "etcd")]
+            Self::Etcd(_) => None,
+            #[cfg(all(feature = "aws", feature = "etcd"))]
+            Self::AwsAndEtcd(_) => None,
+        }
+    }
+
+    /// The files with secrets that are not sealed, where a store can be.
+    pub(crate) async fn in_the_open(&self) -> Result<Vec<std::path::PathBuf>, StoreError> {
+        match self.file() {
+            Some(store) => store.in_the_open().await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Whether the list is in AWS as it is published; `None` where it is not kept there.
+    pub(crate) async fn is_in_step(&self) -> Option<Result<bool, StoreError>> {
+        match self {
+            #[cfg(feature = "aws")]
+            Self::AwsAndFile(store) => Some(store.is_in_step().await),
+            #[cfg(all(feature = "aws", feature = "etcd"))]
+            Self::AwsAndEtcd(store) => Some(store.is_in_step().await),
+            _ => None,
+        }
     }
 }
 
@@ -99,17 +176,6 @@ fn open_etcd(_: &EtcdTable, _: &str, _: Option<Duration>) -> Result<ConfiguredSt
     ))
 }
 
-impl ConfiguredStore {
-    /// The files with secrets that are not sealed, where a store can be.
-    pub(crate) async fn in_the_open(&self) -> Result<Vec<std::path::PathBuf>, StoreError> {
-        match self {
-            Self::File(store) => store.in_the_open().await,
-            #[cfg(feature = "etcd")]
-            Self::Etcd(_) => Ok(Vec::new()),
-        }
-    }
-}
-
 /// Watches the list in one of them.
 #[derive(Debug)]
 pub(crate) enum ConfiguredWatch {
@@ -135,6 +201,10 @@ macro_rules! of_each {
             Self::File($store) => $act,
             #[cfg(feature = "etcd")]
             Self::Etcd($store) => $act,
+            #[cfg(feature = "aws")]
+            Self::AwsAndFile($store) => $act,
+            #[cfg(all(feature = "aws", feature = "etcd"))]
+            Self::AwsAndEtcd($store) => $act,
         }
     };
 }
@@ -173,6 +243,10 @@ impl SecretStore for ConfiguredStore {
             Self::File(store) => ConfiguredWatch::File(store.watch().await?),
             #[cfg(feature = "etcd")]
             Self::Etcd(store) => ConfiguredWatch::Etcd(store.watch().await?),
+            #[cfg(feature = "aws")]
+            Self::AwsAndFile(store) => ConfiguredWatch::File(store.watch().await?),
+            #[cfg(all(feature = "aws", feature = "etcd"))]
+            Self::AwsAndEtcd(store) => ConfiguredWatch::Etcd(store.watch().await?),
         })
     }
 

@@ -60,9 +60,11 @@ pub(crate) async fn run(options: Init) -> Result<(), Failure> {
         configuration.check_filled_in()?;
     }
     let store = ConfiguredStore::open(&client, Missing::Made)?;
-    let id = secret.id().clone();
     let list = SecretList::new([secret]).map_err(|error| Failure::usage(error.to_string()))?;
     let revision = store.import(&list).await?;
+    // A store that had it already, and was to put it into AWS as well, keeps its id.
+    let published = store.published().await?.map(|document| document.list).unwrap_or(list);
+    let id = published.preferred().id();
     println!(
         "{}: the present secret of client {} is {id} (revision {revision})",
         store.describe(),

@@ -63,7 +63,6 @@ mod sealed {
     use super::super::open_store;
     use crate::configuration::OfClient;
     use crate::exit::{Code, Failure};
-    use crate::store::ConfiguredStore;
 
     /// A file of ours is never larger.
     const LARGEST: u64 = 64 << 20;
@@ -74,12 +73,9 @@ mod sealed {
         identity: &str,
         open: bool,
     ) -> Result<String, Failure> {
-        let store = match open_store(client)? {
-            ConfiguredStore::File(store) => store,
-            #[cfg(feature = "etcd")]
-            ConfiguredStore::Etcd(_) => {
-                return Err(Failure::usage("an `identity` seals a directory, and etcd is none"));
-            }
+        let store = open_store(client)?;
+        let Some(store) = store.file() else {
+            return Err(Failure::usage("an `identity` seals a directory, and etcd is none"));
         };
         let (id, place) = (store.client().to_owned(), store.describe());
         let lease = store.acquire("keyswap seal").await?;
@@ -107,7 +103,7 @@ mod sealed {
                 "client {id}, {place}: holds no secret yet; what is written from now on is sealed"
             ));
         }
-        let shown = still_shown(&store).await?;
+        let shown = still_shown(store).await?;
         if !shown.is_empty() {
             let paths: Vec<_> = shown.iter().map(|path| path.display().to_string()).collect();
             return Err(Failure::new(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use comfy_table::Table;
 use keyswap_admin::rotation::{Direction, Record, Timestamp};
 use keyswap_admin::{Status, several};
-use keyswap_store::{Hold, Instance, SecretStore};
+use keyswap_store::{Hold, Instance, SecretStore, StoreError};
 use serde_json::{Value, json};
 
 use super::open_store;
@@ -50,11 +50,19 @@ pub(crate) async fn run(options: arguments::Status) -> Result<(), Failure> {
 async fn shown(configured: &OfClient<'_>, json: bool) -> Result<String, Failure> {
     let store = open_store(configured)?;
     let status = Status::read(&store).await?;
+    let aws = store.is_in_step().await.map(in_aws);
     let (client, place, now) = (store.client(), store.describe(), Timestamp::now());
     if json {
-        return Ok(format!("{}\n", as_json(client, &place, &status, now)));
+        let mut line = as_json(client, &place, &status, now);
+        if let Some(aws) = aws {
+            line["aws"] = aws.into();
+        }
+        return Ok(format!("{line}\n"));
     }
     let mut text = as_text(client, &place, &status, now);
+    if let Some(aws) = aws {
+        text.push_str(&format!("aws       {aws}\n"));
+    }
     if configured.configuration.store.identity().is_some() {
         let open = store.in_the_open().await?;
         let names: Vec<_> = open.iter().filter_map(|path| path.file_name()?.to_str()).collect();
@@ -66,6 +74,15 @@ async fn shown(configured: &OfClient<'_>, json: bool) -> Result<String, Failure>
         }
     }
     Ok(text)
+}
+
+/// What AWS Secrets Manager holds, beside what is published.
+fn in_aws(in_step: Result<bool, StoreError>) -> String {
+    match in_step {
+        Ok(true) => "the labels are as published".to_owned(),
+        Ok(false) => "the labels are not as published: the next publication moves them".to_owned(),
+        Err(error) => error.to_string(),
+    }
 }
 
 fn as_text(client: &str, place: &str, status: &Status, now: Timestamp) -> String {

@@ -39,6 +39,12 @@ pub(super) fn check(store: &StoreTable, of_clients: bool) -> Result<(), &'static
     let etcd = match (&store.directory, &store.etcd) {
         (Some(_), None) => return Ok(()),
         (None, Some(etcd)) => etcd,
+        (None, None) if store.aws.is_some() => {
+            return Err(
+                "[store.aws] keeps the list alone: name a `directory` in [store], or [store.etcd], for what \
+                        AWS does not know, the journal, the lease and the reports",
+            );
+        }
         (None, None) => return Err("[store] has neither a `directory` nor [store.etcd]: name one"),
         (Some(_), Some(_)) => {
             return Err("[store] has a `directory` and [store.etcd]: leave one out");
@@ -181,6 +187,7 @@ mod tests {
             ("", "neither a `directory` nor [store.etcd]"),
             ("directory = \"a\"\netcd = { endpoints = [\"a:1\"] }", "leave one out"),
             ("etcd = { endpoints = [] }", "names its nodes"),
+            ("aws = {}", "keeps the list alone"),
         ] {
             let error = with(store).unwrap_err();
             assert!(error.contains(said), "{error}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use keyswap_store::FileStore;
 use serde::Deserialize;
 
+use super::aws::{self, AwsTable};
 use super::etcd::{self, EtcdTable};
 use crate::exit::Failure;
 use crate::secret_source::SecretSource;
@@ -16,6 +17,8 @@ pub(crate) struct StoreTable {
     /// For the processes of one host; or else there is `etcd`.
     pub(super) directory: Option<PathBuf>,
     pub(crate) etcd: Option<EtcdTable>,
+    /// Beside one of the two.
+    pub(crate) aws: Option<AwsTable>,
     #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
     pub(crate) lease: Option<Duration>,
     identity: Option<PathBuf>,
@@ -36,8 +39,11 @@ impl StoreTable {
         self.identity_passphrase = passphrase.map(|source| source.relative_to(directory));
     }
 
-    pub(super) fn check(&self, of_clients: bool) -> Result<(), &'static str> {
+    pub(super) fn check(&self, of_clients: bool, several: bool) -> Result<(), &'static str> {
         etcd::check(self, of_clients)?;
+        if let Some(aws) = &self.aws {
+            aws::check(aws, several)?;
+        }
         if self.etcd.is_some() && self.identity.is_some() {
             return Err(
                 "an `identity` seals a `directory`, and [store.etcd] is none: leave it out",

@@ -64,6 +64,11 @@ impl<S: SecretStore> AwsStore<S> {
         Self { store, secret, writing: Arc::default() }
     }
 
+    /// The store beside it, which holds everything else.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
     /// The secret in Secrets Manager.
     pub fn secret(&self) -> &AwsSecret {
         &self.secret
