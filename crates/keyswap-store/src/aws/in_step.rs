@@ -19,6 +19,18 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long an import waits for a lease that somebody else has for a moment.
 const LEASE_PATIENCE: Duration = Duration::from_secs(10);
 
+/// When something foreign is looked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum When {
+    /// Before the first list is published.
+    Import,
+    /// While one list is replaced by another.
+    Publication,
+    /// At any other time: a version of keyswap's own under AWSCURRENT may be one that a publication did not get to the
+    /// end with.
+    Between,
+}
+
 impl<S: SecretStore> AwsStore<S> {
     pub(super) fn versions(&self, list: &SecretList) -> Vec<String> {
         list.ids().map(|id| version(self.client(), id)).collect()
@@ -66,35 +78,39 @@ impl<S: SecretStore> AwsStore<S> {
         Ok(())
     }
 
-    /// Refuses what keyswap did not publish. `lists`: those that it knows. A version of keyswap's own under AWSCURRENT
-    /// is one that a publication did not get to the end with, if `unfinished` says that there may be one.
+    /// Refuses what keyswap did not publish. `lists`: those that it knows.
     pub(super) async fn check_foreign(
         &self,
         found: &Found,
         lists: &[&SecretList],
-        unfinished: bool,
+        when: When,
         doing: &str,
     ) -> Result<(), StoreError> {
         let secrets = || lists.iter().flat_map(|list| list.iter());
-        let known = |id: &str| {
+        // The same value, put there by somebody else, is no other secret.
+        let mut same = None;
+        let known = |id: &str, same: &Option<String>| {
             let published = secrets().any(|secret| self.version_of(secret) == id);
-            published || (unfinished && is_own(id))
+            published || (when == When::Between && is_own(id)) || same.as_deref() == Some(id)
         };
+        if let Some(current) = found.stages.current().filter(|current| !known(current, &None)) {
+            let value = self.secret.value(current, doing).await?;
+            let equal = value.is_some_and(|value| secrets().any(|secret| secret.matches(&value)));
+            same = equal.then(|| current.to_owned());
+        }
         let name = self.secret.name();
-        match found.stages.foreign(known) {
+        match found.stages.foreign(|id| known(id, &same)) {
             None => Ok(()),
             Some(Foreign::Current(version)) => {
-                // The same value, put there by somebody else, is no other secret.
-                let value = self.secret.value(&version, doing).await?;
-                if value.is_some_and(|value| secrets().any(|secret| secret.matches(&value))) {
-                    return Ok(());
-                }
                 let error = self.invalid(doing).because(format!(
                     "AWSCURRENT is at version {version}, which holds a secret that keyswap did not publish: a \
                      person or another tool put it there"
                 ));
-                let Some(ours) = lists.first().map(|list| self.version_of(list.preferred())) else {
-                    return Err(error);
+                let ours = lists.first().map(|list| self.version_of(list.preferred()));
+                let Some(ours) = ours.filter(|_| when != When::Import) else {
+                    return Err(error.way_out(
+                        "nothing was changed. Import that one if the server takes it, or name another `secret`",
+                    ));
                 };
                 Err(error.way_out(format!(
                     "nothing was changed. If the server takes the secret that keyswap published, put the label back: \
@@ -131,7 +147,7 @@ impl<S: SecretStore> AwsStore<S> {
                 sleep(FIRST_PAUSE.saturating_mul(1 << round).min(LONGEST_PAUSE)).await;
             }
             let found = self.look(doing).await?;
-            self.check_foreign(&found, &[present, wanted], false, doing).await?;
+            self.check_foreign(&found, &[present, wanted], When::Publication, doing).await?;
             if !verified {
                 self.verify(&found, wanted, doing).await?;
                 verified = true;
@@ -162,7 +178,7 @@ impl<S: SecretStore> AwsStore<S> {
     }
 
     /// The versions that have a label already hold what the list says.
-    async fn verify(
+    pub(super) async fn verify(
         &self,
         found: &Found,
         wanted: &SecretList,

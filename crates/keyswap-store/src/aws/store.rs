@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use super::AwsSecret;
+use super::in_step::When;
 use super::stages::plan;
 use crate::{
     HistoryEntry, HistoryHead, Hold, Instance, InstanceReport, Lease, Registration, SecretStore,
@@ -83,7 +84,7 @@ impl<S: SecretStore> AwsStore<S> {
         let doing = self.doing("look at the labels");
         let Some(published) = self.store.published().await? else { return Ok(false) };
         let found = self.look(&doing).await?;
-        self.check_foreign(&found, &[&published.list], true, &doing).await?;
+        self.check_foreign(&found, &[&published.list], When::Between, &doing).await?;
         Ok(plan(&found.stages, &self.versions(&published.list)).is_empty())
     }
 
@@ -128,7 +129,8 @@ impl<S: SecretStore> SecretStore for AwsStore<S> {
             return Ok(published.revision);
         }
         if let Some(found) = &found {
-            self.check_foreign(found, &[list], false, &doing).await?;
+            self.check_foreign(found, &[list], When::Import, &doing).await?;
+            self.verify(found, list, &doing).await?;
         }
         let revision = self.store.import(list).await?;
         self.bring_in(list, &doing).await?;
@@ -172,7 +174,7 @@ impl<S: SecretStore> SecretStore for AwsStore<S> {
         let lease = self.store.acquire(holder).await?;
         let Some(published) = self.store.published().await? else { return Ok(lease) };
         let found = self.look(&doing).await?;
-        self.check_foreign(&found, &[&published.list], true, &doing).await?;
+        self.check_foreign(&found, &[&published.list], When::Between, &doing).await?;
         Ok(lease)
     }
 

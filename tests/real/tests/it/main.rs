@@ -1,6 +1,8 @@
 //! Everything that needs servers and clients that other people wrote: one program, so that it ends with one summary.
 
 mod auth0_sdk;
+#[cfg(feature = "aws")]
+mod aws;
 #[cfg(feature = "etcd")]
 mod etcd;
 mod exec;
