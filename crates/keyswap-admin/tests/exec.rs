@@ -372,6 +372,13 @@ async fn a_server_that_is_busy_is_asked_again_and_a_change_is_left_to_the_rotati
     );
     exec(&script).await.unwrap().check().await.unwrap();
     assert_eq!(std::fs::read_to_string(&count).unwrap().len(), 3);
+    std::fs::remove_file(&count).unwrap();
+    let script = format!(
+        "echo >>{}; say '\"outcome\":\"error\",\"error\":\"permission\",\"retry_after_seconds\":0.01'",
+        count.display()
+    );
+    exec(&script).await.unwrap().check().await.unwrap_err();
+    assert_eq!(std::fs::read_to_string(&count).unwrap().len(), 1, "only one that is busy");
 
     for (error, seconds, expected) in [
         ("busy", ",\"retry_after_seconds\":7", Duration::from_secs(7)),

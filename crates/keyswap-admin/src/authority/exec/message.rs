@@ -219,16 +219,15 @@ impl Answer {
         (kind, self.error.as_deref().unwrap_or("refused"))
     }
 
-    /// How long to wait, where the server has turned the request away unseen, or could not be reached.
+    /// How long to wait, where the server has no time for requests, or cannot be reached.
     pub(super) fn turned_away(&self, default: Duration) -> Option<Duration> {
         let is_later = matches!(
             self.error().0,
             AuthorityErrorKind::Throttled | AuthorityErrorKind::Unreachable
         );
-        let failed = matches!(self.outcome, Outcome::NotApplied | Outcome::Error);
         let seconds = self.retry_after_seconds.filter(|seconds| *seconds > 0.0);
         let asked = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        (is_later && failed).then(|| asked.unwrap_or(default))
+        is_later.then(|| asked.unwrap_or(default))
     }
 }
 
