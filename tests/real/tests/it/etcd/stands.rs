@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use keyswap_core::{FallbackPolicy, Revision, UsageReport};
 use keyswap_real_tests::{Etcd, installed};
-use keyswap_store::{EtcdStore, InstanceReport, SecretStore, Watch, join};
+use keyswap_store::{EtcdStore, Follow, InstanceReport, SecretStore, Watch, join};
 use serde_json::json;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
@@ -208,6 +208,11 @@ async fn the_command_works_on_etcd_and_says_when_no_node_answers() {
         let said = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8_lossy(&said).into_owned())
     };
+    let place = format!("client billing, the etcd store at {}", etcd.endpoints().join(", "));
+    let (code, said) = keyswap(&["status"]).await;
+    for part in [place.as_str(), "list      none yet", "`keyswap init`", "instances none"] {
+        assert!(code == Some(0) && said.contains(part), "{part:?} is not in: {said}");
+    }
     let (code, said) = keyswap(&["init", "--secret-file", "secret"]).await;
     assert!(code == Some(0) && said.contains("the etcd store at http://127.0.0.1:"), "{said}");
     let registered =
@@ -217,6 +222,20 @@ async fn the_command_works_on_etcd_and_says_when_no_node_answers() {
     assert!(code == Some(0) && said.contains("i-1"), "{code:?} {said}");
     let (code, said) = keyswap(&["hold", "--by", "a person", "--reason", "a test"]).await;
     assert_eq!(code, Some(0), "{said}");
+    // A hold, and an instance that has read nothing.
+    let (code, said) = keyswap(&["status"]).await;
+    for part in ["hold      by a person, until `keyswap hold --release`: a test", "not read yet"] {
+        assert!(code == Some(0) && said.contains(part), "{part:?} is not in: {said}");
+    }
+    let (code, said) = keyswap(&["status", "--json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert!(
+        code == Some(0)
+            && place.ends_with(
+                json["store"].as_str().expect("a store").trim_end_matches(" (keys /keyswap/v1/)")
+            ),
+        "{said}"
+    );
     let (code, said) = keyswap(&["history", "verify"]).await;
     assert_eq!(code, Some(0), "{said}");
     drop(registered);
@@ -231,4 +250,35 @@ async fn the_command_works_on_etcd_and_says_when_no_node_answers() {
         "{said}"
     );
     assert!(!said.contains("the-present-secret"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_a_newer_version_is_left_alone_and_programs_keep_theirs() {
+    use base64::Engine as _;
+    let etcd = Etcd::start().await;
+    let store = store(&etcd, "billing");
+    store.import(&list(&["first"])).await.expect("the first list");
+    let (ring, follow) =
+        Follow::start(store.clone(), FallbackPolicy::default()).await.expect("it can be read");
+    let mut status = follow.status();
+    let following = tokio::spawn(follow.run());
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let newer = r#"{"keyswap": 2, "revision": 2, "secrets": {"b": "hunter2"}}"#;
+    let key = encode("/keyswap/v1/billing/ring");
+    etcd.ask("kv/put", json!({ "key": key, "value": encode(newer) })).await;
+    let problem = timeout(PATIENCE, status.changed()).await.expect("told").expect("a problem");
+    let lease = store.acquire("a test").await.expect("the lease");
+    let published = store.publish(&lease, Revision::new(1), &list(&["other"]), None).await;
+    let refused = published.expect_err("it is not known what is there").to_string();
+    let read = store.published().await.expect_err("it is not known").to_string();
+    for text in [&problem, &refused, &read] {
+        for part in ["/keyswap/v1/billing/ring", "is of version 2", "use a newer keyswap"] {
+            assert!(text.contains(part), "{part:?} is not in: {text}");
+        }
+        assert!(!text.contains("hunter2") && !text.contains("backup"), "{text}");
+    }
+    assert_eq!(ring.snapshot().published().preferred().id().as_str(), "first");
+    let found = etcd.ask("kv/range", json!({ "key": key })).await;
+    assert_eq!(found["kvs"][0]["value"], encode(newer), "it was written over");
+    following.abort();
 }

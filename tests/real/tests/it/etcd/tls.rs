@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use keyswap_core::FallbackPolicy;
+use keyswap_core::{FallbackPolicy, Secret, SecretList};
 use keyswap_real_tests::{SecureEtcd, installed};
-use keyswap_store::{EtcdStore, join};
+use keyswap_store::{EtcdStore, SecretStore, join};
 use keyswap_testkit::{AuthorizationServer, Client};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -58,14 +58,13 @@ async fn keyswap(
     let configuration = format!(
         "[client]\nid = \"{CLIENT}\"\n[authority]\nkind = \"auth0\"\nurl = \"{server}\"\n\
          audience = \"{AUDIENCE}\"\nmanagement_client_id = \"rotator\"\n\
-         management_secret = {{ file = \"management\" }}\n[store.etcd]\nendpoints = [\"{endpoint}\"]\n{store}\
+         management_secret = {{ store = true }}\n[store.etcd]\nendpoints = [\"{endpoint}\"]\n{store}\
          [[application]]\nname = \"invoices\"\n[policy]\npropagation_window = \"300ms\"\n\
          quiet_period = \"300ms\"\n"
     );
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let name = format!("keyswap-{}.toml", NUMBER.fetch_add(1, Ordering::Relaxed));
     std::fs::write(etcd.path(&name), configuration).expect("a configuration");
-    std::fs::write(etcd.path("management"), MANAGEMENT).expect("a secret");
     std::fs::write(etcd.path("first"), FIRST).expect("a secret");
     let output = Command::new(installed("KEYSWAP_BIN"))
         .args(arguments)
@@ -83,10 +82,10 @@ async fn keyswap(
     (output.status.code(), said)
 }
 
-fn program(etcd: &SecureEtcd) -> EtcdStore {
+fn store(etcd: &SecureEtcd, client: &str, user: &str, password: &str) -> EtcdStore {
     let read = |name: &str| std::fs::read(etcd.path(name)).expect("a certificate");
-    EtcdStore::builder([etcd.endpoint()], CLIENT)
-        .user("billing", PASSWORDS[0].1.to_owned())
+    EtcdStore::builder([etcd.endpoint()], client)
+        .user(user, password.to_owned())
         .certificate_authority(read("ca.pem"))
         .client_certificate(read("client.pem"), read("client-key.pem"))
         .build()
@@ -108,12 +107,25 @@ async fn a_rotation_goes_over_tls_with_no_more_rights_than_the_document_gives() 
     let run = async |user: &str, arguments: &[&str]| {
         keyswap(&etcd, &endpoint, &format!("{user}{WITH_ALL}"), &url, arguments).await
     };
+    // What the rotator makes its management requests with is in the same store.
+    let secret = Secret::new("management".parse().expect("an id"), MANAGEMENT).expect("a value");
+    let list = SecretList::new([secret]).expect("a list");
+    let of_rotator = store(&etcd, "rotator", "keyswap", PASSWORDS[1].1);
+    of_rotator.import(&list).await.expect("the rotator may write");
     let (code, said) = run(ROTATOR, &["init", "--secret-file", "first"]).await;
     assert_eq!(code, Some(0), "{said}");
-    let joined = join(program(&etcd), "invoices", FallbackPolicy::default()).await;
+    let (code, said) = run(ROTATOR, &["rotate", "--patience", "1ms"]).await;
+    assert_eq!(code, Some(3), "{said}");
+    let (code, said) = run(ROTATOR, &["status"]).await;
+    for part in ["list      revision 2: [s-", "rotation  staged for", "`keyswap resume`, if nobody"]
+    {
+        assert!(code == Some(0) && said.contains(part), "{part:?} is not in: {said}");
+    }
+    let program = store(&etcd, CLIENT, "billing", PASSWORDS[0].1);
+    let joined = join(program, "invoices", FallbackPolicy::default()).await;
     let (ring, member) = joined.expect("a program may register, read, watch and report");
     let member = tokio::spawn(member);
-    let (code, said) = run(ROTATOR, &["rotate"]).await;
+    let (code, said) = run(ROTATOR, &["resume"]).await;
     assert_eq!(code, Some(0), "{said}");
     let taken = ring.snapshot().list().preferred().expose().to_owned();
     assert!(taken != FIRST && server.accepts(CLIENT, &taken) && !server.accepts(CLIENT, FIRST));
@@ -127,7 +139,7 @@ async fn a_rotation_goes_over_tls_with_no_more_rights_than_the_document_gives() 
     // A program may not do what a rotator does, and says what it may not.
     let denied = ["etcdserver: permission denied", "that user a role", &endpoint];
     for (arguments, doing) in [
-        (&["rotate"][..], "take the lease of client billing"),
+        (&["rotate"][..], "of client rotator"),
         (&["status"], "read the journal of client billing"),
         (&["hold", "--by", "a program", "--reason", "a test"], "hold on the rotations"),
         (&["history"], "history of client billing"),
