@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use crate::configuration::{AuthorityTable, Configuration, KEYSWAP, OfClient};
 use crate::exit::Failure;
 use crate::secret_source::SecretSource;
+use crate::store::{ConfiguredStore, Missing};
 
 /// One of the servers that a configuration can name.
 #[derive(Debug)]
@@ -55,12 +56,20 @@ async fn management_ring(
     client: &str,
     source: &SecretSource,
 ) -> Result<(SecretRing, Option<AbortOnDrop>), Failure> {
-    let SecretSource::Store(directory) = source else {
-        let list = SecretList::new([source.read()?]);
-        let list = list.map_err(|error| Failure::usage(error.to_string()))?;
-        return Ok((SecretRing::new(list), None));
+    let table = &configuration.store;
+    let store = match source {
+        SecretSource::Store(directory) => {
+            ConfiguredStore::File(table.sealed(FileStore::open(directory, client)?)?)
+        }
+        SecretSource::OwnStore => {
+            ConfiguredStore::at(table, table.directory.as_deref(), client, Missing::AnError)?
+        }
+        source => {
+            let list = SecretList::new([source.read()?]);
+            let list = list.map_err(|error| Failure::usage(error.to_string()))?;
+            return Ok((SecretRing::new(list), None));
+        }
     };
-    let store = configuration.store.sealed(FileStore::open(directory, client)?)?;
     let mut policy = FallbackPolicy::default();
     let own = configuration.clients().find(|own| own.id() == client);
     if let Some(window) = own.and_then(|own| own.propagation_window()) {

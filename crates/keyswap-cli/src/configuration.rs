@@ -15,7 +15,7 @@ pub(crate) use self::aws::AwsTable;
 use self::client::ClientTables;
 pub(crate) use self::client::{KEYSWAP, OfClient};
 pub(crate) use self::etcd::EtcdTable;
-use self::store::StoreTable;
+pub(crate) use self::store::StoreTable;
 use crate::exit::Failure;
 use crate::secret_source::{EXPECTED, SecretSource};
 

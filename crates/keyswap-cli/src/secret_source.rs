@@ -31,8 +31,10 @@ pub(crate) enum SecretSource {
     File(PathBuf),
     Environment(String),
     StandardInput,
-    /// A keyswap store, whose list is followed.
+    /// A keyswap store in a directory, whose list is followed.
     Store(PathBuf),
+    /// The same of the store that `[store]` names, whatever it is.
+    OwnStore,
 }
 
 /// The longest file that is taken for a secret; a secret has 4096 bytes at most.
@@ -48,7 +50,7 @@ impl SecretSource {
                 self.read_all(file)?
             }
             Self::StandardInput => self.read_all(std::io::stdin().lock())?,
-            Self::Store(_) => {
+            Self::Store(_) | Self::OwnStore => {
                 return Err(self.unreadable("a store is followed, and holds a list"));
             }
             Self::Environment(name) => {
@@ -101,11 +103,12 @@ impl fmt::Display for SecretSource {
             Self::Environment(name) => write!(f, "the environment variable {name}"),
             Self::StandardInput => f.write_str("standard input"),
             Self::Store(path) => write!(f, "the store {}", path.display()),
+            Self::OwnStore => f.write_str("the store of [store]"),
         }
     }
 }
 
-/// `{ file = "…" }`, `{ env = "…" }` or `{ store = "…" }`. A plain text is refused without being repeated: it is most
+/// `{ file = "…" }`, `{ env = "…" }`, `{ store = "…" }` or `{ store = true }`. A plain text is refused without being repeated: it is most
 /// likely the secret itself.
 impl<'de> de::Deserialize<'de> for SecretSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -114,6 +117,13 @@ impl<'de> de::Deserialize<'de> for SecretSource {
 }
 
 struct SourceVisitor;
+
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum StoreName {
+    Directory(PathBuf),
+    Own(bool),
+}
 
 /// What a configuration that holds something else in place of a source is told.
 pub(crate) const EXPECTED: &str = "a secret never stands in the configuration: write { file = \"PATH\" }, \
@@ -131,10 +141,14 @@ impl<'de> Visitor<'de> for SourceVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SecretSource, A::Error> {
-        let source = match map.next_entry::<String, String>()? {
-            Some((key, value)) if key == "file" => SecretSource::File(value.into()),
-            Some((key, value)) if key == "env" => SecretSource::Environment(value),
-            Some((key, value)) if key == "store" => SecretSource::Store(value.into()),
+        let source = match map.next_key::<String>()?.as_deref() {
+            Some("file") => SecretSource::File(map.next_value::<String>()?.into()),
+            Some("env") => SecretSource::Environment(map.next_value()?),
+            Some("store") => match map.next_value() {
+                Ok(StoreName::Directory(path)) => SecretSource::Store(path),
+                Ok(StoreName::Own(true)) => SecretSource::OwnStore,
+                _ => return Err(de::Error::custom(EXPECTED)),
+            },
             _ => return Err(de::Error::custom(EXPECTED)),
         };
         match map.next_entry::<String, de::IgnoredAny>()? {

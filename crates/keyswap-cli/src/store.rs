@@ -13,7 +13,7 @@ use keyswap_store::{
 };
 use zeroize::Zeroizing;
 
-use crate::configuration::{AwsTable, EtcdTable, OfClient};
+use crate::configuration::{AwsTable, EtcdTable, OfClient, StoreTable};
 use crate::exit::Failure;
 
 /// One of the stores that a configuration can name.
@@ -38,10 +38,19 @@ pub(crate) enum Missing {
 impl ConfiguredStore {
     /// The client's place in the store of its configuration.
     pub(crate) fn open(client: &OfClient<'_>, missing: Missing) -> Result<Self, Failure> {
-        let table = &client.configuration.store;
+        Self::at(&client.configuration.store, client.directory(), client.id(), missing)
+    }
+
+    /// The place of a client in the store of this table; in this directory, if that is what it is.
+    pub(crate) fn at(
+        table: &StoreTable,
+        directory: Option<&std::path::Path>,
+        client: &str,
+        missing: Missing,
+    ) -> Result<Self, Failure> {
         let store = match &table.etcd {
-            Some(etcd) => open_etcd(etcd, client.id(), table.lease)?,
-            None => Self::open_directory(client, missing)?,
+            Some(etcd) => open_etcd(etcd, client, table.lease)?,
+            None => Self::open_directory(table, directory, client, missing)?,
         };
         match &table.aws {
             Some(aws) => store.with_aws(aws),
@@ -49,12 +58,16 @@ impl ConfiguredStore {
         }
     }
 
-    fn open_directory(client: &OfClient<'_>, missing: Missing) -> Result<Self, Failure> {
-        let table = &client.configuration.store;
-        let directory = client.directory().unwrap_or(std::path::Path::new(""));
+    fn open_directory(
+        table: &StoreTable,
+        directory: Option<&std::path::Path>,
+        client: &str,
+        missing: Missing,
+    ) -> Result<Self, Failure> {
+        let directory = directory.unwrap_or(std::path::Path::new(""));
         let opened = match missing {
-            Missing::Made => FileStore::create(directory, client.id()),
-            Missing::AnError => FileStore::open(directory, client.id()),
+            Missing::Made => FileStore::create(directory, client),
+            Missing::AnError => FileStore::open(directory, client),
         };
         let store = opened.map_err(|error| {
             let way_out = match error.is_not_found() && missing == Missing::AnError {

@@ -24,7 +24,7 @@ fn site() -> Embedded {
              [[client]]\nid = \"billing\""
         ),
     );
-    site.configure("{ file = \"management-secret\" }", "{ store = \"keyswap-store\" }");
+    site.configure("{ file = \"management-secret\" }", "{ store = true }");
     let init = ["init", "--client-id", MANAGEMENT_CLIENT, "--secret-file"];
     site.command(&init).argument(site.path("management-secret")).run().ends_with(0);
     embedded
@@ -103,17 +103,26 @@ fn a_management_client_that_a_rotation_would_lock_out_is_not_rotated() {
     let right = std::fs::read_to_string(site.configuration()).unwrap();
     for (from, to, says) in [
         (
-            "{ store = \"keyswap-store\" }",
+            "{ store = true }",
             "{ file = \"management-secret\" }",
             &["keyswap-rotator", "the file ", "leave behind", "management_secret = { store"][..],
         ),
-        ("{ store = \"keyswap-store\" }", "{ store = \"other\" }", &["other", "the same store"]),
+        ("{ store = true }", "{ store = \"other\" }", &["other", "the same store"]),
+        ("{ store = true }", "{ store = false }", &["a secret never stands"]),
         ("name = \"keyswap\"", "name = \"x\"", &["[[client.application]]", "name = \"keyswap\""]),
     ] {
         std::fs::write(site.configuration(), right.replace(from, to)).unwrap();
         site.command(&OWN).run().says(2, says);
     }
     assert_eq!(state(site), "none");
+
+    // The directory may be named as well.
+    std::fs::write(
+        site.configuration(),
+        right.replace("{ store = true }", "{ store = \"keyswap-store\" }"),
+    )
+    .unwrap();
+    site.command(&OWN).run().ends_with(0);
 
     // While it runs, another keyswap that uses the secret counts as well, until it ends.
     std::fs::write(site.configuration(), &right).unwrap();

@@ -245,6 +245,13 @@ impl<'a> OfClient<'a> {
         let client = self.id();
         match management_secret {
             SecretSource::Store(directory) if Some(directory.as_path()) == self.directory() => {}
+            SecretSource::OwnStore if !self.has_its_own_directory() => {}
+            SecretSource::OwnStore => {
+                return Err(Failure::usage(format!(
+                    "client {client} makes the management requests with the secret in the store of [store], and has \
+                     a `directory` of its own: leave that out"
+                )));
+            }
             SecretSource::Store(directory) => {
                 let rotated = match self.directory() {
                     Some(directory) => directory.display().to_string(),
@@ -252,7 +259,7 @@ impl<'a> OfClient<'a> {
                 };
                 return Err(Failure::usage(format!(
                     "client {client} makes the management requests with the secret in {}, and would be \
-                     rotated in {}: name the same store in both",
+                     rotated in {}: name the same store in both, or write {{ store = true }}",
                     directory.display(),
                     rotated
                 )));
@@ -261,7 +268,7 @@ impl<'a> OfClient<'a> {
                 return Err(Failure::usage(format!(
                     "client {client} makes the management requests with the secret from {other}, which a \
                      rotation would leave behind: put it into the store (`keyswap init --client-id \
-                     {client}`), and write management_secret = {{ store = \"DIRECTORY\" }}"
+                     {client}`), and write management_secret = {{ store = true }}"
                 )));
             }
         }

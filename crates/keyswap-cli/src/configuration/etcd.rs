@@ -62,7 +62,7 @@ pub(super) fn check(store: &StoreTable, of_clients: bool) -> Result<(), &'static
     if etcd.certificate.is_some() != etcd.key.is_some() {
         return Err("[store.etcd] has a `certificate` and its `key`, or neither");
     }
-    if matches!(etcd.password, Some(SecretSource::Store(_))) {
+    if matches!(etcd.password, Some(SecretSource::Store(_) | SecretSource::OwnStore)) {
         return Err("the `password` of [store.etcd] is in a file or in the environment");
     }
     Ok(())
@@ -196,6 +196,7 @@ mod tests {
             ("user = \"k\"", "`user` and a `password`, or neither"),
             ("key = \"k\"", "`certificate` and its `key`, or neither"),
             ("user = \"k\"\npassword = { store = \"d\" }", "in a file or in the environment"),
+            ("user = \"k\"\npassword = { store = true }", "in a file or in the environment"),
         ] {
             let error = etcd(rest).unwrap_err();
             assert!(error.contains(said), "{error}");

@@ -15,7 +15,7 @@ use crate::secret_source::SecretSource;
 #[serde(deny_unknown_fields)]
 pub(crate) struct StoreTable {
     /// For the processes of one host; or else there is `etcd`.
-    pub(super) directory: Option<PathBuf>,
+    pub(crate) directory: Option<PathBuf>,
     pub(crate) etcd: Option<EtcdTable>,
     /// Beside one of the two.
     pub(crate) aws: Option<AwsTable>,
@@ -54,7 +54,7 @@ impl StoreTable {
                 Err("an `identity` in [store] needs a keyswap with the feature `age`: \
                  cargo install --path crates/keyswap-cli --features age")
             }
-            (Some(_), Some(SecretSource::Store(_))) => {
+            (Some(_), Some(SecretSource::Store(_) | SecretSource::OwnStore)) => {
                 Err("an `identity_passphrase` is { file = \"PATH\" } or { env = \"NAME\" }")
             }
             (None, Some(_)) => {
