@@ -205,6 +205,14 @@ impl Watch for ConfiguredWatch {
             Self::Etcd(watch) => watch.changed().await,
         }
     }
+
+    fn list(&mut self) -> Option<SecretDocument> {
+        match self {
+            Self::File(watch) => watch.list(),
+            #[cfg(feature = "etcd")]
+            Self::Etcd(watch) => watch.list(),
+        }
+    }
 }
 
 /// The same of whichever it is.

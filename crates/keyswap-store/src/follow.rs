@@ -20,9 +20,9 @@ const BETWEEN_READS: Duration = Duration::from_millis(50);
 /// Kubernetes volume. It does so for as long as [`run`](Self::run) runs.
 ///
 /// It reads at once when it starts, whenever the source may have changed, whenever a request was
-/// refused with every secret, and every 5 s besides. What cannot be read (missing, empty, cut off, of
-/// an unknown version) changes nothing: the ring keeps the last good list, one warning says why, and
-/// the next good list is taken. Its logs hold ids and revisions only.
+/// refused with every secret, and every 5 s besides (from etcd: 30 s). What cannot be read (missing,
+/// empty, cut off, of an unknown version) changes nothing: the ring keeps the last good list, one
+/// warning says why, and the next good list is taken. Its logs hold ids and revisions only.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -56,7 +56,8 @@ pub struct Follow {
 impl Follow {
     /// Follows a store.
     pub fn store<S: SecretStore>(store: S, ring: SecretRing) -> Self {
-        Self::of(StoreSource { store, watch: None, warned: false }, ring)
+        let (watch, told, last) = (None, None, Revision::INITIAL);
+        Self::of(StoreSource { store, watch, told, last, warned: false }, ring)
     }
 
     /// Follows a secret document in a file of your own: [`SecretSource::document`].
@@ -339,6 +340,10 @@ fn take(ring: &SecretRing, document: SecretDocument, source: &str) -> Option<Str
 struct StoreSource<S: SecretStore> {
     store: S,
     watch: Option<S::Watch>,
+    /// What came with the last hint.
+    told: Option<SecretDocument>,
+    /// The last list that was given on.
+    last: Revision,
     warned: bool,
 }
 
@@ -358,12 +363,22 @@ impl<S: SecretStore> ListSource for StoreSource<S> {
     }
 
     async fn read(&mut self, _: Option<&SecretList>) -> Result<SecretDocument, StoreError> {
-        read_store(&self.store).await
+        // What came late does not count: the list that was read meanwhile is newer.
+        let told = self.told.take().filter(|document| document.revision > self.last);
+        let document = match told {
+            Some(document) => document,
+            None => read_store(&self.store).await?,
+        };
+        self.last = document.revision;
+        Ok(document)
     }
 
     async fn changed(&mut self) {
         match &mut self.watch {
-            Some(watch) => watch.changed().await,
+            Some(watch) => {
+                watch.changed().await;
+                self.told = watch.list();
+            }
             None => sleep(POLL).await,
         }
     }

@@ -71,7 +71,8 @@ pub trait SecretStore: Clone + Send + Sync + 'static {
         attest_every: Option<Duration>,
     ) -> impl Future<Output = Result<Revision, StoreError>> + Send;
 
-    /// Begins to watch the published list. What comes from it are hints: read to know.
+    /// Begins to watch the published list. What comes from it are hints: read to know, unless the watch
+    /// has [the list](Watch::list).
     ///
     /// # Errors
     ///
@@ -220,6 +221,13 @@ pub trait Watch: Send + 'static {
     ///
     /// Dropping the future loses no change for longer than the store's slow poll.
     fn changed(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// The list that came with the change that [`changed`](Self::changed) told of last, where the store
+    /// sends it along: a fleet need not read it all at once. It was published, and a newer one may have
+    /// been since, of which the watch tells as well. Each is given once; `None`: read it.
+    fn list(&mut self) -> Option<SecretDocument> {
+        None
+    }
 }
 
 /// The right to write as the rotator of one client. Given back when it is dropped.

@@ -6,7 +6,7 @@ mod common;
 mod recording;
 
 use common::{Log, eventually, list, store};
-use keyswap_core::{FallbackPolicy, Revision};
+use keyswap_core::{FallbackPolicy, Revision, SecretDocument};
 use keyswap_store::{SecretStore, join};
 use recording::Recording;
 
@@ -42,5 +42,43 @@ async fn a_store_that_cannot_be_watched_is_followed_all_the_same_and_warned_of_o
     })
     .await;
     assert_eq!(log.count("cannot be watched"), 1, "{}", log.text());
+    following.abort();
+}
+
+#[tokio::test]
+async fn a_list_that_comes_with_the_hint_is_taken_as_it_is_and_an_older_one_is_not() {
+    let (log, _guard) = Log::collect();
+    let (_directory, store) = store();
+    store.import(&list("one")).await.unwrap();
+    let recording = Recording::of(store.clone());
+    let (ring, follow) =
+        keyswap_store::Follow::start(recording.clone(), FallbackPolicy::default()).await.unwrap();
+    let following = tokio::spawn(follow.run());
+    let reads = || recording.calls().len();
+    eventually("the first read", async || (reads() == 2).then_some(())).await;
+    let lease = store.acquire("test").await.unwrap();
+    let document = |revision, ids| SecretDocument {
+        revision: Revision::new(revision),
+        attest_every: None,
+        list: list(ids),
+    };
+
+    *recording.sent.lock().unwrap() = Some(document(2, "two"));
+    store.publish(&lease, Revision::new(1), &list("two"), None).await.unwrap();
+    eventually("what was sent", async || {
+        (ring.snapshot().revision() == Revision::new(2)).then_some(())
+    })
+    .await;
+    assert_eq!(reads(), 2, "it was read as well");
+
+    // One that was sent before what is in use, and comes after it.
+    *recording.sent.lock().unwrap() = Some(document(1, "one"));
+    store.publish(&lease, Revision::new(2), &list("three"), None).await.unwrap();
+    eventually("what is there", async || {
+        (ring.snapshot().revision() == Revision::new(3)).then_some(())
+    })
+    .await;
+    assert_eq!(reads(), 3);
+    assert_eq!(log.count("WARN"), 0, "{}", log.text());
     following.abort();
 }

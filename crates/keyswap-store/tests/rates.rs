@@ -161,13 +161,15 @@ async fn in_a_rotation_uses_of_the_preferred_secret_are_told_soon_and_then_once_
 #[tokio::test(start_paused = true)]
 async fn a_new_list_is_told_at_once_whatever_was_told_before() {
     let reporting = Reporting::on("old", None).await;
-    let _ = reporting.every_second(7, Reporting::request).await;
-    let begin = Instant::now();
-    assert!(reporting.ring.replace_at(list("old new"), Revision::new(3)));
-    sleep(SECOND / 2).await;
-    let (at, report) = reporting.store.take_reports().remove(0);
-    assert_eq!(report.revision, Some(Revision::new(3)));
-    assert!(at - begin <= SECOND / 20, "{:?}", at - begin);
+    for revision in [3, 4] {
+        reporting.request();
+        let begin = Instant::now();
+        assert!(reporting.ring.replace_at(list("old new"), Revision::new(revision)));
+        sleep(SECOND / 10).await;
+        let (at, report) = reporting.store.take_reports().remove(0);
+        assert_eq!(report.revision, Some(Revision::new(revision)));
+        assert!(at - begin <= SECOND / 20, "{:?}", at - begin);
+    }
 }
 
 #[tokio::test(start_paused = true)]

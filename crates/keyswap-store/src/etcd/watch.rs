@@ -1,13 +1,16 @@
-//! Watching the published list: hints from a stream of events that is taken up again where it ended.
+//! Watching the published list: hints, and the list itself, from a stream of events that is taken up again
+//! where it ended.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use etcd_client::{WatchOptions, WatchStream};
+use etcd_client::{Event, EventType, WatchOptions, WatchStream};
+use keyswap_core::{Revision, SecretDocument};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
+use zeroize::Zeroizing;
 
 use super::backoff;
 use super::cluster::{Cluster, Node};
@@ -23,9 +26,29 @@ const LASTING: Duration = Duration::from_secs(10);
 ///
 /// The stream of events is followed on the thread that talks to etcd, until this is dropped.
 pub struct EtcdWatch {
-    hints: Arc<Notify>,
+    hints: Arc<Hints>,
     poll: Duration,
     following: AbortHandle,
+}
+
+/// What the stream tells.
+#[derive(Default)]
+struct Hints {
+    notify: Notify,
+    /// What was written last under the key, until somebody takes it.
+    written: Mutex<Option<Zeroizing<Vec<u8>>>>,
+}
+
+impl Hints {
+    /// Something may have changed; this is what was written, if that is known.
+    fn tell(&self, written: Option<Zeroizing<Vec<u8>>>) {
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = written;
+        self.notify.notify_one();
+    }
+
+    fn take(&self) -> Option<Zeroizing<Vec<u8>>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 impl EtcdWatch {
@@ -33,7 +56,7 @@ impl EtcdWatch {
         let key = place.keys.ring();
         let begin = place.get(&key, None).await;
         let (_, revision) = begin.map_err(|failure| failure.of_read(doing, &place.describe()))?;
-        let hints = Arc::new(Notify::new());
+        let hints = Arc::new(Hints::default());
         let cluster = Arc::clone(&place.cluster);
         let resume = Resume { from: revision + 1, failures: 0 };
         let following = follow(cluster, key, resume, Arc::clone(&hints));
@@ -45,7 +68,14 @@ impl EtcdWatch {
 impl Watch for EtcdWatch {
     async fn changed(&mut self) {
         // The poll behind it: a hint that did not come costs that long at most.
-        let _ = timeout(self.poll, self.hints.notified()).await;
+        let poll = self.poll.mul_f64(0.75 + backoff::chance() / 2.0);
+        let _ = timeout(poll, self.hints.notify.notified()).await;
+    }
+
+    fn list(&mut self) -> Option<SecretDocument> {
+        // What cannot be used is read again, by whoever says what is wrong with it.
+        let document = SecretDocument::parse(&self.hints.take()?).ok()?;
+        (document.revision != Revision::INITIAL).then_some(document)
     }
 }
 
@@ -109,7 +139,7 @@ impl Resume {
     }
 }
 
-async fn follow(cluster: Arc<Cluster>, key: String, mut resume: Resume, hints: Arc<Notify>) {
+async fn follow(cluster: Arc<Cluster>, key: String, mut resume: Resume, hints: Arc<Hints>) {
     loop {
         let (at, node) = cluster.preferred();
         let began = Instant::now();
@@ -122,7 +152,7 @@ async fn follow(cluster: Arc<Cluster>, key: String, mut resume: Resume, hints: A
         let Step { hint, wait } = resume.after(end, backoff::chance());
         tracing::debug!(%key, ?end, from, ?wait, "the watch ended and is taken up again");
         if hint {
-            hints.notify_one();
+            hints.tell(None);
         }
         sleep(wait).await;
     }
@@ -134,7 +164,7 @@ async fn events(
     node: &Node,
     key: &str,
     resume: &mut Resume,
-    hints: &Notify,
+    hints: &Hints,
 ) -> Option<i64> {
     let mut silences = node.silences();
     let mut client = node.client(cluster, cluster.patience()).await.ok()?;
@@ -160,8 +190,14 @@ async fn events(
             continue;
         }
         resume.saw(revision);
-        hints.notify_one();
+        hints.tell(message.events().last().and_then(written));
     }
+}
+
+/// What an event wrote; nothing if it removed the key.
+fn written(event: &Event) -> Option<Zeroizing<Vec<u8>>> {
+    let put = event.event_type() == EventType::Put;
+    event.kv().filter(|_| put).map(|kv| Zeroizing::new(kv.value().to_vec()))
 }
 
 async fn silence(silences: &mut watch::Receiver<u64>) {

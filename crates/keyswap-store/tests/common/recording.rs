@@ -8,7 +8,7 @@ use std::time::Duration;
 use keyswap_core::{Revision, SecretDocument, SecretList};
 use keyswap_store::{
     FileStore, FileWatch, HistoryEntry, HistoryHead, Hold, Instance, InstanceReport, Lease,
-    Registration, SecretStore, StoreError, StoreErrorKind,
+    Registration, SecretStore, StoreError, StoreErrorKind, Watch,
 };
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -20,11 +20,34 @@ pub struct Recording {
     calls: Arc<Mutex<Vec<String>>>,
     reports: Arc<Mutex<Vec<(Instant, InstanceReport)>>>,
     unwatchable: bool,
+    /// What its watch sends along with the next hint.
+    pub sent: Arc<Mutex<Option<SecretDocument>>>,
+}
+
+pub struct RecordingWatch {
+    inner: FileWatch,
+    sent: Arc<Mutex<Option<SecretDocument>>>,
+}
+
+impl Watch for RecordingWatch {
+    async fn changed(&mut self) {
+        self.inner.changed().await;
+    }
+
+    fn list(&mut self) -> Option<SecretDocument> {
+        self.sent.lock().unwrap().take()
+    }
 }
 
 impl Recording {
     pub fn of(store: FileStore) -> Self {
-        Self { store, calls: Arc::default(), reports: Arc::default(), unwatchable: false }
+        Self {
+            store,
+            calls: Arc::default(),
+            reports: Arc::default(),
+            unwatchable: false,
+            sent: Arc::default(),
+        }
     }
 
     pub fn unwatchable(self) -> Self {
@@ -46,7 +69,7 @@ impl Recording {
 }
 
 impl SecretStore for Recording {
-    type Watch = FileWatch;
+    type Watch = RecordingWatch;
 
     fn client(&self) -> &str {
         self.store.client()
@@ -75,11 +98,12 @@ impl SecretStore for Recording {
         self.store.publish(lease, expected, list, attest_every).await
     }
 
-    async fn watch(&self) -> Result<FileWatch, StoreError> {
+    async fn watch(&self) -> Result<RecordingWatch, StoreError> {
         if self.unwatchable {
             return Err(StoreError::new(StoreErrorKind::Io, "watch the list").because("a test"));
         }
-        self.store.watch().await
+        let inner = self.store.watch().await?;
+        Ok(RecordingWatch { inner, sent: Arc::clone(&self.sent) })
     }
 
     async fn journal(&self) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
