@@ -217,7 +217,24 @@ struct Client {
     client_id: Option<String>,
     client_secret: Option<Zeroizing<String>>,
     token_endpoint_auth_method: Option<String>,
-    client_authentication_methods: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    client_authentication_methods: serde_json::Value,
+}
+
+impl Client {
+    /// The methods with a key or a certificate by which it authenticates, in place of a secret
+    /// (`client_authentication_methods`). That and `token_endpoint_auth_method` exclude each other.
+    fn methods_with_a_key(&self) -> Option<String> {
+        match &self.client_authentication_methods {
+            serde_json::Value::Null => None,
+            serde_json::Value::Object(methods) if methods.is_empty() => None,
+            serde_json::Value::Object(methods) => {
+                let names: Option<Vec<_>> = methods.keys().cloned().map(error_code).collect();
+                Some(names.map_or_else(|| "a key".to_owned(), |names| names.join(" and ")))
+            }
+            _ => Some("a key".to_owned()),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -241,11 +258,11 @@ impl Authority for Auth0 {
             return Err(self.missing_scope("change its secret"));
         }
         let client = self.client_now().await?;
-        if client.client_authentication_methods.is_some() {
+        if let Some(methods) = client.methods_with_a_key() {
             return Err(AuthorityError::new(
                 AuthorityErrorKind::UnsupportedClient,
                 format!(
-                    "client {} authenticates with a key (client_authentication_methods): there is no \
+                    "client {} authenticates with {methods} (client_authentication_methods): there is no \
                      client secret to rotate",
                     self.client
                 ),
@@ -358,6 +375,10 @@ impl Auth0 {
         self.base.host_str().unwrap_or("an unnamed host")
     }
 
+    fn has_a_custom_domain(&self) -> bool {
+        !self.host().ends_with(".auth0.com")
+    }
+
     fn no_token(&self, error: &TokenError) -> AuthorityError {
         let (kind, way_out) = match error.kind() {
             TokenErrorKind::Unreachable => {
@@ -366,6 +387,11 @@ impl Auth0 {
             TokenErrorKind::Refused { status: 401 } => {
                 (AuthorityErrorKind::Credentials, "check the management client's id and secret")
             }
+            TokenErrorKind::Refused { status: 403 } if self.has_a_custom_domain() => (
+                AuthorityErrorKind::Permissions,
+                "authorize the management client for the Management API. With a custom domain that is named \
+                 by the tenant's own: let `management_audience` be https://TENANT.REGION.auth0.com/api/v2/",
+            ),
             TokenErrorKind::Refused { status: 403 } => (
                 AuthorityErrorKind::Permissions,
                 "authorize the management client for the Management API, and check its audience",
@@ -448,5 +474,28 @@ impl fmt::Debug for Auth0 {
             .field("host", &self.host())
             .field("client", &self.client)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_has_a_key_where_a_method_is_named_and_not_where_there_is_none() {
+        let methods = |json: &str| {
+            let client: Client = serde_json::from_str(json).unwrap();
+            client.methods_with_a_key()
+        };
+        assert_eq!(methods("{}"), None);
+        assert_eq!(methods(r#"{"client_authentication_methods":null}"#), None);
+        assert_eq!(methods(r#"{"client_authentication_methods":{}}"#), None);
+        let key = r#"{"client_authentication_methods":{"private_key_jwt":{"credentials":[]}}}"#;
+        assert_eq!(methods(key).as_deref(), Some("private_key_jwt"));
+        let certificates = r#"{"client_authentication_methods":
+            {"tls_client_auth":{},"self_signed_tls_client_auth":{}}}"#;
+        let named = methods(certificates).unwrap();
+        assert!(named.contains("tls_client_auth and ") || named.contains(" and tls_client_auth"));
+        assert_eq!(methods(r#"{"client_authentication_methods":"?"}"#).as_deref(), Some("a key"));
     }
 }
