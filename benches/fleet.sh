@@ -1,0 +1,10 @@
+#!/bin/sh
+# What a fleet costs a store: the tables of docs/scale.md, to standard output, or with --into FILE into that page.
+# Needs etcd and protoc (on Debian: apt-get install etcd-server protobuf-compiler libprotobuf-dev). Without an argument, it
+# says what it can do.
+set -eu
+cd "$(dirname "$0")/.."
+export KEYSWAP_ETCD="$PWD/tests/real/servers/etcd.sh"
+# Each of 10,000 followers has a connection.
+ulimit -n "$(ulimit -H -n)"
+exec cargo run --quiet --profile "${PROFILE:-bench}" -p keyswap-benches --features etcd --bin fleet -- "$@"
