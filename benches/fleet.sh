@@ -7,4 +7,6 @@ cd "$(dirname "$0")/.."
 export KEYSWAP_ETCD="$PWD/tests/real/servers/etcd.sh"
 # Each of 10,000 followers has a connection.
 ulimit -n "$(ulimit -H -n)"
-exec cargo run --quiet --profile "${PROFILE:-bench}" -p keyswap-benches --features etcd --bin fleet -- "$@"
+# `tests/real/run` has it built, if not for speed.
+[ -z "${FLEET:-}" ] || exec "$FLEET" "$@"
+exec cargo run --quiet --profile bench -p keyswap-benches --features etcd --bin fleet -- "$@"
