@@ -8,7 +8,10 @@ use super::is_on_this_machine;
 /// Which secret each client has, and where. It is read in every build, so that one without AWS can say so.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "only read where AWS is built in"))]
+#[cfg_attr(
+    not(any(feature = "aws", test)),
+    expect(dead_code, reason = "only read where AWS is built in")
+)]
 pub(crate) struct AwsTable {
     #[serde(default = "secret")]
     pub(crate) secret: String,
