@@ -48,7 +48,7 @@ impl Several {
 }
 
 /// One world. Times are ticks of its clock.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Bounds {
     /// `None`: the server holds one secret.
     pub(crate) several: Option<Several>,

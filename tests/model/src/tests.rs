@@ -24,6 +24,9 @@ const TWICE: Bounds = Bounds {
 /// One rotation, where what is given up arrives within the in-flight bound or never.
 const BACK: Bounds = Bounds { rotations: 1, in_flight: 3, late: Some(3), ..TWICE };
 
+/// A retired secret comes into force once more.
+const RETURNS: Bounds = Bounds { retired_late: true, ..ALONE };
+
 /// Whether the larger worlds are to be checked.
 fn exhaustive() -> bool {
     std::env::var("KEYSWAP_MODEL").is_ok_and(|bounds| bounds == "exhaustive")
@@ -37,30 +40,19 @@ fn a_rotation_survives_what_may_go_wrong_in_a_small_world() {
         Bounds { lost: 1, slow_answers: true, read_back: false, ..CALM },
     );
     check("foreign change, mended", Bounds { foreign: 1, mended: true, ..CALM });
-    let alone = Bounds { instances: 1, expected: 1, ..CALM };
     check(
         "foreign change, mended, crash",
-        Bounds { foreign: 1, mended: true, crashes: 1, ..alone },
+        Bounds { foreign: 1, mended: true, crashes: 1, ..ALONE },
     );
     check(
         "old secret put back, mended",
         Bounds { foreign: 1, foreign_value: 0, mended: true, ..CALM },
     );
-    check("paused rotator", Bounds { pauses: 1, faults: 1, ..CALM });
     check("instance paused", Bounds { naps: 1, expected: 1, ..CALM });
     check("instance replaced", Bounds { deaths: 1, ..CALM });
-    check("more lost than may be sent", Bounds { crashes: 2, lost: 1, sends: 2, ..CALM });
-    check(
-        "refused, throttled, in doubt",
-        Bounds { refused: 1, throttled: 1, doubts: 1, lost: 1, ..CALM },
-    );
-    check("old secret used, slow answers", Bounds { uses: 1, slow_answers: true, ..CALM });
     check("rollback", Bounds { rollbacks: 1, ..CALM });
-    check("rollback, lost answer", Bounds { rollbacks: 1, lost: 1, ..BACK });
-    let returns = Bounds { retired_late: true, ..alone };
-    check("a retired secret returns, crash", Bounds { crashes: 1, ..returns });
-    check("a retired secret returns, no read back", Bounds { read_back: false, ..returns });
-    check("a retired secret returns, rollback", Bounds { rollbacks: 1, ..returns });
+    check("a retired secret returns, crash", Bounds { crashes: 1, ..RETURNS });
+    check("a retired secret returns, no read back", Bounds { read_back: false, ..RETURNS });
     check("two rotations, lost answer, crash", Bounds { lost: 1, crashes: 1, ..TWICE });
 }
 
@@ -70,6 +62,15 @@ fn a_rotation_survives_what_may_go_wrong_in_larger_worlds() {
         println!("not checked: KEYSWAP_MODEL=exhaustive is not set");
         return;
     }
+    check("paused rotator", Bounds { pauses: 1, faults: 1, ..CALM });
+    check("more lost than may be sent", Bounds { crashes: 2, lost: 1, sends: 2, ..CALM });
+    check(
+        "refused, throttled, in doubt",
+        Bounds { refused: 1, throttled: 1, doubts: 1, lost: 1, ..CALM },
+    );
+    check("old secret used, slow answers", Bounds { uses: 1, slow_answers: true, ..CALM });
+    check("rollback, lost answer", Bounds { rollbacks: 1, lost: 1, ..BACK });
+    check("a retired secret returns, rollback", Bounds { rollbacks: 1, ..RETURNS });
     // 2 nodes, 2 instances, and each of these once.
     let all = Bounds { crashes: 1, lost: 1, foreign: 1, foreign_value: FOREIGN, ..CALM };
     check("crash, lost answer, late write, foreign change", all);
@@ -78,9 +79,8 @@ fn a_rotation_survives_what_may_go_wrong_in_larger_worlds() {
     let mended = Bounds { foreign: 1, mended: true, crashes: 1, ..CALM };
     check("foreign change, mended, crash, two instances", mended);
     check("the same, no read back", Bounds { read_back: false, ..mended });
-    let alone = Bounds { instances: 1, expected: 1, ..CALM };
     check("foreign change, mended, lost answer", Bounds { lost: 1, crashes: 0, ..mended });
-    let twice = Bounds { lost: 1, foreign: 1, mended: true, crashes: 1, ..alone };
+    let twice = Bounds { lost: 1, foreign: 1, mended: true, crashes: 1, ..ALONE };
     check("foreign change, mended, lost answer, crash", twice);
 }
 
@@ -176,8 +176,14 @@ fn each_guard_that_is_broken_is_found() {
 
 #[test]
 fn nothing_is_found_where_no_guard_is_broken() {
+    // Several guards are broken in the same world.
+    let mut seen = Vec::new();
     for mutation in Mutation::ALL {
         let world = mutation.unbroken_world();
+        if seen.contains(&world) {
+            continue;
+        }
+        seen.push(world);
         // The way back with several secrets is one of the larger worlds.
         let larger = world.several.is_some() && world.rollbacks > 0;
         if !larger && (exhaustive() || world.rotations == 1) {
