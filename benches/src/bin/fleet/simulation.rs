@@ -128,7 +128,8 @@ mod tests {
         let (at_once, spread) =
             (publish(fleet(3_000, 0.0), COSTS), publish(fleet(3_000, 10.0), COSTS));
         assert!(at_once.longest_wait > 0.1, "{at_once:?}");
-        assert!(spread.longest_wait < 0.01, "{spread:?}");
+        // One that comes while the list is being told waits for that, and none for other reports.
+        assert!(spread.longest_wait <= spread.last, "{spread:?}");
         assert!(spread.reported > 9.0, "{spread:?}");
     }
 }
