@@ -152,6 +152,7 @@ async fn programs_that_read_aws_in_their_own_ways_go_through_a_rotation_that_is_
     assert!(said.contains("legacy"), "{said}");
     assert_eq!(moto.labelled(SECRET, "AWSCURRENT").await.as_deref(), Some(OLD));
     let new = moto.labelled(SECRET, "AWSPENDING").await.expect("the candidate");
+    server.until_settled(CLIENT).await;
     assert!(server.accepts(CLIENT, &new) && new != OLD);
     let confirm = ["confirm", "legacy", "--by", "ada", "--reason", "it reads AWSCURRENT"];
     run(directory, &confirm, 0).await;
