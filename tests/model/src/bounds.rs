@@ -3,7 +3,7 @@
 use crate::mutation::Mutation;
 
 /// What a server is like that holds several secrets.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Several {
     pub(crate) shows: Shows,
     /// Whether it chooses the value of a secret that is added.
