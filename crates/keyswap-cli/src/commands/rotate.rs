@@ -338,12 +338,39 @@ async fn under_way<'a>(clients: Vec<OfClient<'a>>) -> Vec<OfClient<'a>> {
 /// `None` is one that was not begun.
 type Outcome = Option<Result<(), Failure>>;
 
-/// What came of several clients: the worst decides. `failed` says what those did that failed.
-pub(super) fn together(
+/// Prints what was found out of each client, with `between` before each but the first. Of several, one that failed
+/// hides none of the others; `failed` says what those did.
+pub(super) fn tell_each(
     clients: &[OfClient<'_>],
-    outcomes: &[Outcome],
+    outcomes: Vec<Option<Result<String, Failure>>>,
+    between: &str,
     failed: &str,
 ) -> Result<(), Failure> {
+    let several = clients.len() > 1;
+    let mut ends: Vec<Outcome> = Vec::with_capacity(outcomes.len());
+    for (client, outcome) in clients.iter().zip(outcomes) {
+        ends.push(outcome.map(|outcome| match outcome {
+            Ok(text) => {
+                let between = if ends.is_empty() { "" } else { between };
+                print!("{between}{text}");
+                Ok(())
+            }
+            Err(failure) => {
+                if several {
+                    eprintln!("{}: {failure}", client.id());
+                }
+                Err(failure)
+            }
+        }));
+    }
+    match ends.as_mut_slice() {
+        [Some(one)] => std::mem::replace(one, Ok(())),
+        _ => together(clients, &ends, failed),
+    }
+}
+
+/// What came of several clients: the worst decides. `failed` says what those did that failed.
+fn together(clients: &[OfClient<'_>], outcomes: &[Outcome], failed: &str) -> Result<(), Failure> {
     let failures = || outcomes.iter().flatten().filter_map(|outcome| outcome.as_ref().err());
     let Some(worst) = failures().map(Failure::code).max_by_key(|code| code.severity()) else {
         return Ok(());

@@ -26,29 +26,10 @@ pub(crate) async fn run(options: Seal) -> Result<(), Failure> {
     };
     let identity = identity.display().to_string();
     let one = async |client: &crate::configuration::OfClient<'_>| {
-        sealed::one(client, &identity, options.open).await
+        sealed::one(client, &identity, options.open).await.map(|told| told + "\n")
     };
-    let several = clients.len() > 1;
     let outcomes = keyswap_admin::several(1, &clients, one, |_| false).await;
-    let told = clients.iter().zip(outcomes).map(|(client, outcome)| {
-        outcome.map(|outcome| match outcome {
-            Ok(told) => {
-                println!("{told}");
-                Ok(())
-            }
-            Err(failure) => {
-                if several {
-                    eprintln!("{}: {failure}", client.id());
-                }
-                Err(failure)
-            }
-        })
-    });
-    let mut outcomes: Vec<_> = told.collect();
-    match outcomes.as_mut_slice() {
-        [Some(one)] => std::mem::replace(one, Ok(())),
-        _ => super::rotate::together(&clients, &outcomes, "are not done"),
-    }
+    super::rotate::tell_each(&clients, outcomes, "", "are not done")
 }
 
 #[cfg(feature = "age")]

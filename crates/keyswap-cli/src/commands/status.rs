@@ -9,7 +9,7 @@ use keyswap_store::{Hold, Instance, SecretStore, StoreError};
 use serde_json::{Value, json};
 
 use super::open_store;
-use super::rotate::together;
+use super::rotate::tell_each;
 use crate::arguments;
 use crate::configuration::{Configuration, OfClient};
 use crate::exit::Failure;
@@ -23,27 +23,8 @@ pub(crate) async fn run(options: arguments::Status) -> Result<(), Failure> {
     let clients = configuration.chosen(&options.chosen)?;
     let read = async |client: &OfClient<'_>| shown(client, options.json).await;
     let outcomes = several(AT_ONCE, &clients, read, |_| false).await;
-    let several = clients.len() > 1;
-    let mut ends = Vec::with_capacity(outcomes.len());
-    for (client, outcome) in clients.iter().zip(outcomes) {
-        ends.push(outcome.map(|outcome| match outcome {
-            Ok(text) => {
-                let between = if ends.is_empty() || options.json { "" } else { "\n" };
-                print!("{between}{text}");
-                Ok(())
-            }
-            // One whose store cannot be read hides none of the others.
-            Err(failure) if several => {
-                eprintln!("{}: {failure}", client.id());
-                Err(failure)
-            }
-            Err(failure) => Err(failure),
-        }));
-    }
-    match ends.as_mut_slice() {
-        [Some(one)] => std::mem::replace(one, Ok(())),
-        _ => together(&clients, &ends, "cannot be read"),
-    }
+    let between = if options.json { "" } else { "\n" };
+    tell_each(&clients, outcomes, between, "cannot be read")
 }
 
 /// What is printed for one client.
