@@ -2,11 +2,11 @@
 //!
 //! The step is the real one, and its record is the journal. Around it is a world of a few nodes,
 //! instances, requests and processes, in which at each moment anything may happen that can:
-//! [`stateright`](https://docs.rs/stateright) tries it all. `KEYSWAP_MODEL=exhaustive` tries it in larger
-//! worlds:
+//! [`stateright`](https://docs.rs/stateright) tries it all. `KEYSWAP_MODEL=all` tries it in larger
+//! worlds, and `KEYSWAP_MODEL=1/3` in the second of three parts of them:
 //!
 //! ```text
-//! KEYSWAP_MODEL=exhaustive cargo test --release -p keyswap-model -- --nocapture --test-threads 1
+//! KEYSWAP_MODEL=all cargo test --release -p keyswap-model -- --nocapture --test-threads 1
 //! ```
 //!
 //! # What is taken for granted
