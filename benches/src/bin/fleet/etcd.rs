@@ -59,6 +59,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const GOAL: Duration = Duration::from_millis(500);
 const FLEETS: [usize; 3] = [1_000, 10_000, 100_000];
 
+/// How long nothing has to be written for it to count as settled.
+const LOOK_AFTER: Duration = Duration::from_millis(700);
+
 /// What a watch costs is measured with so many lists.
 const LISTS_TOLD: usize = 8;
 
@@ -101,7 +104,7 @@ pub(crate) async fn measure(count: usize, length: Length) -> Outcome<Vec<Table>>
     let lease = store.acquire("the benchmark").await?;
     let (mut revision, mut published) = (Revision::new(1), Vec::new());
     for number in 2..2 + length.lists {
-        settle(&etcd).await?;
+        settle(&etcd, count).await?;
         store.renew(&lease).await?;
         let next = list(number)?;
         let began = clock();
@@ -128,17 +131,21 @@ pub(crate) async fn measure(count: usize, length: Length) -> Outcome<Vec<Table>>
     let lease = store.acquire("the benchmark").await?;
     revision = store.publish(&lease, revision, &list_of_one(1)?, None).await?;
     store.release(lease).await?;
-    settle(&etcd).await?;
+    settle(&etcd, count).await?;
     let rest = over(&etcd, length.rest).await?;
     // A first report of the first use, and then none for minutes.
     instances.ask("use").await?;
-    settle(&etcd).await?;
+    settle(&etcd, count).await?;
     let busy = over(&etcd, length.rest).await?;
     let lease = store.acquire("the benchmark").await?;
-    store.publish(&lease, revision, &list(1)?, None).await?;
+    revision = store.publish(&lease, revision, &list(1)?, None).await?;
     store.release(lease).await?;
     let rotating = over(&etcd, length.rest).await?;
-    settle(&etcd).await?;
+    // What is measured next would be lost among the reports of a rotation.
+    let lease = store.acquire("the benchmark").await?;
+    store.publish(&lease, revision, &list_of_one(1)?, None).await?;
+    store.release(lease).await?;
+    settle(&etcd, count).await?;
     let costs = costs(&etcd, &store, &mut instances, length).await?;
 
     let seconds = length.rest.as_secs_f64();
@@ -238,13 +245,15 @@ fn simulated(name: &str, costs: Costs) -> Table {
     table
 }
 
-/// Waits until nothing is written any more.
-async fn settle(etcd: &Etcd) -> Outcome<()> {
+/// Waits until no more is written than by so many instances at rest.
+async fn settle(etcd: &Etcd, count: usize) -> Outcome<()> {
+    // One that is in use reports once in 433 s on average.
+    let at_rest = count as f64 * LOOK_AFTER.as_secs_f64() / 200.0;
     let mut before = Counted::read(etcd).await?.puts;
     loop {
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        tokio::time::sleep(LOOK_AFTER).await;
         let now = Counted::read(etcd).await?.puts;
-        if now <= before {
+        if now - before <= at_rest.floor() {
             return Ok(());
         }
         before = now;
@@ -264,7 +273,7 @@ async fn costs(
     instances: &mut Instances,
     Length { rest, operations, .. }: Length,
 ) -> Outcome<Costs> {
-    let idle = over(etcd, rest / 10).await?.seconds / (rest / 10).as_secs_f64();
+    let idle = over(etcd, rest / 3).await?.seconds / (rest / 3).as_secs_f64();
     let spent = async |before: Counted, began: Instant| -> Outcome<f64> {
         let spent = Counted::read(etcd).await?.since(before).seconds;
         Ok((spent - idle * began.elapsed().as_secs_f64()).max(0.0) / operations as f64)
