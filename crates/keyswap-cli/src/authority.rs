@@ -143,11 +143,14 @@ impl<'a> Shared<'a> {
                 }
                 Ok(ConfiguredAuthority::Auth0(auth0.build()?))
             }
-            (AuthorityTable::Hydra { url, admin_url, scope, .. }, _) => {
+            (AuthorityTable::Hydra { url, admin_url, scope, overlap, .. }, _) => {
                 let mut hydra = Hydra::builder(url.clone(), admin_url.clone(), client.id())
                     .pace(self.pace.clone());
                 if let Some(scope) = client.scope().or(scope.as_deref()) {
                     hydra = hydra.scope(scope);
+                }
+                if let Some(overlap) = overlap {
+                    hydra = hydra.overlap(*overlap);
                 }
                 if let Some(authentication) = authentication {
                     hydra = hydra.authentication(authentication);
@@ -288,6 +291,14 @@ impl Authority for ConfiguredAuthority {
 
     async fn add_secret(&self, new: &NewSecret) -> AddAnswer {
         of_each!(self, authority => authority.add_secret(new).await)
+    }
+
+    async fn add_secret_again(&self, new: &NewSecret, present: &Secret) -> AddAnswer {
+        of_each!(self, authority => authority.add_secret_again(new, present).await)
+    }
+
+    async fn remove_secret_beside(&self, slot: &SlotId, stays: &Secret) -> ChangeAnswer {
+        of_each!(self, authority => authority.remove_secret_beside(slot, stays).await)
     }
 
     async fn regenerate_secret(&self, id: &SecretId) -> AddAnswer {

@@ -56,6 +56,7 @@ pub(crate) enum AuthorityTable {
         url: Url,
         admin_url: Url,
         scope: Option<String>,
+        overlap: Option<bool>,
         requests_per_second: Option<f64>,
         share: Option<f64>,
     },

@@ -97,7 +97,7 @@ fn code_of(error: &AuthorityError) -> Code {
     match error.kind() {
         AuthorityErrorKind::Credentials | AuthorityErrorKind::Permissions => Code::Credentials,
         AuthorityErrorKind::Throttled => Code::Waiting,
-        AuthorityErrorKind::Configuration => Code::Usage,
+        AuthorityErrorKind::Configuration | AuthorityErrorKind::Unsupported => Code::Usage,
         _ => Code::Failed,
     }
 }

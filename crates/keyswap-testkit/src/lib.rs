@@ -65,6 +65,7 @@ mod core;
 mod counts;
 mod fault;
 mod fault_answer;
+mod hydra;
 mod limit;
 mod okta;
 mod parameters;

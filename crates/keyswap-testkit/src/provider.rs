@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 
 use crate::core::Core;
-use crate::{auth0, okta, zitadel};
+use crate::{auth0, hydra, okta, zitadel};
 
 /// The vendor as which a server answers.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -15,6 +15,12 @@ pub enum Provider {
     /// Auth0: one secret a client. Management requests carry a token of a client.
     #[default]
     Auth0,
+    /// Ory Hydra up to v26.2.0: one secret a client. Management requests carry nothing; clients get tokens for scopes
+    /// that they are [granted](crate::Client::grant), and authenticate in the way that they are registered for.
+    Hydra,
+    /// A later Ory Hydra: the client's secret and up to five of before, all of which it takes and none of which it shows.
+    /// The server chooses the value of one that comes beside the others.
+    HydraWithRotatedSecrets,
     /// Okta: up to two secrets a client, each active or not. Management requests carry an API token; clients get tokens
     /// at custom authorization servers, for scopes that they ask for.
     Okta,
@@ -28,6 +34,8 @@ impl Provider {
     pub(crate) fn router(self, core: Arc<Core>) -> Router {
         match self {
             Self::Auth0 => auth0::router(core),
+            Self::Hydra => hydra::router(core, false),
+            Self::HydraWithRotatedSecrets => hydra::router(core, true),
             Self::Okta => okta::router(core),
             Self::Zitadel => zitadel::router(core),
         }
@@ -37,13 +45,14 @@ impl Provider {
     pub(crate) fn token_path(self) -> &'static str {
         match self {
             Self::Auth0 => "/oauth/token",
+            Self::Hydra | Self::HydraWithRotatedSecrets => "/oauth2/token",
             Self::Okta => "/oauth2/default/v1/token",
             Self::Zitadel => "/oauth/v2/token",
         }
     }
 
     pub(crate) fn holds_several(self) -> bool {
-        self == Self::Okta
+        matches!(self, Self::Okta | Self::HydraWithRotatedSecrets)
     }
 }
 

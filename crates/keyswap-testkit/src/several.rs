@@ -38,10 +38,26 @@ impl Entry {
 /// What is done with the secrets of a client.
 #[derive(Clone)]
 pub(crate) enum Act {
-    Add { id: String, secret: String, active: bool },
+    Add {
+        id: String,
+        secret: String,
+        active: bool,
+    },
     Activate(String),
     Deactivate(String),
     Remove(String),
+    /// A new one comes in front; of those behind it, the first five stay.
+    Rotate {
+        id: String,
+        secret: String,
+    },
+    /// All but the one that came last go.
+    ClearRotated,
+    /// This value takes the place of all that there are.
+    Only {
+        id: String,
+        secret: String,
+    },
 }
 
 /// Why something cannot be done.
@@ -73,6 +89,8 @@ pub(crate) struct Several {
 
 /// At once.
 const MOST: usize = 2;
+/// As many are kept behind the one that came last, where that pushes out the others.
+const MOST_ROTATED: usize = 5;
 
 impl fmt::Debug for Several {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,6 +143,7 @@ impl Several {
                 Some(Standing::Active) => Some(Refusal::StillActive),
                 Some(_) => None,
             },
+            Act::Rotate { .. } | Act::ClearRotated | Act::Only { .. } => None,
         }
     }
 
@@ -147,11 +166,28 @@ impl Several {
             Act::Activate(id) => (id, Standing::Active),
             Act::Deactivate(id) => (id, Standing::Inactive),
             Act::Remove(id) => (id, Standing::Absent),
+            Act::Rotate { id, secret } => {
+                self.keep_newest(MOST_ROTATED, origin, lags, now);
+                return self.apply(Act::Add { id, secret, active: true }, origin, lags, now);
+            }
+            Act::ClearRotated => return self.keep_newest(1, origin, lags, now),
+            Act::Only { id, secret } => {
+                self.keep_newest(0, origin, lags, now);
+                return self.apply(Act::Add { id, secret, active: true }, origin, lags, now);
+            }
         };
         let entry = self.entries.iter_mut().find(|entry| entry.id == id);
         if let Some(entry) = entry.filter(|entry| entry.standing(now) != wanted) {
             entry.standing.change(wanted, origin, now, lags, now);
             entry.updated = SystemTime::now();
+        }
+    }
+
+    /// Removes all but so many, those that came last.
+    fn keep_newest(&mut self, most: usize, origin: Origin, lags: &[Duration], now: Instant) {
+        let ids: Vec<String> = self.listed(now).map(|entry| entry.id.clone()).collect();
+        for id in ids.iter().rev().skip(most) {
+            self.apply(Act::Remove(id.clone()), origin, lags, now);
         }
     }
 
@@ -245,6 +281,25 @@ mod tests {
         secrets.apply(Act::Remove(a()), Origin::Api, &lags, now);
         assert_eq!(refusal(&secrets, add("c")), None);
         assert_eq!(refusal(&secrets, Act::Activate(a())), Some(Refusal::NoSuchSecret));
+    }
+
+    #[test]
+    fn one_that_comes_in_front_pushes_out_what_is_behind_the_fifth() {
+        let now = Instant::now();
+        let lags = [Duration::ZERO; 2];
+        let mut secrets = several(now);
+        let rotate = |id: &str| Act::Rotate { id: id.to_owned(), secret: format!("value-{id}") };
+        ["b", "c", "d", "e", "f"]
+            .iter()
+            .for_each(|id| secrets.apply(rotate(id), Origin::Api, &lags, now));
+        assert!(secrets.accepts("value-a", 0, now) && secrets.listed(now).count() == 6);
+        secrets.apply(rotate("g"), Origin::Api, &lags, now);
+        assert!(!secrets.accepts("value-a", 0, now) && secrets.listed(now).count() == 6);
+        secrets.apply(Act::ClearRotated, Origin::Api, &lags, now);
+        assert_eq!(secrets.accepted(0, now).collect::<Vec<_>>(), ["value-g"]);
+        let only = Act::Only { id: "h".to_owned(), secret: "value-b".to_owned() };
+        secrets.apply(only, Origin::Api, &lags, now);
+        assert_eq!(secrets.accepted(0, now).collect::<Vec<_>>(), ["value-b"]);
     }
 
     #[test]

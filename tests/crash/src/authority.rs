@@ -63,6 +63,14 @@ impl<A: Authority> Authority for DyingAuthority<A> {
         self.fate.around(Act::RemoveSecret, self.inner.remove_secret(slot)).await
     }
 
+    async fn add_secret_again(&self, new: &NewSecret, present: &Secret) -> AddAnswer {
+        self.fate.around(Act::AddSecret, self.inner.add_secret_again(new, present)).await
+    }
+
+    async fn remove_secret_beside(&self, slot: &SlotId, stays: &Secret) -> ChangeAnswer {
+        self.fate.around(Act::RemoveSecret, self.inner.remove_secret_beside(slot, stays)).await
+    }
+
     async fn probe(&self, secret: &Secret) -> Probe {
         self.fate.around(Act::Probe, self.inner.probe(secret)).await
     }

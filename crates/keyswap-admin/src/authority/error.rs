@@ -23,6 +23,8 @@ pub enum AuthorityErrorKind {
     Refused,
     /// The answer is not one that this server gives: a proxy's page, another product.
     Unexpected,
+    /// This version of the server lacks a call that the configuration demands.
+    Unsupported,
     /// The configuration of the authority does not hold together.
     Configuration,
 }

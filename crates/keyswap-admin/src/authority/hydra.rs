@@ -1,10 +1,14 @@
-//! Ory Hydra, up to v2.3: one secret a client, chosen by the caller, in force at the next request.
+//! Ory Hydra: one secret a client, chosen by the caller, in force at the next request; or, where the version
+//! has [rotated secrets](overlap), several, of which Hydra chooses the new one.
 //!
 //! Sources: Hydra's `spec/api.json` (`patchOAuth2Client`), and what v2.3.0 answers: a `PUT` with a
 //! part of the client empties the rest, so the change is a JSON Patch; the answer echoes the secret; no
 //! call shows it later.
 
+mod overlap;
+
 use std::fmt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -20,8 +24,8 @@ use super::http::{
 use super::pace::Turns;
 use super::probe::{ClientAuthentication, ProbeRequest};
 use super::{
-    Authority, AuthorityError, AuthorityErrorKind, Capabilities, ChangeAnswer, Pace, Probe,
-    ReadBack, ValueRules,
+    AddAnswer, Authority, AuthorityError, AuthorityErrorKind, Capabilities, ChangeAnswer, Listed,
+    NewSecret, Pace, Probe, ReadBack, SlotId, ValueRules,
 };
 
 /// One client of an Ory Hydra.
@@ -46,6 +50,10 @@ pub struct Hydra {
     probe: ProbeRequest,
     authentication: ClientAuthentication,
     propagation_window: Duration,
+    /// Whether rotated secrets are demanded, or not to be used; `None`: as the version can.
+    overlap: Option<bool>,
+    /// What the server said.
+    overlaps: OnceLock<bool>,
 }
 
 /// Makes a [`Hydra`].
@@ -58,11 +66,12 @@ pub struct HydraBuilder {
     scope: Option<String>,
     authentication: ClientAuthentication,
     propagation_window: Duration,
+    overlap: Option<bool>,
     pace: Pace,
 }
 
 impl Hydra {
-    /// What a Hydra can do, unless the builder says otherwise.
+    /// What a Hydra can do in any version, unless the builder says otherwise.
     #[must_use]
     pub fn usual() -> Capabilities {
         Capabilities::new("hydra")
@@ -71,6 +80,15 @@ impl Hydra {
             // `client/validator.go`; with the bcrypt option bytes after the 72nd do not count.
             .value(ValueRules::default().length(6, 72))
             .needs("a way to the admin port, which asks for no credentials")
+    }
+
+    /// What a Hydra with rotated secrets can do: the client's own secret and five of before.
+    #[must_use]
+    pub fn with_rotated_secrets() -> Capabilities {
+        Self::usual()
+            .slots(6)
+            .chosen_by_caller(false)
+            .needs("the same, at a version with rotated secrets (no release up to v26.2.0)")
     }
 
     /// The client `client_id` of the Hydra whose public port is at `public` and whose admin port is at
@@ -83,6 +101,7 @@ impl Hydra {
             scope: None,
             authentication: ClientAuthentication::Basic,
             propagation_window: Self::usual().propagation_window,
+            overlap: None,
             pace: Pace::new(),
         }
     }
@@ -104,6 +123,17 @@ impl HydraBuilder {
     /// How long nodes may disagree after a change. 5 s by default; longer with a replicated database.
     pub fn propagation_window(mut self, window: Duration) -> Self {
         self.propagation_window = window;
+        self
+    }
+
+    /// Whether the old secret stays in force beside the new one until the end of a rotation, which Hydra
+    /// chooses then. `true` demands a version that can do that, `false` does without it. Unless set, it is
+    /// done where the version can.
+    ///
+    /// With either, the end of a rotation leaves the new secret as the only one: Hydra does not say which
+    /// others a client has.
+    pub fn overlap(mut self, overlap: bool) -> Self {
+        self.overlap = Some(overlap);
         self
     }
 
@@ -136,6 +166,8 @@ impl HydraBuilder {
             probe,
             authentication: self.authentication,
             propagation_window: self.propagation_window,
+            overlap: self.overlap,
+            overlaps: OnceLock::new(),
         })
     }
 }
@@ -150,7 +182,12 @@ struct Client {
 
 impl Authority for Hydra {
     fn capabilities(&self) -> Capabilities {
-        Self::usual().propagation_window(self.propagation_window)
+        let known = self.overlaps.get().copied();
+        let capabilities = match known.or(self.overlap) {
+            Some(true) => Self::with_rotated_secrets(),
+            _ => Self::usual(),
+        };
+        capabilities.propagation_window(self.propagation_window)
     }
 
     async fn check(&self) -> Result<(), AuthorityError> {
@@ -163,7 +200,14 @@ impl Authority for Hydra {
         if client.client_id.as_deref() != Some(&self.client) {
             return Err(self.not_hydra(&answer));
         }
-        self.authentication.check(&self.client, client.token_endpoint_auth_method.as_deref())
+        self.authentication.check(&self.client, client.token_endpoint_auth_method.as_deref())?;
+        let overlaps = self.overlap != Some(false) && self.has_rotated_secrets().await?;
+        if self.overlap == Some(true) && !overlaps {
+            return Err(self.lacks_the_call());
+        }
+        // It is the same server each time.
+        let _ = self.overlaps.set(overlaps);
+        Ok(())
     }
 
     async fn ready(&self) {
@@ -191,6 +235,30 @@ impl Authority for Hydra {
             Some(_) => ChangeAnswer::Unknown("the answer does not name the new secret".to_owned()),
             None => ChangeAnswer::Unknown(format!("{} with something else", answer.said())),
         }
+    }
+
+    async fn slots(&self, known: &[Secret]) -> Listed {
+        self.taken(known).await
+    }
+
+    async fn add_secret(&self, new: &NewSecret) -> AddAnswer {
+        match new {
+            NewSecret::Awaited(id) => self.rotate(id).await,
+            NewSecret::Known(_) => AddAnswer::Refused(self.cannot("add a secret of your choice")),
+        }
+    }
+
+    /// Each request pushes out what was rotated longest ago, also one of which no answer came. So the present
+    /// secret is made the only one first, and what nobody was told goes.
+    async fn add_secret_again(&self, new: &NewSecret, present: &Secret) -> AddAnswer {
+        match self.set_secret(present).await {
+            ChangeAnswer::Applied => self.add_secret(new).await,
+            other => AddAnswer::without_a_secret(other),
+        }
+    }
+
+    async fn remove_secret_beside(&self, _: &SlotId, stays: &Secret) -> ChangeAnswer {
+        self.set_secret(stays).await
     }
 
     async fn read_back(&self, _: &[Secret]) -> ReadBack {

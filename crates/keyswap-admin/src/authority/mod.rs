@@ -35,7 +35,13 @@ pub use zitadel::{Zitadel, ZitadelBuilder};
 /// What each server can do that is known here, in the order of their names; [`Exec`] says itself what its own can.
 #[must_use]
 pub fn known() -> Vec<Capabilities> {
-    vec![Auth0::usual(), Hydra::usual(), Okta::usual(), Zitadel::usual()]
+    vec![
+        Auth0::usual(),
+        Hydra::usual(),
+        Hydra::with_rotated_secrets(),
+        Okta::usual(),
+        Zitadel::usual(),
+    ]
 }
 
 /// The administration of one client at one authorization server.
@@ -91,6 +97,18 @@ pub trait Authority: Send + Sync {
         ready(AddAnswer::Refused(self.cannot("add a secret")))
     }
 
+    /// Adds a secret after a request of which no answer came, so that this one, which is in force and which
+    /// the programs hold, stays so whatever that request did. Like [`add_secret`](Self::add_secret), unless a
+    /// server has no other way to get rid of a secret that nobody was told.
+    fn add_secret_again(
+        &self,
+        new: &NewSecret,
+        present: &Secret,
+    ) -> impl Future<Output = AddAnswer> + Send {
+        let _ = present;
+        self.add_secret(new)
+    }
+
     /// Has the server choose another secret in place of the one that the client has, with one request, and
     /// says it under this id ([`AddAnswer::Replaced`]). For servers that hold one secret and choose its value
     /// themselves. Each request takes what the one before it brought out of force, also one of which no answer
@@ -111,6 +129,18 @@ pub trait Authority: Send + Sync {
     fn remove_secret(&self, slot: &SlotId) -> impl Future<Output = ChangeAnswer> + Send {
         let _ = slot;
         ready(ChangeAnswer::Refused(self.cannot("remove a secret")))
+    }
+
+    /// Removes one of the client's secrets for good, where this one stays: the one that the programs go on
+    /// with. Like [`remove_secret`](Self::remove_secret), unless a server has no name for the one that goes,
+    /// and is told in one request what stays.
+    fn remove_secret_beside(
+        &self,
+        slot: &SlotId,
+        stays: &Secret,
+    ) -> impl Future<Output = ChangeAnswer> + Send {
+        let _ = stays;
+        self.remove_secret(slot)
     }
 
     /// The refusal of what this server cannot do.

@@ -36,18 +36,6 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         if let Some(earlier) = &earlier {
             check_over(earlier)?;
         }
-        let capabilities = self.authority.capabilities();
-        let has_gap = capabilities.has_gap();
-        match &self.accepts_gap {
-            None if has_gap => return Err(gap_not_accepted(client, &capabilities)),
-            Some(_) if !has_gap => {
-                return Err(refuse(format!(
-                    "{capabilities} lets every program have the new secret before the old one ends, so there \
-                     is no gap to accept: rotate without that"
-                )));
-            }
-            _ => {}
-        }
         let document = self
             .store
             .published()
@@ -68,8 +56,21 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             )));
         }
         let old = document.list.preferred().clone();
-        let doing = format!("checking client {client} at {capabilities}");
+        let doing = format!("checking client {client} at {}", self.authority.capabilities());
         self.authority.check().await.map_err(|error| RotateError::authority(&doing, error))?;
+        // A server may have said only then what it can do.
+        let capabilities = self.authority.capabilities();
+        let has_gap = capabilities.has_gap();
+        match &self.accepts_gap {
+            None if has_gap => return Err(gap_not_accepted(client, &capabilities)),
+            Some(_) if !has_gap => {
+                return Err(refuse(format!(
+                    "{capabilities} lets every program have the new secret before the old one ends, so there \
+                     is no gap to accept: rotate without that"
+                )));
+            }
+            _ => {}
+        }
         let generator = match &self.generator {
             Some(generator) => generator.clone(),
             // Only its id is of use.

@@ -14,7 +14,7 @@ use crate::rotation::{
     Application, Direction, Effect, Ending, Event, Fleet, Plan, Record, Rotation, SlotChange,
     State, StuckReason, Timestamp, UnreadableReport,
 };
-use keyswap_core::{Revision, SecretDocument, SecretList};
+use keyswap_core::{Revision, Secret, SecretDocument, SecretList};
 use keyswap_store::{Instance, Lease, SecretStore, StoreError};
 use serde_json::json;
 
@@ -151,6 +151,9 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 self.check_lease(record, lease).await?;
                 let answer = match record.plan {
                     Plan::Regenerate(_) => self.authority.regenerate_secret(record.new.id()).await,
+                    _ if record.change.unresolved => {
+                        self.authority.add_secret_again(&record.new, &record.old).await
+                    }
                     _ => self.authority.add_secret(&record.new).await,
                 };
                 if let AddAnswer::Unknown(reason) = &answer {
@@ -166,7 +169,10 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 Event::SlotChanged(match change {
                     SlotChange::Activate => self.authority.set_active(&slot, true).await,
                     SlotChange::Deactivate => self.authority.set_active(&slot, false).await,
-                    SlotChange::Remove => self.authority.remove_secret(&slot).await,
+                    SlotChange::Remove => match stays(record) {
+                        Some(secret) => self.authority.remove_secret_beside(&slot, secret).await,
+                        None => self.authority.remove_secret(&slot).await,
+                    },
                 })
             }
             Effect::List => Event::Listed(self.authority.slots(&record.known()).await),
@@ -340,6 +346,14 @@ pub(super) fn fleet(instances: Vec<Instance>) -> Fleet {
     });
     let live = live.collect();
     Fleet { live, unreadable }
+}
+
+/// The secret that the programs go on with when another one is removed.
+fn stays(record: &Record) -> Option<&Secret> {
+    match record.state {
+        State::MakingRoom | State::Adding => Some(&record.old),
+        _ => record.secret(record.target()),
+    }
 }
 
 /// The last one holds the whole [account](Record::account).

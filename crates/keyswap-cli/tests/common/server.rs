@@ -398,6 +398,26 @@ impl Embedded {
         embedded
     }
 
+    /// Like Ory Hydra, with rotated secrets or without; they are demanded.
+    pub fn hydra(provider: Provider) -> Self {
+        let mut embedded = Self::start();
+        embedded.die();
+        let client =
+            Client::new(CLIENT, embedded.site.first_secret()).grant("any").scopes(["read"]);
+        let builder = AuthorizationServer::builder()
+            .provider(provider)
+            .nodes(3)
+            .propagation_window(WINDOW)
+            .client(client.authentication(ClientAuthentication::SecretBasic))
+            .bind(embedded.address);
+        embedded.run(builder);
+        embedded.configure_authority(&format!(
+            "kind = \"hydra\"\nscope = \"read\"\noverlap = true\nadmin_url = \"{}\"\n",
+            embedded.site.url
+        ));
+        embedded
+    }
+
     /// Like Zitadel: the management secret is the token of a service account.
     pub fn zitadel() -> Self {
         let mut embedded = Self::start();

@@ -2,6 +2,7 @@
 
 mod assertion;
 mod faults;
+mod hydra;
 mod lifecycle;
 mod management;
 mod okta;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keyswap_admin::authority::Probe;
-use keyswap_admin::{Application, Authority, RotationPolicy, Rotator};
+use keyswap_admin::{Application, Authority, AuthorityErrorKind, RotationPolicy, Rotator};
 use keyswap_core::Verdict::{Accepted, Inconclusive, RefusedBeforeGrant};
 use keyswap_core::{FallbackPolicy, Generator, Secret, SecretList, SecretRing};
 use keyswap_real_tests::{Hydra, Load, Program, installed, read};
@@ -168,7 +168,23 @@ async fn a_whole_rotation_under_load_fails_no_request() {
     world.assert_silent_about(&new, &format!("{:?}", told.lock().expect("no panic")));
 }
 
-/// The same by the command, with everything logged that can be.
+/// This version has no rotated secrets, and says so when it is asked for a client that there is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn rotated_secrets_are_found_to_be_missing_before_anything_is_changed() {
+    let world = World::new().await;
+    let authority = world.authority();
+    authority.check().await.expect("it needs no rotated secrets");
+    assert_eq!(authority.capabilities().slots, 1);
+    let address = |text: String| text.parse().expect("an address");
+    let (public, admin) = (address(world.server.public()), address(world.server.admin()));
+    let demanding = keyswap_admin::Hydra::builder(public, admin, CLIENT).overlap(true);
+    let demanding = demanding.build().expect("loopback is allowed");
+    let error = demanding.check().await.expect_err("they are demanded");
+    assert_eq!(error.kind(), AuthorityErrorKind::Unsupported, "{error}");
+    assert_eq!(world.server.client(CLIENT).await, world.before);
+}
+
+/// A whole rotation by the command, with everything logged that can be.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_rotates_under_load_and_says_no_secret() {
     let world = World::new().await;
