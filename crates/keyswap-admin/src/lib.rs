@@ -22,7 +22,7 @@ mod term;
 
 pub use authority::{
     Auth0, Authority, AuthorityError, AuthorityErrorKind, ClientAuthentication, Exec, Hydra, Okta,
-    Zitadel,
+    Registration, Zitadel,
 };
 pub use error::{RotateError, RotateErrorKind};
 pub use progress::{Awaited, Progress};

@@ -281,13 +281,17 @@ async fn hydra_has_those_of_the_known_secrets_that_it_takes_once_all_nodes_have_
     let hydra = world.builder().build().unwrap();
     let new = Secret::new(id("new"), world.rotate_by_hand().await.as_str()).unwrap();
     let gone = Secret::new(id("gone"), "a-secret-of-last-year").unwrap();
-    let Listed::Slots(slots) = hydra.slots(&[new.clone(), old(), gone]).await else {
+    let Listed::Slots(slots) = hydra.slots(&[new.clone(), old(), gone.clone()]).await else {
         panic!("it does not say")
     };
     let slots: Vec<_> = slots.into_iter().map(|slot| (slot.id, slot.holds, slot.active)).collect();
     let slot = |name: &str| (SlotId::new(name), Some(id(name)), true);
     assert_eq!(slots, [slot("new"), slot("old")]);
     assert_eq!(hydra.probe(&new).await, Probe::Accepted);
+    // One refusal says what one node knows.
+    let refused = world.server.counts().token_refused;
+    assert_eq!(hydra.slots(&[gone]).await, Listed::Slots(Vec::new()));
+    assert!(world.server.counts().token_refused >= refused + 2);
     world.server.inject(Fault::ServerError { endpoint: Endpoint::Token, status: 503 }, Times::ONCE);
     let said = hydra.slots(&[old()]).await;
     assert!(matches!(said, Listed::Unavailable(_)), "{said:?}");

@@ -214,6 +214,10 @@ pub(crate) struct Init {
     /// Read the present secret from this environment variable
     #[arg(long, value_name = "NAME", group = "secret")]
     pub(crate) secret_env: Option<String>,
+    /// Put the client's registration access token from this file into the store, in place of the one that is
+    /// there (kind = "registration")
+    #[arg(long, value_name = "FILE", conflicts_with = "secret")]
+    pub(crate) registration_token_file: Option<PathBuf>,
 }
 
 /// Which of several clients.

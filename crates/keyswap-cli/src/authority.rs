@@ -5,9 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use keyswap_admin::authority::{
-    AddAnswer, Capabilities, ChangeAnswer, Listed, NewSecret, Pace, Probe, ReadBack, SlotId,
+    AddAnswer, Capabilities, ChangeAnswer, Listed, NewSecret, Pace, Probe, ReadBack,
+    RegistrationToken, SlotId,
 };
-use keyswap_admin::{Auth0, Authority, AuthorityError, Exec, Hydra, Okta, Zitadel};
+use keyswap_admin::{Auth0, Authority, AuthorityError, Exec, Hydra, Okta, Registration, Zitadel};
 use keyswap_core::{FallbackPolicy, Secret, SecretId, SecretList, SecretRing};
 use keyswap_store::FileStore;
 use tokio::task::JoinHandle;
@@ -24,6 +25,7 @@ pub(crate) enum ConfiguredAuthority {
     Exec(Exec),
     Hydra(Hydra),
     Okta(Okta),
+    Registration(Registration<ConfiguredStore>),
     Zitadel(Zitadel),
 }
 
@@ -119,6 +121,7 @@ impl<'a> Shared<'a> {
             }
             AuthorityTable::Hydra { .. }
             | AuthorityTable::Okta { .. }
+            | AuthorityTable::Registration { .. }
             | AuthorityTable::Zitadel { .. } => None,
         };
         Ok(Self { table, pace, tenant, program, management_audience: of_api, _member: member })
@@ -192,6 +195,34 @@ impl<'a> Shared<'a> {
                 }
                 Ok(ConfiguredAuthority::Okta(okta.build()?))
             }
+            (
+                AuthorityTable::Registration {
+                    registration_client_uri,
+                    token_endpoint,
+                    client_chooses,
+                    profile,
+                    scope,
+                    ..
+                },
+                _,
+            ) => {
+                let token = registration_token(client, Missing::AnError)?;
+                let (uri, endpoint) = (registration_client_uri.clone(), token_endpoint.clone());
+                let mut registration = Registration::builder(uri, endpoint, client.id(), token)
+                    .client_chooses(*client_chooses)
+                    .pace(self.pace.clone())
+                    .on_said(|line| say("registration", line));
+                if let Some(profile) = profile {
+                    registration = registration.profile(profile.0);
+                }
+                if let Some(scope) = client.scope().or(scope.as_deref()) {
+                    registration = registration.scope(scope);
+                }
+                if let Some(authentication) = authentication {
+                    registration = registration.authentication(authentication);
+                }
+                Ok(ConfiguredAuthority::Registration(registration.build()?))
+            }
             (AuthorityTable::Zitadel { url, token, project_id, application_id, .. }, _) => {
                 let mut zitadel = Zitadel::builder(url.clone(), client.id())
                     .application(project_id, application_id)
@@ -204,6 +235,32 @@ impl<'a> Shared<'a> {
             }
         }
     }
+}
+
+/// The place of a client's registration access token.
+pub(crate) fn registration_token(
+    client: &OfClient<'_>,
+    missing: Missing,
+) -> Result<RegistrationToken<ConfiguredStore>, Failure> {
+    let name = RegistrationToken::<ConfiguredStore>::place(client.id());
+    let store = ConfiguredStore::beside(client, &name, missing).map_err(|failure| {
+        let way_out = match missing {
+            Missing::AnError => {
+                ". For the registration access token of the client: `keyswap init \
+                 --registration-token-file FILE`"
+            }
+            Missing::Made => "",
+        };
+        failure.followed_by(way_out)
+    })?;
+    Ok(RegistrationToken::new(store))
+}
+
+/// A line of an authority's own.
+fn say(who: &str, line: &str) {
+    // On a terminal there may be a live line, which is drawn again by itself.
+    let clear = if std::io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
+    eprintln!("{clear}{who}: {line}");
 }
 
 /// The program, asked what its server can do. A path in the command is relative to the configuration, and the
@@ -233,11 +290,7 @@ async fn exec(
         .arguments(arguments)
         .directory(directory)
         .pace(pace.clone())
-        .on_said(move |line| {
-            // On a terminal there may be a live line, which is drawn again by itself.
-            let clear = if std::io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
-            eprintln!("{clear}{name}: {line}");
-        });
+        .on_said(move |line| say(&name, line));
     for variable in environment {
         exec = exec.environment(variable);
     }
@@ -255,6 +308,7 @@ macro_rules! of_each {
             Self::Exec($authority) => $act,
             Self::Hydra($authority) => $act,
             Self::Okta($authority) => $act,
+            Self::Registration($authority) => $act,
             Self::Zitadel($authority) => $act,
         }
     };

@@ -8,6 +8,7 @@ mod store;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use keyswap_tower::Profile;
 use serde::Deserialize;
 use url::Url;
 
@@ -81,6 +82,16 @@ pub(crate) enum AuthorityTable {
         requests_per_second: Option<f64>,
         share: Option<f64>,
     },
+    Registration {
+        registration_client_uri: Url,
+        token_endpoint: Url,
+        #[serde(default)]
+        client_chooses: bool,
+        profile: Option<ProfileName>,
+        scope: Option<String>,
+        requests_per_second: Option<f64>,
+        share: Option<f64>,
+    },
     Zitadel {
         url: Url,
         token: SecretSource,
@@ -98,8 +109,19 @@ impl AuthorityTable {
             Self::Auth0 { management_secret: source, .. }
             | Self::Okta { api_token: source, .. }
             | Self::Zitadel { token: source, .. } => Some(source),
-            Self::Exec { .. } | Self::Hydra { .. } => None,
+            Self::Exec { .. } | Self::Hydra { .. } | Self::Registration { .. } => None,
         }
+    }
+}
+
+/// A profile by its name, for instance `oidc-provider`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProfileName(pub(crate) Profile);
+
+impl<'de> Deserialize<'de> for ProfileName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map(Self).map_err(serde::de::Error::custom)
     }
 }
 
@@ -109,6 +131,7 @@ impl AuthorityTable {
         let url = match self {
             Self::Auth0 { url, .. } => url,
             Self::Hydra { admin_url, .. } => admin_url,
+            Self::Registration { registration_client_uri, .. } => registration_client_uri,
             Self::Okta { url, .. } | Self::Zitadel { url, .. } => url,
             // Nobody knows where its server is.
             Self::Exec { .. } => return false,
@@ -123,6 +146,7 @@ impl AuthorityTable {
             | Self::Exec { requests_per_second, share, .. }
             | Self::Hydra { requests_per_second, share, .. }
             | Self::Okta { requests_per_second, share, .. }
+            | Self::Registration { requests_per_second, share, .. }
             | Self::Zitadel { requests_per_second, share, .. } => (*requests_per_second, *share),
         }
     }
@@ -238,6 +262,7 @@ impl Configuration {
             AuthorityTable::Exec { .. } => ("exec", None),
             AuthorityTable::Hydra { .. } => ("hydra", Some("scope")),
             AuthorityTable::Okta { .. } => ("okta", Some("scope")),
+            AuthorityTable::Registration { .. } => ("registration", Some("scope")),
             AuthorityTable::Zitadel { .. } => ("zitadel", None),
         };
         configuration

@@ -41,6 +41,19 @@ impl ConfiguredStore {
         Self::at(&client.configuration.store, client.directory(), client.id(), missing)
     }
 
+    /// The place of something of this name beside the client, which no program reads: so it is not in AWS.
+    pub(crate) fn beside(
+        client: &OfClient<'_>,
+        name: &str,
+        missing: Missing,
+    ) -> Result<Self, Failure> {
+        let table = &client.configuration.store;
+        match &table.etcd {
+            Some(etcd) => open_etcd(etcd, name, table.lease),
+            None => Self::open_directory(table, client.directory(), name, missing),
+        }
+    }
+
     /// The place of a client in the store of this table; in this directory, if that is what it is.
     pub(crate) fn at(
         table: &StoreTable,

@@ -20,6 +20,8 @@ pub(crate) struct Core {
     pub(crate) address: SocketAddr,
     pub(crate) token_lifetime: Duration,
     pub(crate) provider: Provider,
+    /// When secrets end that clients read of themselves, in Unix seconds; 0: never.
+    pub(crate) secrets_expire_at: u64,
     /// Tokens of the management API that were registered, at a vendor that has such.
     pub(crate) api_tokens: Vec<ApiToken>,
     pub(crate) issuer: Issuer,
@@ -34,13 +36,14 @@ impl Core {
         address: SocketAddr,
         token_lifetime: Duration,
         limit: Limit,
-        (provider, api_tokens): (Provider, Vec<ApiToken>),
+        (provider, api_tokens, secrets_expire_at): (Provider, Vec<ApiToken>, u64),
     ) -> Self {
         Self {
             state: Mutex::new(state),
             address,
             token_lifetime,
             provider,
+            secrets_expire_at,
             api_tokens,
             issuer: Issuer::new(),
             faults: Faults::default(),

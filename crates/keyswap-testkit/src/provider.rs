@@ -6,7 +6,8 @@ use std::sync::Arc;
 use axum::Router;
 
 use crate::core::Core;
-use crate::{auth0, hydra, okta, zitadel};
+use crate::registration::AtUpdate;
+use crate::{auth0, hydra, okta, registration, zitadel};
 
 /// The vendor as which a server answers.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -24,6 +25,14 @@ pub enum Provider {
     /// Okta: up to two secrets a client, each active or not. Management requests carry an API token; clients get tokens
     /// at custom authorization servers, for scopes that they ask for.
     Okta,
+    /// A server at which a client manages its own registration (RFC 7592), at `/register/CLIENT`, with the registration
+    /// access token that the server was given as [API token](crate::Builder::api_token).
+    Registration {
+        /// What an update does to the client's secret.
+        at_update: AtUpdate,
+        /// Whether each update brings another registration access token, in its answer alone.
+        rotates_token: bool,
+    },
     /// Zitadel: one secret an application, whose value the server chooses. Management requests carry a token as with
     /// Okta, and name the project, which is what the client is [granted](crate::Client::grant). Applications get tokens
     /// by the refresh token `refresh-token-of-CLIENT`, which a user left them.
@@ -37,6 +46,7 @@ impl Provider {
             Self::Hydra => hydra::router(core, false),
             Self::HydraWithRotatedSecrets => hydra::router(core, true),
             Self::Okta => okta::router(core),
+            Self::Registration { .. } => registration::router(core),
             Self::Zitadel => zitadel::router(core),
         }
     }
@@ -47,6 +57,7 @@ impl Provider {
             Self::Auth0 => "/oauth/token",
             Self::Hydra | Self::HydraWithRotatedSecrets => "/oauth2/token",
             Self::Okta => "/oauth2/default/v1/token",
+            Self::Registration { .. } => "/token",
             Self::Zitadel => "/oauth/v2/token",
         }
     }

@@ -17,6 +17,7 @@ use crate::fault::{Fault, Times};
 use crate::limit::Limit;
 use crate::propagation::Origin;
 use crate::provider::{ApiToken, Provider};
+use crate::registration;
 use crate::serve;
 use crate::several::Act;
 use crate::start_error::{Kind, StartError};
@@ -49,6 +50,7 @@ pub struct Builder {
     clients: Vec<Client>,
     provider: Provider,
     api_tokens: Vec<ApiToken>,
+    secrets_expire_at: u64,
 }
 
 impl fmt::Debug for Builder {
@@ -64,6 +66,7 @@ impl fmt::Debug for Builder {
             .field("clients", &self.clients)
             .field("provider", &self.provider)
             .field("api_tokens", &self.api_tokens)
+            .field("secrets_expire_at", &self.secrets_expire_at)
             .finish()
     }
 }
@@ -132,7 +135,7 @@ impl Builder {
     }
 
     /// Registers an API token for the management API of [`Provider::Okta`], or a token of a service account for that of
-    /// [`Provider::Zitadel`].
+    /// [`Provider::Zitadel`], or the registration access token of the client at [`Provider::Registration`].
     pub fn api_token(mut self, token: impl Into<String>) -> Self {
         self.api_tokens.push(ApiToken { token: token.into(), reads_only: false });
         self
@@ -141,6 +144,13 @@ impl Builder {
     /// Registers such a token that may read and change nothing.
     pub fn read_only_api_token(mut self, token: impl Into<String>) -> Self {
         self.api_tokens.push(ApiToken { token: token.into(), reads_only: true });
+        self
+    }
+
+    /// When secrets end, as [`Provider::Registration`] tells clients (`client_secret_expires_at`), in Unix seconds; 0, which
+    /// is never, unless set. Nothing is refused for it.
+    pub fn secrets_expire_at(mut self, seconds: u64) -> Self {
+        self.secrets_expire_at = seconds;
         self
     }
 
@@ -168,7 +178,7 @@ impl Builder {
         let listen = |error| StartError::from(Kind::Listen(address, error));
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let management = (self.provider, self.api_tokens);
+        let management = (self.provider, self.api_tokens, self.secrets_expire_at);
         let limit = Limit::new(self.management_limit);
         let core = Arc::new(Core::new(state, address, self.token_lifetime, limit, management));
         let (stop, stopped) = watch::channel(false);
@@ -188,6 +198,9 @@ impl Builder {
         if self.provider.holds_several() {
             state = state.with_several_secrets();
         }
+        if let Some(first) = self.api_tokens.first() {
+            state.registration_token.clone_from(&first.token);
+        }
         let now = Instant::now();
         for client in &self.clients {
             if client.id.is_empty() {
@@ -200,6 +213,11 @@ impl Builder {
                 return Err(Kind::RegisteredTwice(client.id.clone()).into());
             }
             state.register(client.clone(), now);
+            if let (Provider::Registration { .. }, Some(registered)) =
+                (self.provider, state.client_mut(&client.id))
+            {
+                registered.attributes = registration::first_metadata(client);
+            }
         }
         Ok(state)
     }
@@ -257,6 +275,7 @@ impl AuthorizationServer {
             clients: Vec::new(),
             provider: Provider::default(),
             api_tokens: Vec::new(),
+            secrets_expire_at: 0,
         }
     }
 
@@ -274,7 +293,8 @@ impl AuthorizationServer {
 
     /// Where programs get tokens: `http://127.0.0.1:PORT/oauth/token`, and at [`Provider::Okta`] that of its custom
     /// authorization server `default`, `http://127.0.0.1:PORT/oauth2/default/v1/token`; at [`Provider::Zitadel`]
-    /// `http://127.0.0.1:PORT/oauth/v2/token`; at that of Hydra `http://127.0.0.1:PORT/oauth2/token`.
+    /// `http://127.0.0.1:PORT/oauth/v2/token`; at that of Hydra `http://127.0.0.1:PORT/oauth2/token`; at
+    /// [`Provider::Registration`] `http://127.0.0.1:PORT/token`.
     #[must_use]
     pub fn token_endpoint(&self) -> String {
         self.inner.core.token_endpoint()
@@ -412,6 +432,23 @@ impl AuthorizationServer {
             let listed = several.into_iter().flat_map(|secrets| secrets.listed(now));
             listed.map(|entry| (entry.id.clone(), entry.is_active(now))).collect()
         })
+    }
+
+    /// Issues another registration access token, as an administrator would for a client that has lost its own, and which
+    /// is worth nothing from then on. For [`Provider::Registration`].
+    #[must_use]
+    pub fn issue_registration_token(&self) -> String {
+        let token = random_slot_id();
+        self.inner.core.with_state(|state, _| state.registration_token.clone_from(&token));
+        token
+    }
+
+    /// The metadata that a client has in its registration, as it was updated last. For [`Provider::Registration`].
+    #[must_use]
+    pub fn metadata(&self, client_id: &str) -> serde_json::Map<String, serde_json::Value> {
+        let of =
+            |state: &mut State, _| state.client(client_id).map(|client| client.attributes.clone());
+        self.inner.core.with_state(of).unwrap_or_default()
     }
 
     /// Whether `token` was issued by this server for `audience`, has not expired and was not revoked: what an API that

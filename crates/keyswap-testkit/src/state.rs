@@ -127,6 +127,8 @@ pub(crate) struct State {
     clients: BTreeMap<String, Registered>,
     /// Whether a client has several secrets at once.
     several: bool,
+    /// With which a client changes its registration, where it does that itself.
+    pub(crate) registration_token: String,
 }
 
 impl fmt::Debug for State {
@@ -151,6 +153,7 @@ impl State {
             balancing_random,
             clients: BTreeMap::new(),
             several: false,
+            registration_token: String::new(),
         }
     }
 

@@ -23,12 +23,22 @@ impl OidcProvider {
     ///
     /// When it cannot be started.
     pub async fn start(clients: &[&str]) -> Self {
+        Self::start_with(clients, &[]).await
+    }
+
+    /// The same, with further arguments of `server.mjs`.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    pub async fn start_with(clients: &[&str], arguments: &[&str]) -> Self {
         let directory = installed("KEYSWAP_OIDC_PROVIDER");
         let mut command = Command::new("node");
         command.arg(directory.join("server.mjs"));
         for client in clients {
             command.args(["--client", client]);
         }
+        command.args(arguments);
         let mut process = Process::start("oidc-provider", &mut command);
         let ready = process
             .line(|line| {
@@ -74,6 +84,32 @@ impl OidcProvider {
         let answer = self.http.post(address).json(&body).send().await.expect("it answers");
         let answer: Value = answer.json().await.expect("an answer in JSON");
         answer["code"].as_str().expect("a code").to_owned()
+    }
+
+    /// The address of the client's registration, and another registration access token for it, as an administrator would
+    /// issue one.
+    ///
+    /// # Panics
+    ///
+    /// When the server gives none.
+    pub async fn registration(&self, client_id: &str) -> (String, String) {
+        let address = format!("{}/_control/registration", self.issuer);
+        let body = json!({"client_id": client_id});
+        let answer = self.http.post(address).json(&body).send().await.expect("it answers");
+        let answer: Value = answer.json().await.expect("an answer in JSON");
+        let text = |name: &str| answer[name].as_str().expect("an address and a token").to_owned();
+        (text("uri"), text("token"))
+    }
+
+    /// The next update of a registration is made, and its answer is lost.
+    ///
+    /// # Panics
+    ///
+    /// When the server does not do it.
+    pub async fn lose_next_update(&self) {
+        let address = format!("{}/_control/lose", self.issuer);
+        let answer = self.http.post(address).send().await.expect("it answers");
+        assert_eq!(answer.status(), 204);
     }
 
     /// How often each outcome was seen at the server, `success` or an error with its reason.

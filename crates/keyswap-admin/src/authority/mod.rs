@@ -11,6 +11,7 @@ mod hydra;
 mod okta;
 pub(crate) mod pace;
 mod probe;
+mod registration;
 mod slot;
 mod value;
 mod zitadel;
@@ -28,6 +29,7 @@ pub use hydra::{Hydra, HydraBuilder};
 pub use okta::{Okta, OktaBuilder};
 pub use pace::Pace;
 pub use probe::{ClientAuthentication, ProbeRequest};
+pub use registration::{Registration, RegistrationBuilder, RegistrationToken};
 pub use slot::{AddAnswer, Listed, NewSecret, Slot, SlotId};
 pub use value::ValueRules;
 pub use zitadel::{Zitadel, ZitadelBuilder};
@@ -40,6 +42,7 @@ pub fn known() -> Vec<Capabilities> {
         Hydra::usual(),
         Hydra::with_rotated_secrets(),
         Okta::usual(),
+        registration::usual(),
         Zitadel::usual(),
     ]
 }

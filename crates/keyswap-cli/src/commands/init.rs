@@ -7,13 +7,17 @@ use keyswap_store::SecretStore;
 
 use super::write_private;
 use crate::arguments::Init;
-use crate::configuration::{CLIENT_PLACEHOLDER, Configuration, template};
+use crate::authority::registration_token;
+use crate::configuration::{AuthorityTable, CLIENT_PLACEHOLDER, Configuration, OfClient, template};
 use crate::exit::Failure;
 use crate::secret_source::SecretSource;
 use crate::store::{ConfiguredStore, Missing};
 
 pub(crate) async fn run(options: Init) -> Result<(), Failure> {
     let path = &options.configured.config;
+    if let Some(file) = &options.registration_token_file {
+        return store_registration_token(&options, SecretSource::File(file.clone())).await;
+    }
     // Read before anything is written, so that a mistaken source leaves nothing behind.
     let secret = source(&options).map(|source| source.read()).transpose()?;
     match std::fs::metadata(path) {
@@ -42,20 +46,7 @@ pub(crate) async fn run(options: Init) -> Result<(), Failure> {
     }
     let Some(secret) = secret else { return Ok(()) };
     let configuration = Configuration::load(path)?;
-    let client = match (configuration.only(), &options.client_id) {
-        (Ok(only), Some(client_id)) if client_id != only.id() => {
-            return Err(Failure::usage(format!(
-                "{} names the client {}, and --client-id says {client_id}: correct one of them",
-                path.display(),
-                only.id()
-            )));
-        }
-        (Ok(only), _) => only,
-        (Err(_), Some(client_id)) => configuration.client(client_id)?,
-        (Err(error), None) => {
-            return Err(error.followed_by(": say with --client-id whose secret this is"));
-        }
-    };
+    let client = client_of(&configuration, &options)?;
     if client.id() == CLIENT_PLACEHOLDER {
         configuration.check_filled_in()?;
     }
@@ -70,6 +61,39 @@ pub(crate) async fn run(options: Init) -> Result<(), Failure> {
         store.describe(),
         store.client()
     );
+    Ok(())
+}
+
+/// Whose secret it is.
+fn client_of<'a>(
+    configuration: &'a Configuration,
+    options: &Init,
+) -> Result<OfClient<'a>, Failure> {
+    match (configuration.only(), &options.client_id) {
+        (Ok(only), Some(client_id)) if client_id != only.id() => Err(Failure::usage(format!(
+            "{} names the client {}, and --client-id says {client_id}: correct one of them",
+            options.configured.config.display(),
+            only.id()
+        ))),
+        (Ok(only), _) => Ok(only),
+        (Err(_), Some(client_id)) => configuration.client(client_id),
+        (Err(error), None) => Err(error.followed_by(": say with --client-id whose secret this is")),
+    }
+}
+
+/// The token with which the client's registration is changed (RFC 7592), also in place of one that got lost.
+async fn store_registration_token(options: &Init, source: SecretSource) -> Result<(), Failure> {
+    let configuration = Configuration::load(&options.configured.config)?;
+    let client = client_of(&configuration, options)?;
+    if !matches!(configuration.authority, AuthorityTable::Registration { .. }) {
+        return Err(Failure::usage(
+            "--registration-token-file is for an authority of kind = \"registration\", and the configuration \
+             names another one",
+        ));
+    }
+    let token = source.read()?;
+    registration_token(&client, Missing::Made)?.put(token.expose()).await?;
+    println!("the registration access token of client {} is in the store", client.id());
     Ok(())
 }
 

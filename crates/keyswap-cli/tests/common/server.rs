@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use keyswap_core::Generator;
 use keyswap_store::{FileStore, SecretStore};
-use keyswap_testkit::{AuthorizationServer, Builder, Client, ClientAuthentication, Provider};
+use keyswap_testkit::{
+    AtUpdate, AuthorizationServer, Builder, Client, ClientAuthentication, Provider,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -418,6 +420,30 @@ impl Embedded {
         embedded
     }
 
+    /// A server at which a client manages its own registration: the management secret is the token for that,
+    /// which is not in the store yet.
+    pub fn registration() -> Self {
+        let mut embedded = Self::start();
+        embedded.die();
+        let token = std::fs::read_to_string(embedded.site.path("management-secret")).unwrap();
+        let client = Client::new(CLIENT, embedded.site.first_secret());
+        let issues = AtUpdate::IssuesSecret;
+        let builder = AuthorizationServer::builder()
+            .provider(Provider::Registration { at_update: issues, rotates_token: true })
+            .nodes(3)
+            .propagation_window(WINDOW)
+            .client(client.authentication(ClientAuthentication::SecretBasic))
+            .api_token(token)
+            .bind(embedded.address);
+        embedded.run(builder);
+        let url = embedded.site.url.clone();
+        embedded.put_authority(&format!(
+            "kind = \"registration\"\nprofile = \"rfc6749\"\n\
+             registration_client_uri = \"{url}/register/{CLIENT}\"\ntoken_endpoint = \"{url}/token\"\n"
+        ));
+        embedded
+    }
+
     /// Like Zitadel: the management secret is the token of a service account.
     pub fn zitadel() -> Self {
         let mut embedded = Self::start();
@@ -445,10 +471,14 @@ impl Embedded {
 
     /// Puts this in the place of the authority in the configuration, with the address of the server.
     fn configure_authority(&self, authority: &str) {
+        self.put_authority(&format!("{authority}url = \"{}\"\n", self.site.url));
+    }
+
+    fn put_authority(&self, authority: &str) {
         let (start, end) = ("kind = \"auth0\"", "\n[store]");
         let text = std::fs::read_to_string(self.site.configuration()).unwrap();
         let before = &text[text.find(start).unwrap()..text.find(end).unwrap()];
-        self.site.configure(before, &format!("{authority}url = \"{}\"\n", self.site.url));
+        self.site.configure(before, authority);
     }
 
     fn is_ready(&mut self) {

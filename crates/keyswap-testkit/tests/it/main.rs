@@ -7,6 +7,7 @@ mod lifecycle;
 mod management;
 mod okta;
 mod propagation;
+mod registration;
 mod token;
 mod zitadel;
 

@@ -1,10 +1,11 @@
 // A genuine OAuth 2.0 authorization server (the npm package `oidc-provider`) on 127.0.0.1.
 //
 // Prints one JSON line once it serves: {"event":"ready","issuer":...,"token_endpoint":...}. SIGTERM ends it.
-// Three routes below /_control/ are not the provider's: they let a test change secrets at a chosen moment, stand for the
-// user who signs in with a browser, and tell what the wire hides (a wrong secret and an unknown client look the same
-// there).
+// The routes below /_control/ are not the provider's: they let a test change secrets at a chosen moment, stand for the
+// user who signs in with a browser, lose an answer, stand for an administrator, and tell what the wire hides (a wrong
+// secret and an unknown client look the same there).
 import http from 'node:http';
+import { randomBytes } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { Provider } from 'oidc-provider';
 
@@ -12,9 +13,18 @@ const USAGE = `usage: node server.mjs [--port N] [--client ID:SECRET[:METHOD]]..
   --port N    default 0: the kernel picks one; the address is always 127.0.0.1
   --client    a client that exists from the start; METHOD is client_secret_basic (default),
               client_secret_post or client_secret_jwt
+  --update keep|regenerate
+              what an update of a registration (RFC 7592) does to the secret: keep, the package's own behaviour (default);
+              regenerate: issue another one; a client's own choice is always refused
+  --same-token
+              an update brings no other registration access token
+  --overlap SECONDS
+              a secret that an update replaced goes on working this long (default 0)
 control:
   POST /_control/secrets  {"client_id":ID,"secrets":[A,B...]}: A is registered, and the others work as well; 204
   POST /_control/code     {"client_id":ID,"redirect_uri":URI}: an authorization code, as after a sign-in; 200 {"code":...}
+  POST /_control/registration  {"client_id":ID}: another registration access token; 200 {"uri":...,"token":...}
+  POST /_control/lose     the next update of a registration is made, and its answer is lost; 204
   GET  /_control/counts   how often each outcome was seen, by its reason`;
 
 // The package is written for Node 22; URL.parse is the one thing it uses that Node 20 lacks.
@@ -30,6 +40,9 @@ const { values: opt } = parseArgs({
   options: {
     port: { type: 'string', default: '0' },
     client: { type: 'string', multiple: true, default: [] },
+    update: { type: 'string', default: 'keep' },
+    'same-token': { type: 'boolean', default: false },
+    overlap: { type: 'string', default: '0' },
     help: { type: 'boolean', default: false },
   },
 });
@@ -37,7 +50,7 @@ if (opt.help) {
   console.log(USAGE);
   process.exit(0);
 }
-if (opt.client.some((preset) => !preset.split(':')[1])) {
+if (opt.client.some((preset) => !preset.split(':')[1]) || !['keep', 'regenerate'].includes(opt.update)) {
   console.error(USAGE);
   process.exit(2);
 }
@@ -88,6 +101,11 @@ await new Promise((resolve, reject) => {
 });
 const issuer = `http://127.0.0.1:${server.address().port}`;
 
+const regenerate = opt.update === 'regenerate';
+const newSecret = () => randomBytes(32).toString('base64url');
+// client_id -> [{ secret, until }]: secrets beside the registered one that authenticate too.
+const alsoAccepted = new Map();
+
 const provider = new Provider(issuer, {
   adapter: MemoryAdapter,
   scopes: ['openid', 'offline_access', 'read', 'write'],
@@ -107,14 +125,37 @@ const provider = new Provider(issuer, {
   features: {
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
+    registration: {
+      enabled: true,
+      initialAccessToken: regenerate,
+      secretFactory: newSecret,
+      ...(regenerate && {
+        // Runs on an update as well; the client that makes it is in ctx.oidc then.
+        policies: {
+          'new-secret': (ctx, properties) => {
+            const current = ctx.oidc.client?.clientSecret;
+            if (current === undefined || properties.client_secret !== current) return;
+            const until = Date.now() + Number(opt.overlap) * 1000;
+            const kept = alsoAccepted.get(properties.client_id) ?? [];
+            alsoAccepted.set(properties.client_id, [...kept, { secret: current, until }]);
+            properties.client_secret = newSecret();
+          },
+        },
+      }),
+    },
+    registrationManagement: {
+      enabled: true,
+      rotateRegistrationAccessToken: !opt['same-token'],
+    },
   },
 });
+const policies = regenerate ? { policies: ['new-secret'] } : {};
 
-// client_id -> secrets beside the registered one that authenticate too.
-const alsoAccepted = new Map();
 const stock = provider.Client.prototype.compareClientSecret;
 provider.Client.prototype.compareClientSecret = async function compare(actual) {
-  return (await stock.call(this, actual)) || (alsoAccepted.get(this.clientId) ?? []).includes(actual);
+  if (await stock.call(this, actual)) return true;
+  const others = alsoAccepted.get(this.clientId) ?? [];
+  return others.some(({ secret, until }) => until > Date.now() && secret === actual);
 };
 
 const counts = {};
@@ -149,7 +190,26 @@ async function code({ client_id: id, redirect_uri: redirectUri }) {
   return new provider.AuthorizationCode(fields).save();
 }
 
+let loseNextUpdate = false;
 provider.use(async (ctx, next) => {
+  if (loseNextUpdate && ctx.method === 'PUT') {
+    loseNextUpdate = false;
+    await next();
+    ctx.respond = false;
+    ctx.req.socket.destroy();
+    return;
+  }
+  if (ctx.path === '/_control/lose' && ctx.method === 'POST') {
+    loseNextUpdate = true;
+    ctx.status = 204;
+    return;
+  }
+  if (ctx.path === '/_control/registration' && ctx.method === 'POST') {
+    const { client_id: clientId } = await json(ctx);
+    const token = await new provider.RegistrationAccessToken({ clientId, ...policies }).save();
+    ctx.body = { uri: `${issuer}/reg/${encodeURIComponent(clientId)}`, token };
+    return;
+  }
   if (ctx.path === '/_control/counts' && ctx.method === 'GET') {
     ctx.body = counts;
     return;
@@ -171,7 +231,7 @@ provider.use(async (ctx, next) => {
       return;
     }
     await provider.Client.adapter.upsert(id, { ...metadata, client_secret: secrets[0] });
-    alsoAccepted.set(id, secrets.slice(1));
+    alsoAccepted.set(id, secrets.slice(1).map((secret) => ({ secret, until: Infinity })));
     ctx.status = 204;
     return;
   }

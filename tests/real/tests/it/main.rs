@@ -8,3 +8,4 @@ mod etcd;
 mod exec;
 mod hydra;
 mod oidc_provider;
+mod registration;
