@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::client::Resource;
 use crate::counts::{Counters, Counts};
+use crate::exchange::Exchanges;
 use crate::fault::Faults;
 use crate::limit::{Admission, Limit};
 use crate::propagation::Origin;
@@ -27,6 +28,8 @@ pub(crate) struct Core {
     pub(crate) issuer: Issuer,
     pub(crate) faults: Faults,
     pub(crate) counters: Counters,
+    /// Where somebody wants to look at them.
+    pub(crate) exchanges: Option<Exchanges>,
     management_limit: Mutex<Limit>,
 }
 
@@ -48,8 +51,15 @@ impl Core {
             issuer: Issuer::new(),
             faults: Faults::default(),
             counters: Counters::default(),
+            exchanges: None,
             management_limit: Mutex::new(limit),
         }
+    }
+
+    /// Keeps what comes in and goes out, if so.
+    pub(crate) fn recording(mut self, records: bool) -> Self {
+        self.exchanges = records.then(Exchanges::default);
+        self
     }
 
     pub(crate) fn with_state<T>(&self, act: impl FnOnce(&mut State, Instant) -> T) -> T {

@@ -63,6 +63,7 @@ mod client;
 mod client_authentication;
 mod core;
 mod counts;
+mod exchange;
 mod fault;
 mod fault_answer;
 mod hydra;
@@ -85,6 +86,7 @@ mod zitadel;
 
 pub use client::{Client, ClientAuthentication};
 pub use counts::Counts;
+pub use exchange::Exchange;
 pub use fault::{Endpoint, Fault, Times};
 pub use provider::Provider;
 pub use registration::AtUpdate;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, Request};
 use hyper::body::Incoming;
@@ -23,6 +24,7 @@ use tokio::task::JoinSet;
 use tower::ServiceExt;
 
 use crate::core::Core;
+use crate::exchange::{Exchange, whole};
 use crate::server::Balancing;
 
 /// How long answers that are on their way may take once the server was told to stop.
@@ -99,7 +101,7 @@ async fn connection(
     };
     let service = service_fn(|request: Request<Incoming>| {
         let node = chosen.unwrap_or_else(|| core.with_state(|state, _| state.pick_node()));
-        answer(router.clone(), request, node)
+        answer(router.clone(), Arc::clone(&core), request, node)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -120,11 +122,39 @@ async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
 
 async fn answer(
     router: Router,
+    core: Arc<Core>,
     request: Request<Incoming>,
     node: usize,
 ) -> Result<Response, AnswerLost> {
-    let mut request = request.map(axum::body::Body::new);
+    let mut request = request.map(Body::new);
     request.extensions_mut().insert(Node(node));
+    match &core.exchanges {
+        None => routed(router, request, node).await,
+        Some(exchanges) => {
+            let (head, body) = request.into_parts();
+            let body = whole(body).await;
+            let seen = Request::from_parts(head.clone(), body.clone());
+            let answer = routed(router, Request::from_parts(head, body.into()), node).await;
+            let (answer, given) = match answer {
+                Ok(answer) => {
+                    let (head, body) = answer.into_parts();
+                    let body = whole(body).await;
+                    let given = http::Response::from_parts(head.clone(), body.clone());
+                    (Ok(Response::from_parts(head, body.into())), Some(given))
+                }
+                Err(lost) => (Err(lost), None),
+            };
+            exchanges.add(Exchange::new(seen, given));
+            answer
+        }
+    }
+}
+
+async fn routed(
+    router: Router,
+    request: Request<Body>,
+    node: usize,
+) -> Result<Response, AnswerLost> {
     let answered: Result<Response, Infallible> = router.oneshot(request).await;
     let Ok(mut response) = answered;
     if response.extensions().get::<AnswerLost>().is_some() {

@@ -13,6 +13,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use crate::client::Client;
 use crate::core::{Core, unix_now};
 use crate::counts::Counts;
+use crate::exchange::{Exchange, Exchanges};
 use crate::fault::{Fault, Times};
 use crate::limit::Limit;
 use crate::propagation::Origin;
@@ -51,6 +52,7 @@ pub struct Builder {
     provider: Provider,
     api_tokens: Vec<ApiToken>,
     secrets_expire_at: u64,
+    records: bool,
 }
 
 impl fmt::Debug for Builder {
@@ -67,6 +69,7 @@ impl fmt::Debug for Builder {
             .field("provider", &self.provider)
             .field("api_tokens", &self.api_tokens)
             .field("secrets_expire_at", &self.secrets_expire_at)
+            .field("records", &self.records)
             .finish()
     }
 }
@@ -154,6 +157,12 @@ impl Builder {
         self
     }
 
+    /// Keeps every request and its answer for [`AuthorizationServer::exchanges`]; not done unless set.
+    pub fn record_exchanges(mut self) -> Self {
+        self.records = true;
+        self
+    }
+
     /// Where to listen: a [`SocketAddr`] or its text, also `localhost:PORT`; `127.0.0.1:0`, a free port, unless set.
     pub fn bind(mut self, address: impl ToString) -> Self {
         self.address = address.to_string();
@@ -180,7 +189,8 @@ impl Builder {
         let address = listener.local_addr().map_err(listen)?;
         let management = (self.provider, self.api_tokens, self.secrets_expire_at);
         let limit = Limit::new(self.management_limit);
-        let core = Arc::new(Core::new(state, address, self.token_lifetime, limit, management));
+        let core = Core::new(state, address, self.token_lifetime, limit, management);
+        let core = Arc::new(core.recording(self.records));
         let (stop, stopped) = watch::channel(false);
         let router = self.provider.router(Arc::clone(&core));
         let serve = serve::serve(listener, router, Arc::clone(&core), self.balancing, stopped);
@@ -276,6 +286,7 @@ impl AuthorizationServer {
             provider: Provider::default(),
             api_tokens: Vec::new(),
             secrets_expire_at: 0,
+            records: false,
         }
     }
 
@@ -494,6 +505,27 @@ impl AuthorizationServer {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.inner.core.counts()
+    }
+
+    /// The requests so far and their answers, in the order in which they ended; none unless
+    /// [`record_exchanges`](Builder::record_exchanges) was set.
+    ///
+    /// ```
+    /// use keyswap_testkit::{AuthorizationServer, Client};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = AuthorizationServer::builder().record_exchanges().start().await?;
+    /// reqwest::Client::new().post(server.token_endpoint()).body("not a form").send().await?;
+    /// let exchanges = server.exchanges();
+    /// assert_eq!(exchanges[0].request.body().as_ref(), b"not a form");
+    /// assert_eq!(exchanges[0].answer.as_ref().map(|answer| answer.status().as_u16()), Some(400));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        self.inner.core.exchanges.as_ref().map(Exchanges::so_far).unwrap_or_default()
     }
 
     /// Stops the server: no new connection is taken, answers that are on their way are finished (for 5 s at most),

@@ -1,0 +1,6 @@
+//! Whole rotations at embedded servers, with every request and every answer checked against the vendor's description.
+
+mod auth0;
+mod found;
+mod okta;
+mod rotation;
