@@ -123,7 +123,8 @@ impl Client {
         self
     }
 
-    /// What the management API of Okta (`appId`) or Zitadel (`applicationId`) calls it by; the client id unless set.
+    /// What the management API of Okta (`appId`), Zitadel (`applicationId`) or Keycloak (`id`) calls it by; the client id
+    /// unless set.
     pub fn application(mut self, id: impl Into<String>) -> Self {
         self.application = Some(id.into());
         self

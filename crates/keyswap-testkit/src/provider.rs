@@ -7,7 +7,7 @@ use axum::Router;
 
 use crate::core::Core;
 use crate::registration::AtUpdate;
-use crate::{auth0, hydra, okta, registration, zitadel};
+use crate::{auth0, hydra, keycloak, okta, registration, zitadel};
 
 /// The vendor as which a server answers.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -22,6 +22,11 @@ pub enum Provider {
     /// A later Ory Hydra: the client's secret and up to five of before, all of which it takes and none of which it shows.
     /// The server chooses the value of one that comes beside the others.
     HydraWithRotatedSecrets,
+    /// Keycloak, with the realm `shop`: one secret a client. Management requests carry a token of a client whose service
+    /// account has the role `manage-clients` or `view-clients`, which are the [scopes](crate::Client::scopes) of its
+    /// [management grant](crate::Client::management). Clients with the grant type `client_credentials` have a service
+    /// account.
+    Keycloak,
     /// Okta: up to two secrets a client, each active or not. Management requests carry an API token; clients get tokens
     /// at custom authorization servers, for scopes that they ask for.
     Okta,
@@ -45,6 +50,7 @@ impl Provider {
             Self::Auth0 => auth0::router(core),
             Self::Hydra => hydra::router(core, false),
             Self::HydraWithRotatedSecrets => hydra::router(core, true),
+            Self::Keycloak => keycloak::router(core),
             Self::Okta => okta::router(core),
             Self::Registration { .. } => registration::router(core),
             Self::Zitadel => zitadel::router(core),
@@ -56,6 +62,7 @@ impl Provider {
         match self {
             Self::Auth0 => "/oauth/token",
             Self::Hydra | Self::HydraWithRotatedSecrets => "/oauth2/token",
+            Self::Keycloak => keycloak::TOKEN_PATH,
             Self::Okta => "/oauth2/default/v1/token",
             Self::Registration { .. } => "/token",
             Self::Zitadel => "/oauth/v2/token",

@@ -305,7 +305,7 @@ impl AuthorizationServer {
     /// Where programs get tokens: `http://127.0.0.1:PORT/oauth/token`, and at [`Provider::Okta`] that of its custom
     /// authorization server `default`, `http://127.0.0.1:PORT/oauth2/default/v1/token`; at [`Provider::Zitadel`]
     /// `http://127.0.0.1:PORT/oauth/v2/token`; at that of Hydra `http://127.0.0.1:PORT/oauth2/token`; at
-    /// [`Provider::Registration`] `http://127.0.0.1:PORT/token`.
+    /// [`Provider::Registration`] `http://127.0.0.1:PORT/token`; at [`Provider::Keycloak`] that of the realm `shop`.
     #[must_use]
     pub fn token_endpoint(&self) -> String {
         self.inner.core.token_endpoint()

@@ -193,6 +193,10 @@ impl State {
         self.clients.get(id)
     }
 
+    pub(crate) fn clients(&self) -> impl Iterator<Item = &Registered> {
+        self.clients.values()
+    }
+
     pub(crate) fn client_mut(&mut self, id: &str) -> Option<&mut Registered> {
         self.clients.get_mut(id)
     }

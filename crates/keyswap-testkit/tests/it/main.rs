@@ -3,6 +3,7 @@
 mod assertion;
 mod faults;
 mod hydra;
+mod keycloak;
 mod lifecycle;
 mod management;
 mod okta;
