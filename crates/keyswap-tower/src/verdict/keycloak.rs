@@ -24,6 +24,7 @@ const OTHER_CAUSES: &[&str] = &[
     "Client not enabled to retrieve service account",
     "Client secret not provided",
     "Could not find client",
+    "Invalid method used to get client secret",
     "Invalid token audience",
     "Missing client_id parameter",
     "Parameter client_assertion_type is missing",
