@@ -31,6 +31,10 @@ impl<A: Authority> Authority for DyingAuthority<A> {
         self.inner.check().await
     }
 
+    fn remarks(&self) -> Vec<String> {
+        self.inner.remarks()
+    }
+
     async fn ready(&self) {
         self.inner.ready().await;
     }

@@ -63,6 +63,12 @@ pub trait Authority: Send + Sync {
     /// [`AuthorityError`] with what is wrong and the way out.
     fn check(&self) -> impl Future<Output = Result<(), AuthorityError>> + Send;
 
+    /// What the last [`check`](Self::check) saw that is no hindrance, and that a person should know before a
+    /// rotation begins. Nothing by default.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Waits for whatever a change has to wait for before it may be sent: the [`Pace`], a token. The
     /// rotation's lease is looked at after this, and the change is sent right then. Nothing by default.
     fn ready(&self) -> impl Future<Output = ()> + Send {

@@ -71,6 +71,9 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             }
             _ => {}
         }
+        for remark in self.authority.remarks() {
+            (self.progress)(Progress::Note(format!("client {client} at {capabilities}: {remark}")));
+        }
         let generator = match &self.generator {
             Some(generator) => generator.clone(),
             // Only its id is of use.
