@@ -1,7 +1,7 @@
 //! The admin half of keyswap: changing a client's secret at an authorization server as a protocol that
 //! survives a crash at any instant.
 //!
-//! - [`Authority`] is what one server can do; [`Auth0`], [`Hydra`], [`Okta`] and [`Zitadel`] are four, and
+//! - [`Authority`] is what one server can do; [`Auth0`], [`Hydra`], [`Keycloak`], [`Okta`] and [`Zitadel`] are five, and
 //!   [`Exec`] is any other, by way of a program of yours.
 //! - [`rotation`] is the protocol as pure functions: states, gates, and one `step`.
 //! - [`Rotator`] carries the steps out against an authority and a store; [`several`] does so for many
@@ -21,8 +21,8 @@ mod several;
 mod term;
 
 pub use authority::{
-    Auth0, Authority, AuthorityError, AuthorityErrorKind, ClientAuthentication, Exec, Hydra, Okta,
-    Registration, Zitadel,
+    Auth0, Authority, AuthorityError, AuthorityErrorKind, ClientAuthentication, Exec, Hydra,
+    Keycloak, Okta, Registration, Zitadel,
 };
 pub use error::{RotateError, RotateErrorKind};
 pub use progress::{Awaited, Progress};

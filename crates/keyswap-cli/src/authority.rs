@@ -8,7 +8,9 @@ use keyswap_admin::authority::{
     AddAnswer, Capabilities, ChangeAnswer, Listed, NewSecret, Pace, Probe, ReadBack,
     RegistrationToken, SlotId,
 };
-use keyswap_admin::{Auth0, Authority, AuthorityError, Exec, Hydra, Okta, Registration, Zitadel};
+use keyswap_admin::{
+    Auth0, Authority, AuthorityError, Exec, Hydra, Keycloak, Okta, Registration, Zitadel,
+};
 use keyswap_core::{FallbackPolicy, Secret, SecretId, SecretList, SecretRing};
 use keyswap_store::FileStore;
 use tokio::task::JoinHandle;
@@ -24,6 +26,7 @@ pub(crate) enum ConfiguredAuthority {
     Auth0(Auth0),
     Exec(Exec),
     Hydra(Hydra),
+    Keycloak(Keycloak),
     Okta(Okta),
     Registration(Registration<ConfiguredStore>),
     Zitadel(Zitadel),
@@ -34,6 +37,7 @@ pub(crate) struct Shared<'a> {
     table: &'a AuthorityTable,
     pace: Pace,
     tenant: Option<Auth0>,
+    realm: Option<Keycloak>,
     /// The program that administers the server, which has said what that can do.
     program: Option<Exec>,
     /// The identifier of the Management API.
@@ -92,7 +96,7 @@ impl<'a> Shared<'a> {
         if let Some(share) = share {
             pace = pace.share(share);
         }
-        let (mut member, mut of_api, mut program) = (None, None, None);
+        let (mut member, mut of_api, mut program, mut in_realm) = (None, None, None, None);
         let tenant = match table {
             AuthorityTable::Auth0 {
                 url,
@@ -119,12 +123,40 @@ impl<'a> Shared<'a> {
                 program = Some(exec(command, environment, *timeout, directory, &pace).await?);
                 None
             }
+            AuthorityTable::Keycloak {
+                url,
+                realm,
+                management_client_id,
+                management_secret,
+                management_realm,
+                ..
+            } => {
+                let (ring, following) =
+                    management_ring(configuration, management_client_id, management_secret).await?;
+                member = following;
+                let mut keycloak = Keycloak::builder(url.clone(), realm, management_client_id)
+                    .management(management_client_id, ring)
+                    .pace(pace.clone());
+                if let Some(other) = management_realm {
+                    keycloak = keycloak.management_realm(other);
+                }
+                in_realm = Some(keycloak.build()?);
+                None
+            }
             AuthorityTable::Hydra { .. }
             | AuthorityTable::Okta { .. }
             | AuthorityTable::Registration { .. }
             | AuthorityTable::Zitadel { .. } => None,
         };
-        Ok(Self { table, pace, tenant, program, management_audience: of_api, _member: member })
+        Ok(Self {
+            table,
+            pace,
+            tenant,
+            realm: in_realm,
+            program,
+            management_audience: of_api,
+            _member: member,
+        })
     }
 
     /// The server, for one client.
@@ -164,6 +196,16 @@ impl<'a> Shared<'a> {
                 Some(program) => Ok(ConfiguredAuthority::Exec(program.another(client.id()))),
                 None => Err(Failure::failed("the program of the configuration is not known")),
             },
+            (AuthorityTable::Keycloak { .. }, _) => {
+                let Some(realm) = &self.realm else {
+                    return Err(Failure::failed("the realm of the configuration is not known"));
+                };
+                let mut keycloak = realm.another(client.id());
+                if let Some(authentication) = authentication {
+                    keycloak = keycloak.authentication(authentication);
+                }
+                Ok(ConfiguredAuthority::Keycloak(keycloak.build()?))
+            }
             (AuthorityTable::Auth0 { .. }, None) => {
                 Err(Failure::failed("the tenant of the configuration is not known"))
             }
@@ -307,6 +349,7 @@ macro_rules! of_each {
             Self::Auth0($authority) => $act,
             Self::Exec($authority) => $act,
             Self::Hydra($authority) => $act,
+            Self::Keycloak($authority) => $act,
             Self::Okta($authority) => $act,
             Self::Registration($authority) => $act,
             Self::Zitadel($authority) => $act,
@@ -321,6 +364,10 @@ impl Authority for ConfiguredAuthority {
 
     async fn check(&self) -> Result<(), AuthorityError> {
         of_each!(self, authority => authority.check().await)
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        of_each!(self, authority => authority.remarks())
     }
 
     async fn ready(&self) {

@@ -61,6 +61,15 @@ pub(crate) enum AuthorityTable {
         requests_per_second: Option<f64>,
         share: Option<f64>,
     },
+    Keycloak {
+        url: Url,
+        realm: String,
+        management_client_id: String,
+        management_secret: SecretSource,
+        management_realm: Option<String>,
+        requests_per_second: Option<f64>,
+        share: Option<f64>,
+    },
     Okta {
         url: Url,
         api_token: SecretSource,
@@ -103,10 +112,36 @@ pub(crate) enum AuthorityTable {
 }
 
 impl AuthorityTable {
+    /// The client that makes the management requests and where its secret comes from, if it is one that could
+    /// itself be rotated here.
+    fn management(&self) -> Option<(&str, &SecretSource)> {
+        match self {
+            Self::Auth0 { management_client_id, management_secret, .. } => {
+                Some((management_client_id, management_secret))
+            }
+            // A client of the same id in another realm is another one.
+            Self::Keycloak {
+                realm,
+                management_client_id,
+                management_secret,
+                management_realm,
+                ..
+            } if management_realm.as_ref().is_none_or(|other| other == realm) => {
+                Some((management_client_id, management_secret))
+            }
+            Self::Exec { .. }
+            | Self::Hydra { .. }
+            | Self::Keycloak { .. }
+            | Self::Okta { .. }
+            | Self::Zitadel { .. } => None,
+        }
+    }
+
     /// Where the secret comes from that management requests are made with.
     fn secret_source(&mut self) -> Option<&mut SecretSource> {
         match self {
             Self::Auth0 { management_secret: source, .. }
+            | Self::Keycloak { management_secret: source, .. }
             | Self::Okta { api_token: source, .. }
             | Self::Zitadel { token: source, .. } => Some(source),
             Self::Exec { .. } | Self::Hydra { .. } | Self::Registration { .. } => None,
@@ -132,7 +167,7 @@ impl AuthorityTable {
             Self::Auth0 { url, .. } => url,
             Self::Hydra { admin_url, .. } => admin_url,
             Self::Registration { registration_client_uri, .. } => registration_client_uri,
-            Self::Okta { url, .. } | Self::Zitadel { url, .. } => url,
+            Self::Keycloak { url, .. } | Self::Okta { url, .. } | Self::Zitadel { url, .. } => url,
             // Nobody knows where its server is.
             Self::Exec { .. } => return false,
         };
@@ -145,6 +180,7 @@ impl AuthorityTable {
             Self::Auth0 { requests_per_second, share, .. }
             | Self::Exec { requests_per_second, share, .. }
             | Self::Hydra { requests_per_second, share, .. }
+            | Self::Keycloak { requests_per_second, share, .. }
             | Self::Okta { requests_per_second, share, .. }
             | Self::Registration { requests_per_second, share, .. }
             | Self::Zitadel { requests_per_second, share, .. } => (*requests_per_second, *share),
@@ -261,6 +297,7 @@ impl Configuration {
             AuthorityTable::Auth0 { .. } => ("auth0", Some("audience")),
             AuthorityTable::Exec { .. } => ("exec", None),
             AuthorityTable::Hydra { .. } => ("hydra", Some("scope")),
+            AuthorityTable::Keycloak { .. } => ("keycloak", None),
             AuthorityTable::Okta { .. } => ("okta", Some("scope")),
             AuthorityTable::Registration { .. } => ("registration", Some("scope")),
             AuthorityTable::Zitadel { .. } => ("zitadel", None),
@@ -406,6 +443,28 @@ mod tests {
         assert_eq!(api_token, SecretSource::File("etc/api-token".into()));
         let error = refused(&okta("\"hunter2\""));
         assert!(error.contains("PATH") && !error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn a_keycloak_is_read_and_needs_a_realm_and_no_scope() {
+        let keycloak = |client: &str, authority: &str| {
+            format!(
+                "[client]\nid = \"billing\"\n{client}[authority]\nkind = \"keycloak\"\n\
+                 url = \"https://login.example/auth\"\nmanagement_client_id = \"keyswap\"\n\
+                 management_secret = {{ file = \"management\" }}\n{authority}\n\
+                 [store]\ndirectory = \"store\"\n[[application]]\nname = \"billing\"\n"
+            )
+        };
+        let configuration = parse(&keycloak("", "realm = \"shop\"")).unwrap();
+        let AuthorityTable::Keycloak { management_secret, management_realm: None, .. } =
+            configuration.authority
+        else {
+            panic!()
+        };
+        assert_eq!(management_secret, SecretSource::File("etc/management".into()));
+        assert!(refused(&keycloak("", "")).contains("missing field `realm`"));
+        let error = refused(&keycloak("scope = \"read\"\n", "realm = \"shop\""));
+        assert!(error.contains("has a `scope`") && error.contains("without one"), "{error}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod error;
 mod exec;
 mod http;
 mod hydra;
+mod keycloak;
 mod okta;
 pub(crate) mod pace;
 mod probe;
@@ -26,6 +27,7 @@ pub use auth0::{Auth0, Auth0Builder};
 pub use error::{AuthorityError, AuthorityErrorKind};
 pub use exec::{Exec, ExecBuilder};
 pub use hydra::{Hydra, HydraBuilder};
+pub use keycloak::{Keycloak, KeycloakBuilder};
 pub use okta::{Okta, OktaBuilder};
 pub use pace::Pace;
 pub use probe::{ClientAuthentication, ProbeRequest};
@@ -41,6 +43,7 @@ pub fn known() -> Vec<Capabilities> {
         Auth0::usual(),
         Hydra::usual(),
         Hydra::with_rotated_secrets(),
+        Keycloak::usual(),
         Okta::usual(),
         registration::usual(),
         Zitadel::usual(),

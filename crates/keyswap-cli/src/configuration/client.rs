@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::{ApplicationTable, AuthorityTable, Configuration, PolicyTable};
+use super::{ApplicationTable, Configuration, PolicyTable};
 use crate::arguments::Chosen;
 use crate::exit::Failure;
 use crate::secret_source::SecretSource;
@@ -229,20 +229,18 @@ impl<'a> OfClient<'a> {
 
     /// Whether it is the client that makes the management requests.
     pub(crate) fn is_management(&self) -> bool {
-        matches!(&self.configuration.authority, AuthorityTable::Auth0 { management_client_id, .. }
-            if management_client_id == self.id())
+        self.configuration.authority.management().is_some_and(|(client, _)| client == self.id())
     }
 
     /// A rotation of the management client is one of keyswap itself: it has to hold the new secret
     /// before the server does, like any other program.
     pub(crate) fn check_management(&self) -> Result<(), Failure> {
-        let AuthorityTable::Auth0 { management_secret, .. } = &self.configuration.authority else {
+        let management = self.configuration.authority.management();
+        let Some((client, management_secret)) =
+            management.filter(|(client, _)| *client == self.id())
+        else {
             return Ok(());
         };
-        if !self.is_management() {
-            return Ok(());
-        }
-        let client = self.id();
         match management_secret {
             SecretSource::Store(directory) if Some(directory.as_path()) == self.directory() => {}
             SecretSource::OwnStore if !self.has_its_own_directory() => {}

@@ -469,6 +469,27 @@ impl Embedded {
         embedded
     }
 
+    /// Like Keycloak: the management client is one of the realm, with the role for it.
+    pub fn keycloak() -> Self {
+        let mut embedded = Self::start();
+        embedded.die();
+        let secret = embedded.site.first_secret();
+        let management = std::fs::read_to_string(embedded.site.path("management-secret")).unwrap();
+        let builder = AuthorizationServer::builder()
+            .provider(Provider::Keycloak)
+            .nodes(3)
+            .propagation_window(WINDOW)
+            .client(Client::new(CLIENT, secret))
+            .client(Client::management(MANAGEMENT_CLIENT, management).scopes(["manage-clients"]))
+            .bind(embedded.address);
+        embedded.run(builder);
+        embedded.configure_authority(&format!(
+            "kind = \"keycloak\"\nrealm = \"shop\"\nmanagement_client_id = \"{MANAGEMENT_CLIENT}\"\n\
+             management_secret = {{ file = \"management-secret\" }}\n"
+        ));
+        embedded
+    }
+
     /// Puts this in the place of the authority in the configuration, with the address of the server.
     fn configure_authority(&self, authority: &str) {
         self.put_authority(&format!("{authority}url = \"{}\"\n", self.site.url));
