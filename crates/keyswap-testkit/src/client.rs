@@ -70,6 +70,7 @@ pub struct Client {
     pub(crate) grants: Vec<Grant>,
     pub(crate) grant_types: Vec<String>,
     pub(crate) authentication: ClientAuthentication,
+    pub(crate) takes_personal_accounts: bool,
 }
 
 impl fmt::Debug for Client {
@@ -100,6 +101,7 @@ impl Client {
             grants: Vec::new(),
             grant_types: vec!["client_credentials".to_owned()],
             authentication: ClientAuthentication::default(),
+            takes_personal_accounts: false,
         }
     }
 
@@ -127,6 +129,13 @@ impl Client {
     /// unless set.
     pub fn application(mut self, id: impl Into<String>) -> Self {
         self.application = Some(id.into());
+        self
+    }
+
+    /// Lets people sign in with personal Microsoft accounts: at [`Provider::Entra`](crate::Provider::Entra) such an
+    /// application has two secrets at most.
+    pub fn takes_personal_accounts(mut self) -> Self {
+        self.takes_personal_accounts = true;
         self
     }
 

@@ -1,6 +1,6 @@
 //! An authorization server to embed in tests, rehearsals and demonstrations of secret rotation.
 //!
-//! It answers as a vendor does ([`Provider`]: Auth0, Keycloak, Okta, or Zitadel) at its token endpoint and at the part of its management API
+//! It answers as a vendor does ([`Provider`]) at its token endpoint and at the part of its management API
 //! that reads and changes a client's secrets. Like Auth0 it holds **one** secret a client and lets a change spread over several nodes: inside the
 //! propagation window, one request may reach a node that still has the old secret, and the next one a node that has
 //! the new one. Faults happen on demand. It listens on loopback only and needs nothing but Rust.
@@ -63,6 +63,7 @@ mod client;
 mod client_authentication;
 mod core;
 mod counts;
+mod entra;
 mod exchange;
 mod fault;
 mod fault_answer;

@@ -7,7 +7,9 @@ use axum::Router;
 
 use crate::core::Core;
 use crate::registration::AtUpdate;
-use crate::{auth0, hydra, keycloak, okta, registration, zitadel};
+use crate::several::Rules;
+use crate::state::random_slot_id;
+use crate::{auth0, entra, hydra, keycloak, okta, registration, zitadel};
 
 /// The vendor as which a server answers.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -16,6 +18,11 @@ pub enum Provider {
     /// Auth0: one secret a client. Management requests carry a token of a client.
     #[default]
     Auth0,
+    /// Microsoft Entra ID: several secrets an application, whose values the server chooses. Management requests carry a
+    /// token of a client, whose scopes are its application permissions, and what they list lags behind as the nodes do.
+    /// A client whose [authentication](crate::ClientAuthentication) is `None` is a managed identity, which has no
+    /// application; one with a key has no secret.
+    Entra,
     /// Ory Hydra up to v26.2.0: one secret a client. Management requests carry nothing; clients get tokens for scopes
     /// that they are [granted](crate::Client::grant), and authenticate in the way that they are registered for.
     Hydra,
@@ -48,6 +55,7 @@ impl Provider {
     pub(crate) fn router(self, core: Arc<Core>) -> Router {
         match self {
             Self::Auth0 => auth0::router(core),
+            Self::Entra => entra::router(core),
             Self::Hydra => hydra::router(core, false),
             Self::HydraWithRotatedSecrets => hydra::router(core, true),
             Self::Keycloak => keycloak::router(core),
@@ -61,6 +69,7 @@ impl Provider {
     pub(crate) fn token_path(self) -> &'static str {
         match self {
             Self::Auth0 => "/oauth/token",
+            Self::Entra => entra::TOKEN_PATH,
             Self::Hydra | Self::HydraWithRotatedSecrets => "/oauth2/token",
             Self::Keycloak => keycloak::TOKEN_PATH,
             Self::Okta => "/oauth2/default/v1/token",
@@ -69,8 +78,18 @@ impl Provider {
         }
     }
 
-    pub(crate) fn holds_several(self) -> bool {
-        matches!(self, Self::Okta | Self::HydraWithRotatedSecrets)
+    /// What is done with the secrets of a client, where it has several at once.
+    pub(crate) fn several(self) -> Option<Rules> {
+        match self {
+            Self::Auth0
+            | Self::Hydra
+            | Self::Keycloak
+            | Self::Registration { .. }
+            | Self::Zitadel => None,
+            Self::Entra => Some(entra::RULES),
+            Self::HydraWithRotatedSecrets => Some(hydra::RULES),
+            Self::Okta => Some(Rules { most: 2, deactivation: true, id: random_slot_id }),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::propagation::Origin;
 use crate::provider::{ApiToken, Provider};
 use crate::registration;
 use crate::serve;
-use crate::several::Act;
+use crate::several::{Act, Details};
 use crate::start_error::{Kind, StartError};
 use crate::state::State;
 use crate::state::random_slot_id;
@@ -204,10 +204,8 @@ impl Builder {
             return Err(Kind::NoNodes.into());
         }
         let mut ids = BTreeSet::new();
-        let mut state = State::new(self.nodes, self.window, self.seed);
-        if self.provider.holds_several() {
-            state = state.with_several_secrets();
-        }
+        let state = State::new(self.nodes, self.window, self.seed);
+        let mut state = state.with_several_secrets(self.provider.several());
         if let Some(first) = self.api_tokens.first() {
             state.registration_token.clone_from(&first.token);
         }
@@ -304,8 +302,9 @@ impl AuthorizationServer {
 
     /// Where programs get tokens: `http://127.0.0.1:PORT/oauth/token`, and at [`Provider::Okta`] that of its custom
     /// authorization server `default`, `http://127.0.0.1:PORT/oauth2/default/v1/token`; at [`Provider::Zitadel`]
-    /// `http://127.0.0.1:PORT/oauth/v2/token`; at that of Hydra `http://127.0.0.1:PORT/oauth2/token`; at
-    /// [`Provider::Registration`] `http://127.0.0.1:PORT/token`; at [`Provider::Keycloak`] that of the realm `shop`.
+    /// `http://127.0.0.1:PORT/oauth/v2/token`; at [`Provider::Entra`] that of the tenant `contoso.onmicrosoft.com`; at
+    /// that of Hydra `http://127.0.0.1:PORT/oauth2/token`; at [`Provider::Registration`] `http://127.0.0.1:PORT/token`;
+    /// at [`Provider::Keycloak`] that of the realm `shop`.
     #[must_use]
     pub fn token_endpoint(&self) -> String {
         self.inner.core.token_endpoint()
@@ -388,8 +387,13 @@ impl AuthorizationServer {
     #[track_caller]
     #[must_use]
     pub fn add_secret(&self, client_id: &str, secret: &str) -> String {
-        let (id, secret) = (random_slot_id(), secret.to_owned());
-        self.act(client_id, Act::Add { id: id.clone(), secret, active: true });
+        let new_id = |state: &mut State, _| {
+            let several = state.client(client_id).and_then(|client| client.several());
+            several.map(|secrets| secrets.new_id()).unwrap_or_default()
+        };
+        let (id, secret) = (self.inner.core.with_state(new_id), secret.to_owned());
+        let details = Details::default();
+        self.act(client_id, Act::Add { id: id.clone(), secret, details, active: true });
         id
     }
 

@@ -14,10 +14,31 @@ enum Standing {
     Active,
 }
 
+/// What a vendor lets be done with the secrets of a client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// How many there can be at once.
+    pub(crate) most: usize,
+    /// Whether one has to be deactivated before it is removed, and one stays active.
+    pub(crate) deactivation: bool,
+    /// A name for one that is added.
+    pub(crate) id: fn() -> String,
+}
+
+/// What a vendor keeps with a secret.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Details {
+    /// A text of whoever asked for it.
+    pub(crate) label: Option<String>,
+    /// When it ends by itself.
+    pub(crate) ends: Option<SystemTime>,
+}
+
 /// One of the secrets of a client.
 pub(crate) struct Entry {
     pub(crate) id: String,
     pub(crate) secret: String,
+    pub(crate) details: Details,
     pub(crate) created: SystemTime,
     pub(crate) updated: SystemTime,
     standing: Propagation<Standing>,
@@ -41,6 +62,7 @@ pub(crate) enum Act {
     Add {
         id: String,
         secret: String,
+        details: Details,
         active: bool,
     },
     Activate(String),
@@ -58,6 +80,13 @@ pub(crate) enum Act {
         id: String,
         secret: String,
     },
+}
+
+impl Act {
+    /// Another one, active and with nothing but its value.
+    fn added(id: String, secret: String) -> Self {
+        Self::Add { id, secret, details: Details::default(), active: true }
+    }
 }
 
 /// Why something cannot be done.
@@ -85,12 +114,11 @@ pub(crate) struct Several {
     entries: Vec<Entry>,
     late: Vec<Late>,
     nodes: usize,
+    rules: Rules,
 }
 
-/// At once.
-const MOST: usize = 2;
 /// As many are kept behind the one that came last, where that pushes out the others.
-const MOST_ROTATED: usize = 5;
+pub(crate) const MOST_ROTATED: usize = 5;
 
 impl fmt::Debug for Several {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -101,16 +129,28 @@ impl fmt::Debug for Several {
 
 impl Several {
     /// One active secret, which every node knows from the start.
-    pub(crate) fn new(id: String, secret: String, nodes: usize, now: Instant) -> Self {
+    pub(crate) fn new(rules: Rules, secret: String, nodes: usize, now: Instant) -> Self {
         let standing = Propagation::new(Standing::Active, nodes, now);
         let created = SystemTime::now();
-        let entry = Entry { id, secret, created, updated: created, standing };
-        Self { entries: vec![entry], late: Vec::new(), nodes }
+        let (id, details) = ((rules.id)(), Details::default());
+        let entry = Entry { id, secret, details, created, updated: created, standing };
+        Self { entries: vec![entry], late: Vec::new(), nodes, rules }
+    }
+
+    /// A name for one that is added.
+    pub(crate) fn new_id(&self) -> String {
+        (self.rules.id)()
     }
 
     /// Those that the management plane shows.
     pub(crate) fn listed(&self, now: Instant) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(move |entry| entry.standing(now) != Standing::Absent)
+    }
+
+    /// Those that `node` shows, at a vendor whose management plane lags behind as well.
+    pub(crate) fn listed_at(&self, node: usize, now: Instant) -> impl Iterator<Item = &Entry> {
+        let there = move |entry: &&Entry| *entry.standing.held(node, now) != Standing::Absent;
+        self.entries.iter().filter(there)
     }
 
     /// One of those that the management plane shows.
@@ -131,7 +171,9 @@ impl Several {
         let standing = |id: &str| self.entry(id, now).map(|entry| entry.standing(now));
         let active = || self.listed(now).filter(|entry| entry.is_active(now)).count();
         match act {
-            Act::Add { .. } => (self.listed(now).count() >= MOST).then_some(Refusal::TooMany),
+            Act::Add { .. } => {
+                (self.listed(now).count() >= self.rules.most).then_some(Refusal::TooMany)
+            }
             Act::Activate(id) => standing(id).is_none().then_some(Refusal::NoSuchSecret),
             Act::Deactivate(id) => match standing(id) {
                 None => Some(Refusal::NoSuchSecret),
@@ -140,7 +182,7 @@ impl Several {
             },
             Act::Remove(id) => match standing(id) {
                 None => Some(Refusal::NoSuchSecret),
-                Some(Standing::Active) => Some(Refusal::StillActive),
+                Some(Standing::Active) if self.rules.deactivation => Some(Refusal::StillActive),
                 Some(_) => None,
             },
             Act::Rotate { .. } | Act::ClearRotated | Act::Only { .. } => None,
@@ -151,12 +193,13 @@ impl Several {
     /// is no change.
     pub(crate) fn apply(&mut self, act: Act, origin: Origin, lags: &[Duration], now: Instant) {
         let (id, wanted) = match act {
-            Act::Add { id, secret, active } => {
+            Act::Add { id, secret, details, active } => {
                 let standing = Propagation::new(Standing::Absent, self.nodes, now);
                 let created = SystemTime::now();
                 self.entries.push(Entry {
                     id: id.clone(),
                     secret,
+                    details,
                     created,
                     updated: created,
                     standing,
@@ -168,12 +211,12 @@ impl Several {
             Act::Remove(id) => (id, Standing::Absent),
             Act::Rotate { id, secret } => {
                 self.keep_newest(MOST_ROTATED, origin, lags, now);
-                return self.apply(Act::Add { id, secret, active: true }, origin, lags, now);
+                return self.apply(Act::added(id, secret), origin, lags, now);
             }
             Act::ClearRotated => return self.keep_newest(1, origin, lags, now),
             Act::Only { id, secret } => {
                 self.keep_newest(0, origin, lags, now);
-                return self.apply(Act::Add { id, secret, active: true }, origin, lags, now);
+                return self.apply(Act::added(id, secret), origin, lags, now);
             }
         };
         let entry = self.entries.iter_mut().find(|entry| entry.id == id);
@@ -232,7 +275,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn add(id: &str) -> Act {
-        Act::Add { id: id.to_owned(), secret: format!("value-{id}"), active: true }
+        Act::added(id.to_owned(), format!("value-{id}"))
     }
 
     impl Several {
@@ -242,7 +285,8 @@ mod tests {
     }
 
     fn several(now: Instant) -> Several {
-        Several::new("a".to_owned(), "value-a".to_owned(), 2, now)
+        let rules = Rules { most: 2, deactivation: true, id: || "a".to_owned() };
+        Several::new(rules, "value-a".to_owned(), 2, now)
     }
 
     #[test]
@@ -300,6 +344,24 @@ mod tests {
         let only = Act::Only { id: "h".to_owned(), secret: "value-b".to_owned() };
         secrets.apply(only, Origin::Api, &lags, now);
         assert_eq!(secrets.accepted(0, now).collect::<Vec<_>>(), ["value-b"]);
+    }
+
+    #[test]
+    fn where_nothing_is_deactivated_what_is_active_is_removed_and_a_node_lists_it_for_a_while() {
+        let now = Instant::now();
+        let rules = Rules { most: 3, deactivation: false, id: || "a".to_owned() };
+        let mut secrets = Several::new(rules, "value-a".to_owned(), 2, now);
+        secrets.apply(add("b"), Origin::Api, &[Duration::ZERO, SECOND], now);
+        assert_eq!(secrets.refusal(&add("c"), now), None, "three fit");
+        assert_eq!(secrets.listed_at(0, now).count(), 2);
+        assert_eq!(secrets.listed_at(1, now).count(), 1, "this one follows later");
+        let later = now + SECOND;
+        assert_eq!(secrets.listed_at(1, later).count(), 2);
+        let remove = Act::Remove("a".to_owned());
+        assert_eq!(secrets.refusal(&remove, later), None);
+        secrets.apply(remove, Origin::Api, &[Duration::ZERO, SECOND], later);
+        assert_eq!(secrets.listed(later).count(), 1);
+        assert_eq!(secrets.listed_at(1, later).count(), 2);
     }
 
     #[test]

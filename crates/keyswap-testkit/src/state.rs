@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 use crate::assertion::{Assertion, Unacceptable};
 use crate::client::{Client, ClientAuthentication, Grant};
 use crate::propagation::{Origin, Propagation, lags};
-use crate::several::{Act, Refusal, Several};
+use crate::several::{Act, Refusal, Rules, Several};
 
 /// A registered client.
 pub(crate) struct Registered {
@@ -26,6 +26,7 @@ pub(crate) struct Registered {
     pub(crate) grants: Vec<Grant>,
     pub(crate) grant_types: Vec<String>,
     pub(crate) authentication: ClientAuthentication,
+    pub(crate) takes_personal_accounts: bool,
     /// What a management API lets its callers keep with the client, and the server itself never looks at.
     pub(crate) attributes: Map<String, Value>,
     secrets: Secrets,
@@ -125,8 +126,8 @@ pub(crate) struct State {
     lag_random: StdRng,
     balancing_random: StdRng,
     clients: BTreeMap<String, Registered>,
-    /// Whether a client has several secrets at once.
-    several: bool,
+    /// What is done with the secrets of a client, where it has several at once.
+    several: Option<Rules>,
     /// With which a client changes its registration, where it does that itself.
     pub(crate) registration_token: String,
 }
@@ -152,22 +153,24 @@ impl State {
             lag_random,
             balancing_random,
             clients: BTreeMap::new(),
-            several: false,
+            several: None,
             registration_token: String::new(),
         }
     }
 
-    /// Clients have several secrets at once.
-    pub(crate) fn with_several_secrets(mut self) -> Self {
-        self.several = true;
+    /// Clients have several secrets at once, if the vendor has rules for that.
+    pub(crate) fn with_several_secrets(mut self, rules: Option<Rules>) -> Self {
+        self.several = rules;
         self
     }
 
     pub(crate) fn register(&mut self, client: Client, now: Instant) {
         let secrets = match self.several {
-            false => Secrets::One(Propagation::new(client.secret, self.nodes, now)),
-            true => {
-                Secrets::Several(Several::new(random_slot_id(), client.secret, self.nodes, now))
+            None => Secrets::One(Propagation::new(client.secret, self.nodes, now)),
+            Some(rules) => {
+                let most = if client.takes_personal_accounts { 2 } else { rules.most };
+                let rules = Rules { most, ..rules };
+                Secrets::Several(Several::new(rules, client.secret, self.nodes, now))
             }
         };
         let registered = Registered {
@@ -177,6 +180,7 @@ impl State {
             grants: client.grants,
             grant_types: client.grant_types,
             authentication: client.authentication,
+            takes_personal_accounts: client.takes_personal_accounts,
             attributes: Map::new(),
             secrets,
             used_assertions: HashMap::new(),

@@ -61,7 +61,8 @@ impl Issuer {
         *self.key.lock().unwrap_or_else(PoisonError::into_inner) = rand::rng().random();
     }
 
-    pub(crate) fn issue(&self, claims: &Claims) -> String {
+    /// A token with these claims, which are [`Claims`] and what a vendor has besides.
+    pub(crate) fn issue(&self, claims: &impl Serialize) -> String {
         let head = URL_SAFE_NO_PAD.encode(br#"{"alg":"HS256","typ":"JWT"}"#);
         let claims = serde_json::to_vec(claims).expect("claims are strings and numbers");
         let signed = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims));

@@ -17,6 +17,12 @@ use axum::routing::{get, post};
 
 use crate::core::Core;
 use crate::fault_answer::Vendor;
+use crate::several::{MOST_ROTATED, Rules};
+use crate::state::random_slot_id;
+
+/// Of a version with rotated secrets.
+pub(crate) const RULES: Rules =
+    Rules { most: MOST_ROTATED + 1, deactivation: false, id: random_slot_id };
 
 const VENDOR: Vendor = Vendor {
     throttled: error::throttled,

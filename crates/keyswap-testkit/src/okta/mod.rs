@@ -14,6 +14,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 
+pub(crate) use self::secrets::timestamp;
 use crate::core::Core;
 use crate::fault_answer::Vendor;
 

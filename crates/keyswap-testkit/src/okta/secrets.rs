@@ -26,7 +26,7 @@ use crate::core::Core;
 use crate::fault::{Endpoint, Fault};
 use crate::fault_answer::{fault_on_arrival, of_fault};
 use crate::propagation::Origin;
-use crate::several::{Act, Entry};
+use crate::several::{Act, Details, Entry};
 use crate::state::random_slot_id;
 
 pub(crate) async fn list(
@@ -101,6 +101,7 @@ pub(crate) async fn add(
     let act = Act::Add {
         id: id.clone(),
         secret: new.client_secret.unwrap_or_else(chosen),
+        details: Details::default(),
         active: new.status != Some(Status::Inactive),
     };
     match carry_out(&core, Endpoint::AddSecret, (&app, &id), act).await {
@@ -270,7 +271,7 @@ fn show(core: &Core, app: &str, entry: &Entry, now: Instant) -> Value {
 }
 
 /// As `2023-02-21T20:08:24.000Z`.
-fn timestamp(time: SystemTime) -> String {
+pub(crate) fn timestamp(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (seconds, milliseconds) = (since.as_secs(), since.subsec_millis());
     let (year, month, day) = date(seconds / 86400);
