@@ -1,7 +1,7 @@
 //! The admin half of keyswap: changing a client's secret at an authorization server as a protocol that
 //! survives a crash at any instant.
 //!
-//! - [`Authority`] is what one server can do; [`Auth0`], [`Hydra`], [`Keycloak`], [`Okta`] and [`Zitadel`] are five, and
+//! - [`Authority`] is what one server can do: [`Auth0`], [`Entra`], [`Hydra`], [`Keycloak`], [`Okta`] and [`Zitadel`] are some,
 //!   [`Exec`] is any other, by way of a program of yours.
 //! - [`rotation`] is the protocol as pure functions: states, gates, and one `step`.
 //! - [`Rotator`] carries the steps out against an authority and a store; [`several`] does so for many
@@ -21,7 +21,7 @@ mod several;
 mod term;
 
 pub use authority::{
-    Auth0, Authority, AuthorityError, AuthorityErrorKind, ClientAuthentication, Exec, Hydra,
+    Auth0, Authority, AuthorityError, AuthorityErrorKind, ClientAuthentication, Entra, Exec, Hydra,
     Keycloak, Okta, Registration, Zitadel,
 };
 pub use error::{RotateError, RotateErrorKind};

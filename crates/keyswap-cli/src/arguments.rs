@@ -165,6 +165,8 @@ pub(crate) struct DevServer {
 pub(crate) enum Vendor {
     /// One secret a client
     Auth0,
+    /// Several secrets an application, which the server chooses
+    Entra,
     /// Two secrets a client
     Okta,
     /// One secret an application, which the server chooses

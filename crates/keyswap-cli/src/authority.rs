@@ -9,13 +9,13 @@ use keyswap_admin::authority::{
     RegistrationToken, SlotId,
 };
 use keyswap_admin::{
-    Auth0, Authority, AuthorityError, Exec, Hydra, Keycloak, Okta, Registration, Zitadel,
+    Auth0, Authority, AuthorityError, Entra, Exec, Hydra, Keycloak, Okta, Registration, Zitadel,
 };
 use keyswap_core::{FallbackPolicy, Secret, SecretId, SecretList, SecretRing};
 use keyswap_store::FileStore;
 use tokio::task::JoinHandle;
 
-use crate::configuration::{AuthorityTable, Configuration, KEYSWAP, OfClient};
+use crate::configuration::{AuthorityTable, Configuration, EntraTable, KEYSWAP, OfClient};
 use crate::exit::Failure;
 use crate::secret_source::SecretSource;
 use crate::store::{ConfiguredStore, Missing};
@@ -24,6 +24,7 @@ use crate::store::{ConfiguredStore, Missing};
 #[derive(Debug)]
 pub(crate) enum ConfiguredAuthority {
     Auth0(Auth0),
+    Entra(Entra),
     Exec(Exec),
     Hydra(Hydra),
     Keycloak(Keycloak),
@@ -37,6 +38,7 @@ pub(crate) struct Shared<'a> {
     table: &'a AuthorityTable,
     pace: Pace,
     tenant: Option<Auth0>,
+    directory: Option<Entra>,
     realm: Option<Keycloak>,
     /// The program that administers the server, which has said what that can do.
     program: Option<Exec>,
@@ -96,7 +98,8 @@ impl<'a> Shared<'a> {
         if let Some(share) = share {
             pace = pace.share(share);
         }
-        let (mut member, mut of_api, mut program, mut in_realm) = (None, None, None, None);
+        let (mut member, mut of_api, mut program) = (None, None, None);
+        let (mut directory, mut in_realm) = (None, None);
         let tenant = match table {
             AuthorityTable::Auth0 {
                 url,
@@ -117,6 +120,13 @@ impl<'a> Shared<'a> {
                 let tenant = tenant.build()?;
                 of_api = Some(tenant.management_audience().to_owned());
                 Some(tenant)
+            }
+            AuthorityTable::Entra(table) => {
+                let (client, source) = (&table.management_client_id, &table.management_secret);
+                let (ring, following) = management_ring(configuration, client, source).await?;
+                member = following;
+                directory = Some(entra(table, ring, &pace)?);
+                None
             }
             AuthorityTable::Exec { command, environment, timeout, .. } => {
                 let directory = configuration.directory();
@@ -152,6 +162,7 @@ impl<'a> Shared<'a> {
             table,
             pace,
             tenant,
+            directory,
             realm: in_realm,
             program,
             management_audience: of_api,
@@ -177,6 +188,22 @@ impl<'a> Shared<'a> {
                     auth0 = auth0.authentication(authentication);
                 }
                 Ok(ConfiguredAuthority::Auth0(auth0.build()?))
+            }
+            (AuthorityTable::Entra(table), _) => {
+                let Some(directory) = &self.directory else {
+                    return Err(Failure::failed("the tenant of the configuration is not known"));
+                };
+                let mut entra = directory.another(client.id());
+                if let Some(id) = &table.object_id {
+                    entra = entra.application(id);
+                }
+                if let Some(scope) = client.scope().or(table.scope.as_deref()) {
+                    entra = entra.scope(scope);
+                }
+                if let Some(authentication) = authentication {
+                    entra = entra.authentication(authentication);
+                }
+                Ok(ConfiguredAuthority::Entra(entra.build()?))
             }
             (AuthorityTable::Hydra { url, admin_url, scope, overlap, .. }, _) => {
                 let mut hydra = Hydra::builder(url.clone(), admin_url.clone(), client.id())
@@ -305,6 +332,23 @@ fn say(who: &str, line: &str) {
     eprintln!("{clear}{who}: {line}");
 }
 
+/// The tenant, as its management client sees it.
+fn entra(table: &EntraTable, secrets: SecretRing, pace: &Pace) -> Result<Entra, Failure> {
+    let client = table.management_client_id.as_str();
+    let mut entra =
+        Entra::builder(&table.tenant, client).management(client, secrets).pace(pace.clone());
+    if let Some(url) = &table.login_url {
+        entra = entra.login_url(url.clone());
+    }
+    if let Some(url) = &table.graph_url {
+        entra = entra.graph_url(url.clone());
+    }
+    if let Some(lifetime) = table.lifetime() {
+        entra = entra.lifetime(lifetime);
+    }
+    Ok(entra.build()?)
+}
+
 /// The program, asked what its server can do. A path in the command is relative to the configuration, and the
 /// program runs there.
 async fn exec(
@@ -347,6 +391,7 @@ macro_rules! of_each {
     ($self:ident, $authority:ident => $act:expr) => {
         match $self {
             Self::Auth0($authority) => $act,
+            Self::Entra($authority) => $act,
             Self::Exec($authority) => $act,
             Self::Hydra($authority) => $act,
             Self::Keycloak($authority) => $act,

@@ -2,6 +2,7 @@
 
 mod aws;
 mod client;
+mod entra;
 mod etcd;
 mod store;
 
@@ -15,6 +16,7 @@ use url::Url;
 pub(crate) use self::aws::AwsTable;
 use self::client::ClientTables;
 pub(crate) use self::client::{KEYSWAP, OfClient};
+pub(crate) use self::entra::EntraTable;
 pub(crate) use self::etcd::EtcdTable;
 pub(crate) use self::store::StoreTable;
 use crate::exit::Failure;
@@ -53,6 +55,7 @@ pub(crate) enum AuthorityTable {
         requests_per_second: Option<f64>,
         share: Option<f64>,
     },
+    Entra(EntraTable),
     Hydra {
         url: Url,
         admin_url: Url,
@@ -119,6 +122,7 @@ impl AuthorityTable {
             Self::Auth0 { management_client_id, management_secret, .. } => {
                 Some((management_client_id, management_secret))
             }
+            Self::Entra(table) => Some((&table.management_client_id, &table.management_secret)),
             // A client of the same id in another realm is another one.
             Self::Keycloak {
                 realm,
@@ -133,6 +137,7 @@ impl AuthorityTable {
             | Self::Hydra { .. }
             | Self::Keycloak { .. }
             | Self::Okta { .. }
+            | Self::Registration { .. }
             | Self::Zitadel { .. } => None,
         }
     }
@@ -141,6 +146,7 @@ impl AuthorityTable {
     fn secret_source(&mut self) -> Option<&mut SecretSource> {
         match self {
             Self::Auth0 { management_secret: source, .. }
+            | Self::Entra(EntraTable { management_secret: source, .. })
             | Self::Keycloak { management_secret: source, .. }
             | Self::Okta { api_token: source, .. }
             | Self::Zitadel { token: source, .. } => Some(source),
@@ -165,6 +171,7 @@ impl AuthorityTable {
     fn is_on_this_machine(&self) -> bool {
         let url = match self {
             Self::Auth0 { url, .. } => url,
+            Self::Entra(table) => return table.is_on_this_machine(),
             Self::Hydra { admin_url, .. } => admin_url,
             Self::Registration { registration_client_uri, .. } => registration_client_uri,
             Self::Keycloak { url, .. } | Self::Okta { url, .. } | Self::Zitadel { url, .. } => url,
@@ -178,6 +185,7 @@ impl AuthorityTable {
     pub(crate) fn limit(&self) -> (Option<f64>, Option<f64>) {
         match self {
             Self::Auth0 { requests_per_second, share, .. }
+            | Self::Entra(EntraTable { requests_per_second, share, .. })
             | Self::Exec { requests_per_second, share, .. }
             | Self::Hydra { requests_per_second, share, .. }
             | Self::Keycloak { requests_per_second, share, .. }
@@ -295,6 +303,7 @@ impl Configuration {
         }
         let proved_with = match configuration.authority {
             AuthorityTable::Auth0 { .. } => ("auth0", Some("audience")),
+            AuthorityTable::Entra(_) => ("entra", Some("scope")),
             AuthorityTable::Exec { .. } => ("exec", None),
             AuthorityTable::Hydra { .. } => ("hydra", Some("scope")),
             AuthorityTable::Keycloak { .. } => ("keycloak", None),
@@ -465,6 +474,30 @@ mod tests {
         assert!(refused(&keycloak("", "")).contains("missing field `realm`"));
         let error = refused(&keycloak("scope = \"read\"\n", "realm = \"shop\""));
         assert!(error.contains("has a `scope`") && error.contains("without one"), "{error}");
+    }
+
+    #[test]
+    fn an_entra_is_read_and_its_secrets_are_valid_for_days() {
+        let entra = |more: &str| {
+            format!(
+                "[client]\nid = \"1111\"\nscope = \"api://billing/.default\"\n[authority]\nkind = \"entra\"\n\
+                 tenant = \"contoso.onmicrosoft.com\"\nmanagement_client_id = \"2222\"\n\
+                 management_secret = {{ file = \"secret\" }}\n{more}\n\
+                 [store]\ndirectory = \"store\"\n[[application]]\nname = \"billing\"\n"
+            )
+        };
+        let configuration = parse(&entra("lifetime_days = 90")).unwrap();
+        let AuthorityTable::Entra(table) = &configuration.authority else { panic!() };
+        assert_eq!(table.management_secret, SecretSource::File("etc/secret".into()));
+        assert_eq!(table.lifetime(), Some(Duration::from_secs(90 * 86_400)));
+        assert!(!configuration.authority.is_on_this_machine());
+        let here = "login_url = \"http://127.0.0.1:4400\"\ngraph_url = \"http://localhost:4400\"";
+        assert!(parse(&entra(here)).unwrap().authority.is_on_this_machine());
+        let error = refused(&entra("lifetime = \"90d\""));
+        assert!(error.contains("unknown field `lifetime`"), "{error}");
+        assert!(error.contains("`lifetime_days`"), "{error}");
+        let error = refused(&entra("").replace("tenant", "tennant"));
+        assert!(error.contains("tennant"), "{error}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! plan from that, and knows no server.
 
 mod auth0;
+mod entra;
 mod error;
 mod exec;
 mod http;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use keyswap_core::{Secret, SecretId};
 
 pub use auth0::{Auth0, Auth0Builder};
+pub use entra::{Entra, EntraBuilder};
 pub use error::{AuthorityError, AuthorityErrorKind};
 pub use exec::{Exec, ExecBuilder};
 pub use hydra::{Hydra, HydraBuilder};
@@ -41,6 +43,7 @@ pub use zitadel::{Zitadel, ZitadelBuilder};
 pub fn known() -> Vec<Capabilities> {
     vec![
         Auth0::usual(),
+        Entra::usual(),
         Hydra::usual(),
         Hydra::with_rotated_secrets(),
         Keycloak::usual(),

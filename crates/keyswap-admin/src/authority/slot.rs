@@ -7,6 +7,7 @@ use keyswap_core::{Secret, SecretId};
 use serde::{Deserialize, Serialize};
 
 use super::{AuthorityError, ChangeAnswer};
+use crate::rotation::Timestamp;
 
 /// How a server names one of a client's secrets. It is no secret, and may be shown.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -51,13 +52,17 @@ pub struct Slot {
     pub active: bool,
     /// Which secret it was made for, where the server keeps a text with it and that is one of keyswap's.
     pub made_for: Option<SecretId>,
+    /// Which of the secrets that the caller knows it cannot hold, where the server shows a part of the value.
+    pub rules_out: Vec<SecretId>,
+    /// When it ends by itself, if it does and the server says so.
+    pub expires: Option<Timestamp>,
 }
 
 impl Slot {
     /// An active one of which nothing else is known.
     #[must_use]
     pub fn new(id: SlotId) -> Self {
-        Self { id, holds: None, active: true, made_for: None }
+        Self { id, holds: None, active: true, made_for: None, rules_out: Vec::new(), expires: None }
     }
 
     /// Holding this secret.
@@ -78,6 +83,20 @@ impl Slot {
     #[must_use]
     pub fn made_for(mut self, secret: Option<SecretId>) -> Self {
         self.made_for = secret;
+        self
+    }
+
+    /// Holding none of these secrets, as a part of its value shows.
+    #[must_use]
+    pub fn ruling_out(mut self, secrets: impl IntoIterator<Item = SecretId>) -> Self {
+        self.rules_out = secrets.into_iter().collect();
+        self
+    }
+
+    /// Ending by itself then.
+    #[must_use]
+    pub fn expiring(mut self, at: Option<Timestamp>) -> Self {
+        self.expires = at;
         self
     }
 }

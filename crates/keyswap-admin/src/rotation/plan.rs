@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::policy::Timestamp;
 use super::regenerate::Regeneration;
 use super::room::Removal;
 use crate::authority::{Slot, SlotId};
@@ -42,6 +43,12 @@ pub struct Slots {
     /// What is removed before the new one is added, to make room for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removal: Option<Removal>,
+    /// When the old one ends by itself, as the server listed it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_expires: Option<Timestamp>,
+    /// The same of the new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_expires: Option<Timestamp>,
 }
 
 impl Slots {
@@ -49,7 +56,17 @@ impl Slots {
     #[must_use]
     pub fn new(old: SlotId, listed: &[Slot], deactivation: bool) -> Self {
         let before = listed.iter().map(|slot| slot.id.clone()).collect();
-        Self { old, new: None, before, deactivation, removal: None }
+        let (new, removal) = (None, None);
+        let (old_expires, new_expires) = (None, None);
+        let mut slots = Self { old, new, before, deactivation, removal, old_expires, new_expires };
+        slots.note_expiry(listed);
+        slots
+    }
+
+    fn note_expiry(&mut self, listed: &[Slot]) {
+        let expires = |id: &SlotId| listed.iter().find(|slot| slot.id == *id)?.expires;
+        self.old_expires = expires(&self.old).or(self.old_expires);
+        self.new_expires = self.new.as_ref().and_then(expires).or(self.new_expires);
     }
 
     /// What the server lists and did not when the rotation began, without the new secret.
@@ -66,6 +83,13 @@ impl Plan {
         match self {
             Self::Add(slots) => Some(slots),
             Self::Replace | Self::Regenerate(_) => None,
+        }
+    }
+
+    /// Notes when the two secrets end by themselves, where the server says that.
+    pub(super) fn note_expiry(&mut self, listed: &[Slot]) {
+        if let Self::Add(slots) = self {
+            slots.note_expiry(listed);
         }
     }
 

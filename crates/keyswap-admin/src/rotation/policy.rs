@@ -35,6 +35,20 @@ impl Timestamp {
         Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
+    /// A moment as RFC 3339 has it, in UTC and to the second; what is less than that is left out.
+    pub(crate) fn from_utc(text: &str) -> Option<Self> {
+        let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+        let time = time.split_once('.').map_or(time, |(seconds, _)| seconds);
+        let [year, month, day] = numbers(date, '-')?;
+        let [hour, minute, second] = numbers(time, ':')?;
+        let is_one = (1970..=9999).contains(&year)
+            && (1..=12).contains(&month)
+            && (1..=31).contains(&day)
+            && (hour < 24 && minute < 60 && second <= 60);
+        let seconds = is_one.then(|| days(year, month, day) * 86_400)?;
+        Some(Self((seconds + hour * 3600 + minute * 60 + second) * 1000))
+    }
+
     /// How long ago `earlier` was; zero if it is in the future.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
@@ -70,6 +84,19 @@ fn date(days: u64) -> (u64, u64, u64) {
     let day = day_of_year - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+/// How many days after 1970-01-01 a date is, counted in the same way.
+fn days(year: u64, month: u64, day: u64) -> u64 {
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    days - 719_468
+}
+
+fn numbers(text: &str, between: char) -> Option<[u64; 3]> {
+    let mut parts = text.split(between).map(|part| part.parse().ok());
+    let all = [parts.next()??, parts.next()??, parts.next()??];
+    parts.next().is_none().then_some(all)
 }
 
 /// An application that uses the client, and how many instances of it must have the new secret before
@@ -288,6 +315,28 @@ mod tests {
         ];
         for (milliseconds, shown) in cases {
             assert_eq!(Timestamp::from_milliseconds(milliseconds).to_string(), shown);
+            let seconds = milliseconds / 1000 * 1000;
+            assert_eq!(Timestamp::from_utc(shown), Some(Timestamp::from_milliseconds(seconds)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_moment_in_utc_is_not_taken_for_one() {
+        let exact = Timestamp::from_utc("2021-09-09T19:50:29.3086381Z").unwrap();
+        assert_eq!(exact.to_string(), "2021-09-09T19:50:29Z");
+        for text in [
+            "",
+            "Z",
+            "2026-11-27",
+            "2026-11-27T10:00:00",
+            "2026-11-27T10:00:00-08:00",
+            "2026-13-01T00:00:00Z",
+            "2026-00-01T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "99999999999999999999-01-01T00:00:00Z",
+            "2026-11-27T24:00:00Z",
+        ] {
+            assert_eq!(Timestamp::from_utc(text), None, "{text}");
         }
     }
 }

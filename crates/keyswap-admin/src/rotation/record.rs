@@ -16,7 +16,7 @@ use super::policy::{RotationPolicy, Timestamp};
 use super::readmitted::Readmitted;
 use super::room::Removal;
 use super::state::{State, StuckReason};
-use crate::authority::NewSecret;
+use crate::authority::{NewSecret, SlotId};
 
 /// What is known of the change at the server, in the direction in which the rotation goes.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -158,6 +158,25 @@ impl Record {
     #[must_use]
     pub fn removal(&self) -> Option<&Removal> {
         self.plan.slots()?.removal.as_ref()
+    }
+
+    /// Where it left this secret, at a server that holds several.
+    pub(crate) fn slot_of(&self, secret: &Secret) -> Option<&SlotId> {
+        let slots = self.plan.slots()?;
+        if self.new.secret() == Some(secret) {
+            return slots.new.as_ref();
+        }
+        (self.old == *secret).then_some(&slots.old)
+    }
+
+    /// When this secret ends by itself, as the server said at the time, if it does and is one of the two.
+    #[must_use]
+    pub fn expires(&self, secret: &SecretId) -> Option<Timestamp> {
+        let slots = self.plan.slots()?;
+        if secret == self.new.id() {
+            return slots.new_expires;
+        }
+        slots.old_expires.filter(|_| secret == self.old.id())
     }
 
     /// One of the two secrets, if its value is known.

@@ -114,8 +114,9 @@ impl Rotation {
 
     fn added_as(&mut self, slot: SlotId, now: Timestamp) -> Effect {
         self.is_at(slot);
-        // What is sent from here on is another change.
+        // What is sent from here on is another change. Until this one shows everywhere, a window passes.
         self.record.change.sends = 0;
+        self.record.change.last_sent = now;
         self.enter(State::Added, now)
     }
 
@@ -201,8 +202,16 @@ impl Rotation {
             // Some nodes are late.
             Some(slot) if slot.active => Effect::Wait(self.record.policy.probe_every(), Vec::new()),
             Some(slot) if back => self.change_slot((slot.id.clone(), SlotChange::Activate), now),
+            // A list may be older than what was added a moment ago.
+            None if !back && self.was_changed_within_the_window(now) => {
+                Effect::Wait(self.record.policy.probe_every(), Vec::new())
+            }
             _ => self.stuck(StuckReason::SecretGone, now),
         }
+    }
+
+    fn was_changed_within_the_window(&self, now: Timestamp) -> bool {
+        now.since(self.record.change.last_sent) <= self.record.policy.window()
     }
 
     /// Whether programs go on with the source although the list has the target in front. One that met a node

@@ -21,7 +21,7 @@ use super::policy::Timestamp;
 use super::record::Record;
 use super::slots::SentSlotChange;
 use super::state::{State, StuckReason};
-use crate::authority::{AuthorityError, Probe, SlotId};
+use crate::authority::{AuthorityError, Listed, Probe, SlotId};
 
 /// A rotation in progress: its journal, and what this process has seen since it took it up.
 ///
@@ -139,6 +139,9 @@ impl Rotation {
         use State::*;
         if let Some(effect) = self.readmitting(&event, now) {
             return effect;
+        }
+        if let Event::Listed(Listed::Slots(listed)) = &event {
+            self.record.plan.note_expiry(listed);
         }
         match event {
             Event::ProbedRetired(id, answer) => return self.tried_retired(&id, answer, now),

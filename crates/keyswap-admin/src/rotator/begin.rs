@@ -1,13 +1,13 @@
 //! What must hold before a rotation may begin.
 
-use keyswap_core::{Generator, Secret};
+use keyswap_core::{Generator, Secret, SecretId};
 use keyswap_store::SecretStore;
 
 use super::carry_out::fleet;
 use super::{Rotator, journal, stop};
 use crate::authority::{
     Authority, AuthorityError, AuthorityErrorKind, Capabilities, Listed, NewSecret, Probe,
-    ReadBack, Slot,
+    ReadBack, Slot, SlotId,
 };
 use crate::error::{RotateError, RotateErrorKind};
 use crate::progress::Progress;
@@ -147,24 +147,17 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         let names = |slots: &mut dyn Iterator<Item = &Slot>| {
             slots.map(|slot| slot.id.to_string()).collect::<Vec<_>>().join(", ")
         };
-        let mut active = listed.iter().filter(|slot| slot.active);
-        let present = match listed.iter().find(|slot| slot.holds.as_ref() == Some(old.id())) {
-            Some(slot) => slot,
-            // The server does not show which it is, and takes the present one: it can only be this.
-            None => match (active.next(), active.next()) {
-                (Some(slot), None) => slot,
-                _ => {
-                    return Err(error(
-                        AuthorityErrorKind::Refused,
-                        format!(
-                            "which of its secrets ({}) the programs hold cannot be told: remove those \
-                             that nobody uses at the server",
-                            names(&mut listed.iter())
-                        ),
-                    ));
-                }
-            },
-        };
+        let recorded = earlier.and_then(|record| record.slot_of(old));
+        let present = present(&listed, old.id(), recorded).ok_or_else(|| {
+            error(
+                AuthorityErrorKind::Refused,
+                format!(
+                    "which of its secrets ({}) the programs hold cannot be told: remove those that nobody \
+                     uses at the server",
+                    names(&mut listed.iter())
+                ),
+            )
+        })?;
         if !present.active {
             let message = format!("{}, which the programs hold, is not in force there", present.id);
             return Err(error(AuthorityErrorKind::Refused, message));
@@ -288,12 +281,27 @@ fn gap_not_accepted(client: &str, capabilities: &Capabilities) -> RotateError {
     )
 }
 
+/// Which of those that the server lists is the present secret, which the server takes: the one that holds it or
+/// that the last rotation left it in, or else the only one that can be it.
+fn present<'a>(listed: &'a [Slot], old: &SecretId, recorded: Option<&SlotId>) -> Option<&'a Slot> {
+    let only = |is: &dyn Fn(&Slot) -> bool| {
+        let mut active = listed.iter().filter(|slot| slot.active && is(slot));
+        active.next().filter(|_| active.next().is_none())
+    };
+    let holding = listed.iter().find(|slot| slot.holds.as_ref() == Some(old));
+    holding
+        .or_else(|| listed.iter().find(|slot| Some(&slot.id) == recorded))
+        .or_else(|| only(&|slot| slot.made_for.as_ref() == Some(old)))
+        .or_else(|| only(&|slot| !slot.rules_out.contains(old)))
+}
+
 /// What is known of one of the secrets at the server that is not the present one.
 fn known_of(slot: &Slot) -> String {
     let active = if slot.active { "active" } else { "not active" };
+    let expires = slot.expires.map(|at| format!(", until {at}")).unwrap_or_default();
     match slot.holds.as_ref().or(slot.made_for.as_ref()) {
-        Some(id) => format!("{id}, which this store knew; {active}"),
-        None => format!("nobody here knows its value; {active}"),
+        Some(id) => format!("{id}, which this store knew; {active}{expires}"),
+        None => format!("nobody here knows its value; {active}{expires}"),
     }
 }
 

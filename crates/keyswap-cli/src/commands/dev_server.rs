@@ -24,6 +24,9 @@ const APPLICATION: &str = "billing-application";
 const PROJECT: &str = "billing-project";
 /// What a client of an Okta-compatible server may ask for.
 const SCOPE: &str = "read";
+/// The tenant that a server like Entra is, and what its management client may do.
+const TENANT: &str = "contoso.onmicrosoft.com";
+const PERMISSION: &str = "Application.ReadWrite.OwnedBy";
 pub(crate) const AUDIENCE: &str = "https://api.example/";
 
 pub(crate) async fn run(options: DevServer) -> Result<(), Failure> {
@@ -37,7 +40,7 @@ pub(crate) async fn run(options: DevServer) -> Result<(), Failure> {
         None => secret_in(directory, "client-secret")?,
     };
     let management = match options.provider {
-        Vendor::Auth0 => "management-secret",
+        Vendor::Auth0 | Vendor::Entra => "management-secret",
         Vendor::Okta => "api-token",
         Vendor::Zitadel => "token",
     };
@@ -51,6 +54,9 @@ pub(crate) async fn run(options: DevServer) -> Result<(), Failure> {
         Vendor::Auth0 => builder
             .client(client.grant(AUDIENCE))
             .management_client(Client::management(MANAGEMENT_CLIENT, management_secret.as_str())),
+        Vendor::Entra => builder.provider(Provider::Entra).client(client).management_client(
+            Client::management(MANAGEMENT_CLIENT, management_secret.as_str()).scopes([PERMISSION]),
+        ),
         Vendor::Okta => builder
             .provider(Provider::Okta)
             .client(
@@ -92,6 +98,7 @@ pub(crate) async fn run(options: DevServer) -> Result<(), Failure> {
     let shown = directory.display();
     let like = match options.provider {
         Vendor::Auth0 => "an Auth0-compatible server",
+        Vendor::Entra => "a server like Microsoft Entra ID",
         Vendor::Okta => "a server like Okta",
         Vendor::Zitadel => "a server like Zitadel",
     };
@@ -99,7 +106,7 @@ pub(crate) async fn run(options: DevServer) -> Result<(), Failure> {
     let place = if in_store { STORE } else { "client-secret" };
     println!("  client            {CLIENT}, its secret in {shown}/{place}");
     match options.provider {
-        Vendor::Auth0 => {
+        Vendor::Auth0 | Vendor::Entra => {
             println!("  management client {MANAGEMENT_CLIENT}, its secret in {shown}/{management}");
         }
         Vendor::Okta => println!("  API token         in {shown}/{management}"),
@@ -121,7 +128,7 @@ pub(crate) async fn run(options: DevServer) -> Result<(), Failure> {
     }
     let gap = match options.provider {
         Vendor::Zitadel => " --accept-gap --reason TEXT",
-        Vendor::Auth0 | Vendor::Okta => "",
+        Vendor::Auth0 | Vendor::Entra | Vendor::Okta => "",
     };
     println!("  keyswap rotate --config {shown}/keyswap.toml{gap}");
     println!("ready; Ctrl-C ends it");
@@ -189,6 +196,14 @@ fn authority_for(provider: Vendor, url: &str) -> String {
             r#"kind = "auth0"
 url = "{url}"
 audience = "{AUDIENCE}"
+management_client_id = "{MANAGEMENT_CLIENT}"
+management_secret = {{ file = "management-secret" }}"#
+        ),
+        Vendor::Entra => format!(
+            r#"kind = "entra"
+tenant = "{TENANT}"
+login_url = "{url}"
+graph_url = "{url}"
 management_client_id = "{MANAGEMENT_CLIENT}"
 management_secret = {{ file = "management-secret" }}"#
         ),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use comfy_table::Table;
 use keyswap_admin::rotation::{Direction, Record, Timestamp};
 use keyswap_admin::{Status, several};
+use keyswap_core::SecretId;
 use keyswap_store::{Hold, Instance, SecretStore, StoreError};
 use serde_json::{Value, json};
 
@@ -14,6 +15,9 @@ use crate::arguments;
 use crate::configuration::{Configuration, OfClient};
 use crate::exit::Failure;
 use crate::presenter::milliseconds;
+
+/// A secret that ends by itself in less than this should be rotated.
+const SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// How many stores are read at once: one that is away takes its time to say so.
 const AT_ONCE: usize = 8;
@@ -78,6 +82,9 @@ fn as_text(client: &str, place: &str, status: &Status, now: Timestamp) -> String
         None => {
             text.push_str("list      none yet: put the present secret in with `keyswap init`\n")
         }
+    }
+    for (id, at) in expiries(status) {
+        text.push_str(&format!("expires   {id} at {at}, {}\n", until(at, now)));
     }
     match &status.record {
         None => text.push_str("rotation  none yet\n"),
@@ -145,6 +152,25 @@ fn as_text(client: &str, place: &str, status: &Status, now: Timestamp) -> String
     }
     text.push_str(&format!("{table}\n"));
     text
+}
+
+/// When secrets of the published list end by themselves, as the server said when they were rotated last.
+fn expiries(status: &Status) -> Vec<(SecretId, Timestamp)> {
+    let (Some(document), Some(record)) = (&status.published, &status.record) else {
+        return Vec::new();
+    };
+    let of = |id: &SecretId| Some((id.clone(), record.expires(id)?));
+    document.list.ids().filter_map(of).collect()
+}
+
+/// How much time is left until then, and what to do if that is little.
+fn until(at: Timestamp, now: Timestamp) -> String {
+    let left = at.since(now);
+    match (left.is_zero(), left.as_secs() / (24 * 60 * 60)) {
+        (true, _) => "which is over: rotate now".to_owned(),
+        (false, days) if left < SOON => format!("in {days} days: rotate before that"),
+        (false, days) => format!("in {days} days"),
+    }
 }
 
 fn hold_in_force(status: &Status, now: Timestamp) -> Option<&Hold> {
@@ -240,8 +266,12 @@ fn as_json(client: &str, place: &str, status: &Status, now: Timestamp) -> Value 
         })
         .collect();
     let hold = hold_in_force(status, now);
+    let expires: Vec<_> = expiries(status)
+        .into_iter()
+        .map(|(id, at)| json!({ "secret": id, "at_ms": at.milliseconds() }))
+        .collect();
     json!({
         "client": client, "store": place, "list": list, "rotation": rotation, "hold": hold,
-        "instances": instances,
+        "instances": instances, "expires": expires,
     })
 }

@@ -444,6 +444,30 @@ impl Embedded {
         embedded
     }
 
+    /// Like Microsoft Entra ID.
+    pub fn entra() -> Self {
+        let mut embedded = Self::start();
+        embedded.die();
+        let secret = embedded.site.first_secret();
+        let management = std::fs::read_to_string(embedded.site.path("management-secret")).unwrap();
+        let management = Client::management(MANAGEMENT_CLIENT, management);
+        let builder = AuthorizationServer::builder()
+            .provider(Provider::Entra)
+            .nodes(3)
+            .propagation_window(WINDOW)
+            .client(Client::new(CLIENT, secret))
+            .management_client(management.scopes(["Application.ReadWrite.OwnedBy"]))
+            .bind(embedded.address);
+        embedded.run(builder);
+        let url = embedded.site.url.clone();
+        embedded.configure_authority(&format!(
+            "kind = \"entra\"\ntenant = \"contoso.onmicrosoft.com\"\nlogin_url = \"{url}\"\n\
+             management_client_id = \"{MANAGEMENT_CLIENT}\"\n\
+             management_secret = {{ file = \"management-secret\" }}\ngraph_"
+        ));
+        embedded
+    }
+
     /// Like Zitadel: the management secret is the token of a service account.
     pub fn zitadel() -> Self {
         let mut embedded = Self::start();

@@ -71,6 +71,10 @@ impl Rotation {
                 until.iter_mut().for_each(|until| moved(until, Duration::ZERO));
             }
         }
+        // Said to whoever asks, and not looked at again.
+        if let Plan::Add(slots) = plan {
+            (slots.old_expires, slots.new_expires) = (None, None);
+        }
         // When states were entered is for the history alone.
         entered.drain(..entered.len().saturating_sub(1));
         entered.iter_mut().for_each(|entered| moved(&mut entered.at, longest_state));
