@@ -8,6 +8,7 @@
 mod auth0_sdk;
 mod etcd;
 mod hydra;
+mod keycloak;
 mod load;
 mod moto;
 mod oidc_provider;
@@ -19,6 +20,7 @@ mod secure_etcd;
 pub use auth0_sdk::Auth0Sdk;
 pub use etcd::Etcd;
 pub use hydra::Hydra;
+pub use keycloak::Keycloak;
 pub use load::{Load, SignIn, Tally};
 pub use moto::Moto;
 pub use oidc_provider::OidcProvider;

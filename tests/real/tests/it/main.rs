@@ -7,5 +7,6 @@ mod aws;
 mod etcd;
 mod exec;
 mod hydra;
+mod keycloak;
 mod oidc_provider;
 mod registration;

@@ -190,6 +190,12 @@ impl Asked {
     /// The client, as whoever may change it sees it.
     pub(super) async fn client(&self, token: &str, client: &str) -> Value {
         let mut listed: Value = self.listed(token, client).await.json().await.expect("JSON");
+        // The real one lists them in any order.
+        for name in ["defaultClientScopes", "optionalClientScopes"] {
+            if let Some(scopes) = listed[0].get_mut(name).and_then(Value::as_array_mut) {
+                scopes.sort_by_key(Value::to_string);
+            }
+        }
         listed[0].take()
     }
 
