@@ -306,6 +306,24 @@ async fn a_rotation_that_was_dropped_in_any_state_is_resumed_to_its_end() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn there_is_a_way_back_also_after_the_change() {
+    each([State::Adopted, State::Promoted], async |state| {
+        let world = World::new().await;
+        let program = world.program().await;
+        Wanted::Run(policy()).dropped_at(world.rotator(), state).await;
+        let finished = Wanted::Rollback.of(&world.rotator()).await;
+        let finished = finished.unwrap_or_else(|error| panic!("{state}: {error}"));
+        program.stop().await;
+        assert!(finished.rolled_back, "{state}");
+        world.server.until_settled(CLIENT).await;
+        assert!(world.server.accepts(CLIENT, OLD), "{state}");
+        let document = world.store.published().await.unwrap().unwrap();
+        assert_eq!(document.list, SecretList::new([old()]).unwrap(), "{state}");
+    })
+    .await;
+}
+
 fn authority_kind(error: &RotateError) -> AuthorityErrorKind {
     for secret in [OLD, MANAGEMENT] {
         assert!(!format!("{error} {error:?}").contains(secret), "{error:?}");
