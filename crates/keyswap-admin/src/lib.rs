@@ -21,8 +21,8 @@ mod several;
 mod term;
 
 pub use authority::{
-    Auth0, Authority, AuthorityError, AuthorityErrorKind, ClientAuthentication, Entra, Exec, Hydra,
-    Keycloak, Okta, Registration, Zitadel,
+    Auth0, Authority, AuthorityError, AuthorityErrorKind, ClientAuthentication, Entra, Exec,
+    FusionAuth, Hydra, Keycloak, Okta, Registration, Zitadel,
 };
 pub use error::{RotateError, RotateErrorKind};
 pub use progress::{Awaited, Progress};

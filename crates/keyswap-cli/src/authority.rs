@@ -9,7 +9,8 @@ use keyswap_admin::authority::{
     RegistrationToken, SlotId,
 };
 use keyswap_admin::{
-    Auth0, Authority, AuthorityError, Entra, Exec, Hydra, Keycloak, Okta, Registration, Zitadel,
+    Auth0, Authority, AuthorityError, Entra, Exec, FusionAuth, Hydra, Keycloak, Okta, Registration,
+    Zitadel,
 };
 use keyswap_core::{FallbackPolicy, Secret, SecretId, SecretList, SecretRing};
 use keyswap_store::FileStore;
@@ -26,6 +27,7 @@ pub(crate) enum ConfiguredAuthority {
     Auth0(Auth0),
     Entra(Entra),
     Exec(Exec),
+    FusionAuth(FusionAuth),
     Hydra(Hydra),
     Keycloak(Keycloak),
     Okta(Okta),
@@ -153,7 +155,8 @@ impl<'a> Shared<'a> {
                 in_realm = Some(keycloak.build()?);
                 None
             }
-            AuthorityTable::Hydra { .. }
+            AuthorityTable::FusionAuth { .. }
+            | AuthorityTable::Hydra { .. }
             | AuthorityTable::Okta { .. }
             | AuthorityTable::Registration { .. }
             | AuthorityTable::Zitadel { .. } => None,
@@ -218,6 +221,21 @@ impl<'a> Shared<'a> {
                     hydra = hydra.authentication(authentication);
                 }
                 Ok(ConfiguredAuthority::Hydra(hydra.build()?))
+            }
+            (AuthorityTable::FusionAuth { url, api_key, application_id, tenant_id, .. }, _) => {
+                let mut fusionauth = FusionAuth::builder(url.clone(), client.id())
+                    .api_key(api_key.read()?)
+                    .pace(self.pace.clone());
+                if let Some(id) = application_id {
+                    fusionauth = fusionauth.application(id);
+                }
+                if let Some(id) = tenant_id {
+                    fusionauth = fusionauth.tenant(id);
+                }
+                if let Some(authentication) = authentication {
+                    fusionauth = fusionauth.authentication(authentication);
+                }
+                Ok(ConfiguredAuthority::FusionAuth(fusionauth.build()?))
             }
             (AuthorityTable::Exec { .. }, _) => match &self.program {
                 Some(program) => Ok(ConfiguredAuthority::Exec(program.another(client.id()))),
@@ -393,6 +411,7 @@ macro_rules! of_each {
             Self::Auth0($authority) => $act,
             Self::Entra($authority) => $act,
             Self::Exec($authority) => $act,
+            Self::FusionAuth($authority) => $act,
             Self::Hydra($authority) => $act,
             Self::Keycloak($authority) => $act,
             Self::Okta($authority) => $act,

@@ -56,6 +56,16 @@ pub(crate) enum AuthorityTable {
         share: Option<f64>,
     },
     Entra(EntraTable),
+    // In one word, as its profile and its capabilities name it.
+    #[serde(rename = "fusionauth")]
+    FusionAuth {
+        url: Url,
+        api_key: SecretSource,
+        application_id: Option<String>,
+        tenant_id: Option<String>,
+        requests_per_second: Option<f64>,
+        share: Option<f64>,
+    },
     Hydra {
         url: Url,
         admin_url: Url,
@@ -134,6 +144,7 @@ impl AuthorityTable {
                 Some((management_client_id, management_secret))
             }
             Self::Exec { .. }
+            | Self::FusionAuth { .. }
             | Self::Hydra { .. }
             | Self::Keycloak { .. }
             | Self::Okta { .. }
@@ -147,6 +158,7 @@ impl AuthorityTable {
         match self {
             Self::Auth0 { management_secret: source, .. }
             | Self::Entra(EntraTable { management_secret: source, .. })
+            | Self::FusionAuth { api_key: source, .. }
             | Self::Keycloak { management_secret: source, .. }
             | Self::Okta { api_token: source, .. }
             | Self::Zitadel { token: source, .. } => Some(source),
@@ -170,7 +182,7 @@ impl AuthorityTable {
     /// Whether nothing but this machine is between it and the rotator.
     fn is_on_this_machine(&self) -> bool {
         let url = match self {
-            Self::Auth0 { url, .. } => url,
+            Self::Auth0 { url, .. } | Self::FusionAuth { url, .. } => url,
             Self::Entra(table) => return table.is_on_this_machine(),
             Self::Hydra { admin_url, .. } => admin_url,
             Self::Registration { registration_client_uri, .. } => registration_client_uri,
@@ -187,6 +199,7 @@ impl AuthorityTable {
             Self::Auth0 { requests_per_second, share, .. }
             | Self::Entra(EntraTable { requests_per_second, share, .. })
             | Self::Exec { requests_per_second, share, .. }
+            | Self::FusionAuth { requests_per_second, share, .. }
             | Self::Hydra { requests_per_second, share, .. }
             | Self::Keycloak { requests_per_second, share, .. }
             | Self::Okta { requests_per_second, share, .. }
@@ -305,6 +318,7 @@ impl Configuration {
             AuthorityTable::Auth0 { .. } => ("auth0", Some("audience")),
             AuthorityTable::Entra(_) => ("entra", Some("scope")),
             AuthorityTable::Exec { .. } => ("exec", None),
+            AuthorityTable::FusionAuth { .. } => ("fusionauth", None),
             AuthorityTable::Hydra { .. } => ("hydra", Some("scope")),
             AuthorityTable::Keycloak { .. } => ("keycloak", None),
             AuthorityTable::Okta { .. } => ("okta", Some("scope")),

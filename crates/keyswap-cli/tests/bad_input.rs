@@ -292,7 +292,7 @@ fn a_configuration_with_a_mistake_is_refused_with_its_line() {
         "kind = \"auth0\"",
         "kind = \"other\"",
         Some("other"),
-        &["other", "auth0", "entra", "hydra", "keycloak", "okta", "zitadel"],
+        &["other", "auth0", "entra", "fusionauth", "hydra", "keycloak", "okta", "zitadel"],
     );
     refused("\"250ms\"\nquiet", "\"soon\"\nquiet", Some("soon"), &["duration"]);
     refused("instances = 1", "instances = 0", None, &["[[application]] number 1", "1 or more"]);

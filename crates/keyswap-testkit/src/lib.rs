@@ -52,7 +52,7 @@
 //! # What it does not do
 //!
 //! It is no security boundary: secrets lie in its memory unwiped, and it speaks HTTP without TLS, which is why it
-//! refuses to listen anywhere but on loopback. Only the client credentials grant mints tokens, and at Zitadel a refresh token. Limits on request rates
+//! refuses to listen anywhere but on loopback. Only the client credentials grant mints tokens, and at FusionAuth and Zitadel a refresh token. Limits on request rates
 //! are not modelled; inject [`Fault::RateLimited`] instead.
 
 #![forbid(unsafe_code)]
@@ -67,6 +67,7 @@ mod entra;
 mod exchange;
 mod fault;
 mod fault_answer;
+mod fusionauth;
 mod hydra;
 mod keycloak;
 mod limit;

@@ -9,7 +9,7 @@ use crate::core::Core;
 use crate::registration::AtUpdate;
 use crate::several::Rules;
 use crate::state::random_slot_id;
-use crate::{auth0, entra, hydra, keycloak, okta, registration, zitadel};
+use crate::{auth0, entra, fusionauth, hydra, keycloak, okta, registration, zitadel};
 
 /// The vendor as which a server answers.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -34,6 +34,10 @@ pub enum Provider {
     /// [management grant](crate::Client::management). Clients with the grant type `client_credentials` have a service
     /// account.
     Keycloak,
+    /// FusionAuth: one secret an application. Management requests carry an API key as with Okta, and may name the tenant,
+    /// which is what the client is [granted](crate::Client::grant). Applications get tokens by the refresh token
+    /// `refresh-token-of-CLIENT`, which a user left them.
+    FusionAuth,
     /// Okta: up to two secrets a client, each active or not. Management requests carry an API token; clients get tokens
     /// at custom authorization servers, for scopes that they ask for.
     Okta,
@@ -59,6 +63,7 @@ impl Provider {
             Self::Hydra => hydra::router(core, false),
             Self::HydraWithRotatedSecrets => hydra::router(core, true),
             Self::Keycloak => keycloak::router(core),
+            Self::FusionAuth => fusionauth::router(core),
             Self::Okta => okta::router(core),
             Self::Registration { .. } => registration::router(core),
             Self::Zitadel => zitadel::router(core),
@@ -72,6 +77,7 @@ impl Provider {
             Self::Entra => entra::TOKEN_PATH,
             Self::Hydra | Self::HydraWithRotatedSecrets => "/oauth2/token",
             Self::Keycloak => keycloak::TOKEN_PATH,
+            Self::FusionAuth => "/oauth2/token",
             Self::Okta => "/oauth2/default/v1/token",
             Self::Registration { .. } => "/token",
             Self::Zitadel => "/oauth/v2/token",
@@ -82,6 +88,7 @@ impl Provider {
     pub(crate) fn several(self) -> Option<Rules> {
         match self {
             Self::Auth0
+            | Self::FusionAuth
             | Self::Hydra
             | Self::Keycloak
             | Self::Registration { .. }

@@ -79,6 +79,11 @@ impl Answer {
         serde_json::from_slice(&self.body).ok()
     }
 
+    /// Whether it has no body.
+    pub(super) fn is_empty(&self) -> bool {
+        self.body.is_empty()
+    }
+
     /// What the status says of a change, unless it is one of success, which the body decides.
     pub(super) fn as_change(&self, error: impl FnOnce() -> AuthorityError) -> Option<ChangeAnswer> {
         if let Some(pause) = self.turned_away() {
@@ -226,12 +231,15 @@ pub(super) fn with_segments(base: &Url, segments: &[&str]) -> Result<Url, Author
     Ok(url)
 }
 
-/// The `Authorization` header with a token, in a buffer that is wiped with its last clone; `None` if the token
-/// holds more than printable ASCII.
-pub(super) fn authorization(scheme: &str, token: &Secret) -> Option<HeaderValue> {
-    let mut value = Zeroizing::new(Vec::with_capacity(scheme.len() + 1 + token.expose().len()));
+/// The `Authorization` header with a token, after the name of a scheme or alone, in a buffer that is wiped with
+/// its last clone; `None` if the token holds more than printable ASCII.
+pub(super) fn authorization<'a>(
+    scheme: impl Into<Option<&'a str>>,
+    token: &Secret,
+) -> Option<HeaderValue> {
+    let scheme = scheme.into().map(|scheme| format!("{scheme} ")).unwrap_or_default();
+    let mut value = Zeroizing::new(Vec::with_capacity(scheme.len() + token.expose().len()));
     value.extend_from_slice(scheme.as_bytes());
-    value.push(b' ');
     value.extend_from_slice(token.expose().as_bytes());
     let printable = value.iter().all(|byte| (0x20..0x7f).contains(byte));
     let mut header = HeaderValue::from_maybe_shared(bytes::Bytes::from_owner(value)).ok()?;

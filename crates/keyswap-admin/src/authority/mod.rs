@@ -7,6 +7,7 @@ mod auth0;
 mod entra;
 mod error;
 mod exec;
+mod fusionauth;
 mod http;
 mod hydra;
 mod keycloak;
@@ -28,6 +29,7 @@ pub use auth0::{Auth0, Auth0Builder};
 pub use entra::{Entra, EntraBuilder};
 pub use error::{AuthorityError, AuthorityErrorKind};
 pub use exec::{Exec, ExecBuilder};
+pub use fusionauth::{FusionAuth, FusionAuthBuilder};
 pub use hydra::{Hydra, HydraBuilder};
 pub use keycloak::{Keycloak, KeycloakBuilder};
 pub use okta::{Okta, OktaBuilder};
@@ -44,6 +46,7 @@ pub fn known() -> Vec<Capabilities> {
     vec![
         Auth0::usual(),
         Entra::usual(),
+        FusionAuth::usual(),
         Hydra::usual(),
         Hydra::with_rotated_secrets(),
         Keycloak::usual(),

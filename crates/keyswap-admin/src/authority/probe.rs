@@ -101,6 +101,13 @@ impl ProbeRequest {
         self
     }
 
+    /// Asks what the server knows of this token, at an endpoint of RFC 7662, for clients that may not use the client
+    /// credentials grant: whoever shows the right secret is told that it is not active.
+    pub(super) fn introspecting(mut self, token: &str) -> Self {
+        self.parameters = vec![("token".to_owned(), token.to_owned())];
+        self
+    }
+
     /// How the client authenticates. Post by default.
     #[must_use]
     pub fn authentication(mut self, authentication: ClientAuthentication) -> Self {

@@ -9,8 +9,9 @@ use keyswap_admin::rotation::Timestamp;
 use keyswap_core::FallbackPolicy;
 use keyswap_reqwest::{FallbackMiddleware, client_builder};
 use keyswap_store::{FileStore, join};
+use keyswap_tower::Authenticated;
 use keyswap_tower::credential::Credential;
-use keyswap_tower::{Authenticated, Profile};
+use keyswap_tower::verdict::ReadVerdict;
 use reqwest_middleware::{Middleware, Next};
 use tokio::task::JoinHandle;
 
@@ -59,13 +60,17 @@ impl Middleware for CountRefusals {
 
 impl Program {
     /// Follows the store, and sends the body to the token endpoint again and again.
-    pub(crate) async fn start<C: Credential + Clone + Send + Sync + 'static>(
+    pub(crate) async fn start<C, V>(
         store: &FileStore,
-        (credential, profile): (C, Profile),
+        (credential, profile): (C, V),
         endpoint: String,
         body: String,
         window: Duration,
-    ) -> Self {
+    ) -> Self
+    where
+        C: Credential + Clone + Send + Sync + 'static,
+        V: ReadVerdict + Clone + Send + Sync + 'static,
+    {
         let policy = FallbackPolicy::default().propagation_window(window);
         let (ring, member) = join(store.clone(), "billing-app", policy).await.unwrap();
         let counts = Arc::<Counts>::default();

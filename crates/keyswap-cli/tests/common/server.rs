@@ -22,6 +22,9 @@ pub const AUDIENCE: &str = "https://api.example/";
 /// The API of one client in the README.
 const ORDERS_AUDIENCE: &str = "https://orders.example/";
 
+/// The tenant of the client at a server like FusionAuth.
+const TENANT: &str = "30663132-6464-6665-3032-326466613934";
+
 /// How long the nodes of the servers here take to agree.
 const WINDOW: Duration = Duration::from_millis(250);
 
@@ -464,6 +467,27 @@ impl Embedded {
             "kind = \"entra\"\ntenant = \"contoso.onmicrosoft.com\"\nlogin_url = \"{url}\"\n\
              management_client_id = \"{MANAGEMENT_CLIENT}\"\n\
              management_secret = {{ file = \"management-secret\" }}\ngraph_"
+        ));
+        embedded
+    }
+
+    /// Like FusionAuth: the management secret is an API key.
+    pub fn fusionauth() -> Self {
+        let mut embedded = Self::start();
+        embedded.die();
+        let secret = embedded.site.first_secret();
+        let key = std::fs::read_to_string(embedded.site.path("management-secret")).unwrap();
+        let builder = AuthorizationServer::builder()
+            .provider(Provider::FusionAuth)
+            .nodes(3)
+            .propagation_window(WINDOW)
+            .client(Client::new(CLIENT, secret).application("app-1").grant(TENANT))
+            .api_token(key)
+            .bind(embedded.address);
+        embedded.run(builder);
+        embedded.configure_authority(&format!(
+            "kind = \"fusionauth\"\napplication_id = \"app-1\"\ntenant_id = \"{TENANT}\"\n\
+             api_key = {{ file = \"management-secret\" }}\n",
         ));
         embedded
     }

@@ -3,6 +3,7 @@
 mod assertion;
 mod entra;
 mod faults;
+mod fusionauth;
 mod hydra;
 mod keycloak;
 mod lifecycle;

@@ -8,7 +8,8 @@ use super::{Answer, Finding};
 /// `OAuthErrorReason` of FusionAuth/fusionauth-openapi). Other reasons of the same error are
 /// `missing_client_secret`, `invalid_client_id` and `client_id_mismatch`.
 ///
-/// The status is 401 as far as is known; with the reason, 400 counts too.
+/// The status is 401 ("The client could not be verified", its documentation of the token endpoint); with the reason,
+/// 400 counts too.
 pub(super) fn judge(answer: &Answer<'_>) -> Finding {
     if !answer.is_invalid_client() {
         return Finding::Nothing;

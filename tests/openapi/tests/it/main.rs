@@ -2,5 +2,6 @@
 
 mod auth0;
 mod found;
+mod fusionauth;
 mod okta;
 mod rotation;
