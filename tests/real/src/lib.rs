@@ -5,7 +5,6 @@
 
 #![forbid(unsafe_code)]
 
-mod auth0_sdk;
 mod etcd;
 mod hydra;
 mod keycloak;
@@ -15,9 +14,9 @@ mod oidc_provider;
 mod process;
 mod program;
 mod read;
+mod sdk;
 mod secure_etcd;
 
-pub use auth0_sdk::Auth0Sdk;
 pub use etcd::Etcd;
 pub use hydra::Hydra;
 pub use keycloak::Keycloak;
@@ -27,6 +26,7 @@ pub use oidc_provider::OidcProvider;
 pub use process::Process;
 pub use program::{Program, Signing};
 pub use read::read;
+pub use sdk::Sdk;
 pub use secure_etcd::SecureEtcd;
 
 use std::path::PathBuf;

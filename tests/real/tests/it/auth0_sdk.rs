@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keyswap_real_tests::{Auth0Sdk, Process, installed};
+use keyswap_real_tests::{Process, Sdk, installed};
 use keyswap_testkit::{AuthorizationServer, Client, Endpoint, Fault, Times};
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -25,8 +25,8 @@ fn management() -> Client {
     Client::management(MANAGEMENT.0, MANAGEMENT.1)
 }
 
-async fn walk(server: &AuthorizationServer, more: &[&str]) -> Auth0Sdk {
-    Auth0Sdk::walk(&server.url(), MANAGEMENT, "billing", more).await
+async fn walk(server: &AuthorizationServer, more: &[&str]) -> Sdk {
+    Sdk::auth0(&server.url(), MANAGEMENT, "billing", more).await
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn the_sdk_reads_updates_and_rotates_a_client_at_the_dev_server() {
     let first = secret("client-secret");
     let management = ("keyswap-rotator", &*secret("management-secret"));
     let more = ["--current", &*first, "--new-secret", CHOSEN];
-    let sdk = Auth0Sdk::walk(&base, management, "billing", &more).await;
+    let sdk = Sdk::auth0(&base, management, "billing", &more).await;
     assert_whole_walk(&sdk, &first);
 }
 
@@ -60,7 +60,7 @@ async fn the_sdk_reads_updates_and_rotates_a_client_at_the_embedded_server() {
 
 /// What Auth0 gives the SDK from the first step to the last, whatever serves.
 #[track_caller]
-fn assert_whole_walk(sdk: &Auth0Sdk, first: &str) {
+fn assert_whole_walk(sdk: &Sdk, first: &str) {
     assert_eq!(sdk.steps().len(), 17, "{:?}", sdk.steps());
 
     let reads = sdk.returned("get");
@@ -185,11 +185,11 @@ async fn the_sdk_sends_a_rotation_again_that_had_been_carried_out_before_the_err
     assert_eq!(server.counts().changes, 6);
 }
 
-fn updates(sdk: &Auth0Sdk) -> Vec<u64> {
+fn updates(sdk: &Sdk) -> Vec<u64> {
     statuses(sdk, "PATCH /api/v2/clients/billing")
 }
 
-fn statuses(sdk: &Auth0Sdk, request: &str) -> Vec<u64> {
+fn statuses(sdk: &Sdk, request: &str) -> Vec<u64> {
     sdk.requests()
         .into_iter()
         .filter(|(sent, _)| *sent == request)

@@ -9,4 +9,5 @@ mod exec;
 mod hydra;
 mod keycloak;
 mod oidc_provider;
+mod okta_sdk;
 mod registration;

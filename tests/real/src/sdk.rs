@@ -1,4 +1,4 @@
-//! The `auth0` SDK for Node, walked through a client's life by `clients/auth0-sdk/oracle.mjs`.
+//! The vendors' SDKs for Node, walked through the life of a client by `clients/*/oracle.mjs`.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -8,27 +8,48 @@ use tokio::process::Command;
 
 use crate::installed;
 
-/// What the SDK said, step by step.
+/// What an SDK said, step by step.
 #[derive(Debug)]
-pub struct Auth0Sdk {
+pub struct Sdk {
     lines: Vec<Value>,
 }
 
-impl Auth0Sdk {
-    /// Lets the SDK read, update and rotate `client` at `base`, as a management client, and sign in as `client`.
+impl Sdk {
+    /// Lets the `auth0` SDK read, update and rotate `client` at `base`, as a management client, and sign in as `client`.
     ///
     /// `more` are further arguments of the program.
     ///
     /// # Panics
     ///
     /// When the program does not end well; errors that the SDK reports are answers, and no reason.
-    pub async fn walk(base: &str, management: (&str, &str), client: &str, more: &[&str]) -> Self {
-        let program = installed("KEYSWAP_AUTH0_SDK").join("oracle.mjs");
+    pub async fn auth0(base: &str, management: (&str, &str), client: &str, more: &[&str]) -> Self {
         let (id, secret) = management;
+        let arguments =
+            ["--base", base, "--id", id, "--secret", secret, "--client", client, "--trace"];
+        Self::walk("KEYSWAP_AUTH0_SDK", &[&arguments, more].concat()).await
+    }
+
+    /// Lets the Okta SDK list, read, add, activate, deactivate and remove secrets of `application` at `base`, with an API
+    /// token and one that may read alone; `secret` is the value of the first that it adds.
+    ///
+    /// # Panics
+    ///
+    /// When the program does not end well; errors that the SDK reports are answers, and no reason.
+    pub async fn okta(
+        base: &str,
+        (token, reader): (&str, &str),
+        application: &str,
+        secret: &str,
+    ) -> Self {
+        let tokens = ["--token", token, "--reader", reader];
+        let rest = ["--base", base, "--app", application, "--secret", secret];
+        Self::walk("KEYSWAP_OKTA_SDK", &[&tokens[..], &rest].concat()).await
+    }
+
+    async fn walk(installed_at: &str, arguments: &[&str]) -> Self {
         let output = Command::new("node")
-            .arg(program)
-            .args(["--base", base, "--id", id, "--secret", secret, "--client", client, "--trace"])
-            .args(more)
+            .arg(installed(installed_at).join("oracle.mjs"))
+            .args(arguments)
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .kill_on_drop(true)
