@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What kind of failure it is.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -35,12 +36,30 @@ pub struct TokenError {
 struct Shared {
     kind: TokenErrorKind,
     message: String,
+    code: Option<String>,
+    retry_after: Option<Duration>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl TokenError {
     pub(crate) fn new(kind: TokenErrorKind, message: String) -> Self {
-        Self { shared: Arc::new(Shared { kind, message, source: None }) }
+        Self {
+            shared: Arc::new(Shared { kind, message, code: None, retry_after: None, source: None }),
+        }
+    }
+
+    /// A refusal, with the OAuth error code if there is one, and how long the server asks to wait.
+    pub(crate) fn refused(
+        host: &str,
+        status: u16,
+        code: Option<String>,
+        retry_after: Option<Duration>,
+    ) -> Self {
+        let kind = TokenErrorKind::Refused { status };
+        let shown = code.as_ref().map(|code| format!("`{code}`"));
+        let shown = shown.as_deref().unwrap_or("no OAuth error code");
+        let message = format!("the token endpoint at {host} answers {status} with {shown}");
+        Self { shared: Arc::new(Shared { kind, message, code, retry_after, source: None }) }
     }
 
     pub(crate) fn unreachable(host: &str, error: reqwest_middleware::Error) -> Self {
@@ -50,6 +69,8 @@ impl TokenError {
             shared: Arc::new(Shared {
                 kind: TokenErrorKind::Unreachable,
                 message: format!("the token endpoint at {host} cannot be reached"),
+                code: None,
+                retry_after: None,
                 source: Some(Box::new(error)),
             }),
         }
@@ -59,6 +80,19 @@ impl TokenError {
     #[must_use]
     pub fn kind(&self) -> TokenErrorKind {
         self.shared.kind
+    }
+
+    /// The OAuth error code of a refusal (RFC 6749 section 5.2), for instance `invalid_scope`.
+    #[must_use]
+    pub fn error_code(&self) -> Option<&str> {
+        self.shared.code.as_deref()
+    }
+
+    /// How long the server asks to wait (`Retry-After` in seconds, RFC 9110 section 10.2.3), where it turned the
+    /// request away with 429 or 503.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.shared.retry_after
     }
 
     /// Whether the same request may succeed later with nothing changed.

@@ -3,6 +3,8 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
+use http::header::RETRY_AFTER;
 use reqwest_middleware::ClientWithMiddleware;
 use serde::Deserialize;
 use url::Url;
@@ -41,6 +43,7 @@ impl TokenRequest {
             .await
             .map_err(|error| TokenError::unreachable(host, error))?;
         let status = response.status();
+        let retry_after = retry_after(status.as_u16(), response.headers());
         let mut body = Zeroizing::new(Vec::new());
         while let Some(chunk) =
             response.chunk().await.map_err(|error| TokenError::unreachable(host, error.into()))?
@@ -51,7 +54,7 @@ impl TokenRequest {
             }
             body.extend_from_slice(&chunk);
         }
-        read_answer(host, status.as_u16(), &body, asked, chance())
+        read_answer(host, (status.as_u16(), retry_after), &body, asked, chance())
     }
 }
 
@@ -98,9 +101,16 @@ fn chance() -> f64 {
     (RandomState::new().hash_one(0u8) >> 11) as f64 / (1u64 << 53) as f64
 }
 
+/// How long a server that turns requests away asks to wait, in seconds. A date is left alone: clocks differ.
+fn retry_after(status: u16, headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER).filter(|_| matches!(status, 429 | 503))?;
+    let seconds = value.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(FARTHEST))
+}
+
 fn read_answer(
     host: &str,
-    status: u16,
+    (status, retry_after): (u16, Option<Duration>),
     body: &[u8],
     asked: Instant,
     chance: f64,
@@ -112,12 +122,7 @@ fn read_answer(
             code.len() <= 64
                 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         });
-        let code =
-            code.map_or_else(|| "no OAuth error code".to_owned(), |code| format!("`{code}`"));
-        return Err(TokenError::new(
-            TokenErrorKind::Refused { status },
-            format!("the token endpoint at {host} answers {status} with {code}"),
-        ));
+        return Err(TokenError::refused(host, status, code, retry_after));
     }
     let unexpected = |what| {
         TokenError::new(
@@ -145,7 +150,7 @@ mod tests {
     use super::*;
 
     fn token(body: &str, asked: Instant, chance: f64) -> Token {
-        read_answer("h", 200, body.as_bytes(), asked, chance).unwrap()
+        read_answer("h", (200, None), body.as_bytes(), asked, chance).unwrap()
     }
 
     #[test]
@@ -165,10 +170,27 @@ mod tests {
         }
         for strange in ["1e400", "-5", "1e300", "null", "\"soon\"", "\"NaN\"", "\"inf\"", "{}"] {
             let body = format!(r#"{{"access_token":"t","expires_in":{strange}}}"#);
-            if let Ok(token) = read_answer("h", 200, body.as_bytes(), asked, 0.5) {
+            if let Ok(token) = read_answer("h", (200, None), body.as_bytes(), asked, 0.5) {
                 assert!(!token.is_expired(asked), "{strange}");
             }
         }
+    }
+
+    #[test]
+    fn a_server_says_for_how_long_it_turns_requests_away_in_seconds() {
+        let asked = |status, value: &'static str| {
+            let headers = [(RETRY_AFTER, value.parse().unwrap())].into_iter().collect();
+            retry_after(status, &headers).map(|time| time.as_secs())
+        };
+        assert_eq!(asked(429, "7"), Some(7));
+        assert_eq!(asked(503, " 7 "), Some(7));
+        assert_eq!(asked(429, "Fri, 27 Nov 2026 21:00:00 GMT"), None);
+        assert_eq!(asked(429, "-7"), None);
+        assert_eq!(asked(401, "7"), None, "it did not turn the request away");
+        assert!(retry_after(429, &HeaderMap::new()).is_none());
+        let error =
+            read_answer("h", (429, Some(Duration::from_secs(7))), b"{}", Instant::now(), 0.0);
+        assert_eq!(error.unwrap_err().retry_after(), Some(Duration::from_secs(7)));
     }
 
     #[test]
@@ -182,7 +204,7 @@ mod tests {
     fn a_token_of_another_type_is_not_used() {
         let answer = |kind: &str| {
             let body = format!(r#"{{"access_token":"hunter2","token_type":{kind}}}"#);
-            read_answer("h", 200, body.as_bytes(), Instant::now(), 0.0)
+            read_answer("h", (200, None), body.as_bytes(), Instant::now(), 0.0)
         };
         for kind in ["\"Bearer\"", "\"bearer\"", "\"BEARER\"", "null"] {
             assert_eq!(answer(kind).unwrap().expose(), "hunter2", "{kind}");
@@ -199,7 +221,8 @@ mod tests {
     #[test]
     fn an_error_holds_the_code_and_nothing_else_of_the_answer() {
         let body = br#"{"error":"access_denied","error_description":"hunter2"}"#;
-        let error = read_answer("auth.example", 401, body, Instant::now(), 0.0).unwrap_err();
+        let error =
+            read_answer("auth.example", (401, None), body, Instant::now(), 0.0).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the token endpoint at auth.example answers 401 with `access_denied`"
@@ -213,7 +236,8 @@ mod tests {
             (200, br#"{"access_token":"t","token_type":"hunter2"}"#),
             (200, br#"{"token":"hunter2"}"#),
         ] {
-            let error = read_answer("auth.example", status, body, Instant::now(), 0.0).unwrap_err();
+            let error =
+                read_answer("auth.example", (status, None), body, Instant::now(), 0.0).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
         }
     }
