@@ -1,6 +1,9 @@
 //! A client as it is registered at the server: what a test declares about it.
 
 use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
 
 /// How a client proves at the token endpoint who it is.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -71,7 +74,16 @@ pub struct Client {
     pub(crate) grant_types: Vec<String>,
     pub(crate) authentication: ClientAuthentication,
     pub(crate) takes_personal_accounts: bool,
+    pub(crate) attributes: Map<String, Value>,
+    pub(crate) signature: Option<Signature>,
 }
+
+/// Whether a signature of a message is the client's.
+#[derive(Clone)]
+pub(crate) struct Signature(pub(crate) Arc<IsSignature>);
+
+/// Says so of a message and a signature.
+type IsSignature = dyn Fn(&[u8], &[u8]) -> bool + Send + Sync;
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,6 +102,9 @@ impl Client {
     pub const MANAGEMENT_SCOPES: [&'static str; 4] =
         ["read:clients", "read:client_keys", "update:clients", "update:client_keys"];
 
+    /// What a service app is [granted](Client::grant) to get scopes of Okta's own APIs.
+    pub const OKTA_ORG: &'static str = "okta";
+
     /// A client that may use the client credentials grant, and has no access to any API yet.
     pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Self {
         let id = id.into();
@@ -102,6 +117,8 @@ impl Client {
             grant_types: vec!["client_credentials".to_owned()],
             authentication: ClientAuthentication::default(),
             takes_personal_accounts: false,
+            attributes: Map::new(),
+            signature: None,
         }
     }
 
@@ -174,6 +191,23 @@ impl Client {
     {
         self.grant_types = grant_types.into_iter().map(Into::into).collect();
         self
+    }
+
+    /// Keeps this with the client, as Auth0's management API shows it: `jwt_configuration`, for instance.
+    pub fn attribute(mut self, name: impl Into<String>, value: Value) -> Self {
+        self.attributes.insert(name.into(), value);
+        self
+    }
+
+    /// Says whether a signature (second) of a message (first) is that of the client's private key, for a service app of
+    /// [`Provider::Okta`](crate::Provider::Okta): a client that signs in at the org's own server by an assertion and
+    /// with the token for [`OKTA_ORG`](Client::OKTA_ORG) makes management requests.
+    pub fn signed_by(
+        mut self,
+        is_signature: impl Fn(&[u8], &[u8]) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.signature = Some(Signature(Arc::new(is_signature)));
+        self.authentication(ClientAuthentication::PrivateKeyJwt)
     }
 
     /// How the client authenticates; [`ClientAuthentication::SecretPost`] unless set.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::auth0::log::Log;
 use crate::client::Resource;
 use crate::counts::{Counters, Counts};
 use crate::exchange::Exchanges;
@@ -30,6 +31,8 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     /// Where somebody wants to look at them.
     pub(crate) exchanges: Option<Exchanges>,
+    /// Of Auth0.
+    pub(crate) log: Log,
     management_limit: Mutex<Limit>,
 }
 
@@ -52,6 +55,7 @@ impl Core {
             faults: Faults::default(),
             counters: Counters::default(),
             exchanges: None,
+            log: Log::default(),
             management_limit: Mutex::new(limit),
         }
     }
@@ -118,6 +122,7 @@ impl Core {
             changes,
             foreign_changes,
             management_requests: self.counters.management_requests.read(),
+            management_writes: self.counters.management_writes.read(),
             faults: self.faults.happened().iter().map(|(_, times)| times).sum(),
             most_management_requests_in_a_second: self
                 .management_limit

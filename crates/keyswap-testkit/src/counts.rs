@@ -19,6 +19,8 @@ pub struct Counts {
     pub foreign_changes: u64,
     /// Requests to the management API, refused ones and those that met a fault included.
     pub management_requests: u64,
+    /// Those of them that ask for a change, whatever came of it.
+    pub management_writes: u64,
     /// The most requests to the management API that came within any one second, of all kinds.
     pub most_management_requests_in_a_second: u64,
     /// Faults that happened.
@@ -32,6 +34,7 @@ pub(crate) struct Counters {
     pub(crate) token_refused: Counter,
     pub(crate) token_failed: Counter,
     pub(crate) management_requests: Counter,
+    pub(crate) management_writes: Counter,
 }
 
 #[derive(Debug, Default)]

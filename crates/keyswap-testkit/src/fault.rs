@@ -11,6 +11,8 @@ pub enum Endpoint {
     Token,
     /// Reading a client at the management API.
     ReadClient,
+    /// Reading the log of the tenant at the management API.
+    ReadLog,
     /// Updating a client at the management API.
     UpdateClient,
     /// Having the server choose a new secret at the management API.
@@ -30,7 +32,12 @@ pub enum Endpoint {
 impl Endpoint {
     /// Whether it changes nothing.
     pub(crate) fn reads(self) -> bool {
-        matches!(self, Self::ReadClient | Self::ListSecrets)
+        matches!(self, Self::ReadClient | Self::ReadLog | Self::ListSecrets)
+    }
+
+    /// Whether it asks for a change.
+    pub(crate) fn writes(self) -> bool {
+        !self.reads() && self != Self::Token
     }
 
     fn covers(self, called: Self) -> bool {

@@ -21,12 +21,15 @@ pub(crate) struct Vendor {
     pub(crate) server_error: fn(Endpoint, StatusCode) -> Response,
 }
 
-/// Lets the faults of an endpoint happen; what comes back is the answer in place of the real one.
+/// Counts what asks for a change, and lets the faults of an endpoint happen; what comes back is the answer in place of the real one.
 pub(crate) async fn fault_on_arrival(
     core: &Core,
     endpoint: Endpoint,
     vendor: &Vendor,
 ) -> Option<Response> {
+    if endpoint.writes() {
+        core.counters.management_writes.add_one();
+    }
     let arrival = core.faults.on_arrival(endpoint);
     if !arrival.delay.is_zero() {
         tokio::time::sleep(arrival.delay).await;

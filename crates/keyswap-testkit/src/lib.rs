@@ -83,6 +83,7 @@ mod start_error;
 mod state;
 #[cfg(feature = "store")]
 pub mod store;
+mod time;
 mod token_endpoint;
 mod tokens;
 mod zitadel;

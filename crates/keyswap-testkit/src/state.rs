@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
 
 use crate::assertion::{Assertion, Unacceptable};
-use crate::client::{Client, ClientAuthentication, Grant};
+use crate::client::{Client, ClientAuthentication, Grant, Signature};
 use crate::propagation::{Origin, Propagation, lags};
 use crate::several::{Act, Refusal, Rules, Several};
 
@@ -29,6 +29,7 @@ pub(crate) struct Registered {
     pub(crate) takes_personal_accounts: bool,
     /// What a management API lets its callers keep with the client, and the server itself never looks at.
     pub(crate) attributes: Map<String, Value>,
+    pub(crate) signature: Option<Signature>,
     secrets: Secrets,
     /// The ids of assertions that it signed in with, and when each of them expires, in Unix seconds.
     used_assertions: HashMap<String, u64>,
@@ -181,7 +182,8 @@ impl State {
             grant_types: client.grant_types,
             authentication: client.authentication,
             takes_personal_accounts: client.takes_personal_accounts,
-            attributes: Map::new(),
+            attributes: client.attributes,
+            signature: client.signature,
             secrets,
             used_assertions: HashMap::new(),
         };

@@ -42,7 +42,7 @@ pub(crate) fn read(headers: &HeaderMap, body: &[u8]) -> Result<(Presented, Param
     Ok((presented(headers.get(AUTHORIZATION), &parameters)?, parameters))
 }
 
-fn parameters(headers: &HeaderMap, body: &[u8]) -> Result<Parameters, Malformed> {
+pub(crate) fn parameters(headers: &HeaderMap, body: &[u8]) -> Result<Parameters, Malformed> {
     let content_type = headers.get(CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or(""));
     let media_type = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     match media_type.as_str() {

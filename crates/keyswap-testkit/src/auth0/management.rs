@@ -171,7 +171,11 @@ fn show(core: &Core, id: &str, sees_secret: bool, selection: &Selection) -> Resp
 }
 
 /// The claims of the request's token, if it permits at least one of `any_of`.
-fn authorize(core: &Core, headers: &HeaderMap, any_of: &[&str]) -> Result<Claims, Box<Response>> {
+pub(super) fn authorize(
+    core: &Core,
+    headers: &HeaderMap,
+    any_of: &[&str],
+) -> Result<Claims, Box<Response>> {
     let Some(authorization) = headers.get(AUTHORIZATION) else {
         let message = "Missing authentication";
         return Err(error::management(StatusCode::UNAUTHORIZED, message, None).into());

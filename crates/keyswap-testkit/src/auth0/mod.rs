@@ -1,8 +1,9 @@
-//! The server as Auth0 shows it: `POST /oauth/token`, and the clients of the management API under `/api/v2/`.
+//! The server as Auth0 shows it: `POST /oauth/token`, the clients of the management API under `/api/v2/`, and the log.
 //!
 //! Paths, bodies and error texts are the vendor's. Where it documents none, the comment at the place says so.
 
 mod error;
+pub(crate) mod log;
 mod management;
 mod representation;
 mod token;
@@ -24,6 +25,7 @@ pub(crate) fn router(core: Arc<Core>) -> Router {
     let management = Router::new()
         .route("/api/v2/clients/{id}", get(management::read).patch(management::update))
         .route("/api/v2/clients/{id}/rotate-secret", post(management::rotate_secret))
+        .route("/api/v2/logs", get(log::read))
         .route_layer(from_fn_with_state(Arc::clone(&core), limited));
     Router::new()
         .route("/oauth/token", post(token::token))

@@ -42,6 +42,7 @@ pub(crate) async fn token(
     token_endpoint::respond(&core, &VENDOR, || answer(&core, node, &headers, &body)).await
 }
 
+/// The answer, which is recorded.
 fn answer(core: &Core, node: usize, headers: &HeaderMap, body: &[u8]) -> Response {
     let (presented, parameters) = match token_endpoint::read(headers, body) {
         Ok(read) => read,
@@ -49,7 +50,7 @@ fn answer(core: &Core, node: usize, headers: &HeaderMap, body: &[u8]) -> Respons
             return error::token(StatusCode::BAD_REQUEST, "invalid_request", reason);
         }
     };
-    core.with_state(|state, now| {
+    let response = core.with_state(|state, now| {
         let authenticated = match &presented.proof {
             Proof::Missing => None,
             Proof::Secret(secret) => state.authenticate(&presented.client_id, secret, node, now),
@@ -73,7 +74,9 @@ fn answer(core: &Core, node: usize, headers: &HeaderMap, body: &[u8]) -> Respons
             // The same words for a wrong secret and an unknown client.
             None => error::token(StatusCode::UNAUTHORIZED, "access_denied", "Unauthorized"),
         }
-    })
+    });
+    core.log.token_request(&presented.client_id, headers, response.status());
+    response
 }
 
 fn grant(core: &Core, client: &Registered, parameters: &Parameters) -> Response {

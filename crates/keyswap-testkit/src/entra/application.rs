@@ -21,11 +21,11 @@ use crate::client::ClientAuthentication;
 use crate::core::{Core, unix_now};
 use crate::fault::{Endpoint, Fault};
 use crate::fault_answer::{fault_on_arrival, of_fault};
-use crate::okta::timestamp;
 use crate::propagation::Origin;
 use crate::serve::Node;
 use crate::several::{Act, Details, Entry};
 use crate::state::{Registered, State as Clients};
+use crate::time::timestamp;
 
 const CHANGE: [&str; 2] = ["Application.ReadWrite.OwnedBy", "Application.ReadWrite.All"];
 const READ: [&str; 3] =

@@ -28,7 +28,7 @@ fn numbers(text: &str, between: char) -> Option<[u64; 3]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::okta::timestamp;
+    use crate::time::timestamp;
 
     #[test]
     fn a_time_that_is_written_is_read_again() {

@@ -7,6 +7,7 @@
 mod application;
 mod error;
 mod secrets;
+mod service_app;
 mod token;
 
 use std::sync::Arc;
@@ -14,7 +15,6 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 
-pub(crate) use self::secrets::timestamp;
 use crate::core::Core;
 use crate::fault_answer::Vendor;
 

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::{VENDOR, error};
+use super::{VENDOR, error, service_app};
 use crate::assertion::Unacceptable;
 use crate::client::Resource;
 use crate::client_authentication::{Presented, Proof};
@@ -47,6 +47,12 @@ fn answer(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Response {
+    if server.is_none()
+        && let Ok(parameters) = token_endpoint::parameters(headers, body)
+        && let Some(response) = service_app::token(core, &parameters)
+    {
+        return response;
+    }
     let (presented, parameters) = match token_endpoint::read(headers, body) {
         Ok(read) => read,
         Err(Malformed(reason)) => {
