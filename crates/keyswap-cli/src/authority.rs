@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use keyswap_admin::authority::{
-    AddAnswer, Capabilities, ChangeAnswer, Listed, NewSecret, Pace, Probe, ReadBack,
+    AddAnswer, Capabilities, ChangeAnswer, Listed, NewSecret, Pace, PrivateKey, Probe, ReadBack,
     RegistrationToken, SlotId,
 };
 use keyswap_admin::{
@@ -258,6 +258,9 @@ impl<'a> Shared<'a> {
                 AuthorityTable::Okta {
                     url,
                     api_token,
+                    management_client_id,
+                    management_private_key,
+                    management_key_id,
                     application_id,
                     authorization_server,
                     scope,
@@ -265,9 +268,14 @@ impl<'a> Shared<'a> {
                 },
                 _,
             ) => {
-                let mut okta = Okta::builder(url.clone(), client.id())
-                    .api_token(api_token.read()?)
-                    .pace(self.pace.clone());
+                let mut okta = Okta::builder(url.clone(), client.id()).pace(self.pace.clone());
+                if let Some(token) = api_token {
+                    okta = okta.api_token(token.read()?);
+                }
+                if let (Some(app), Some(key)) = (management_client_id, management_private_key) {
+                    let key = PrivateKey::from_pem(&key.read_text()?)?;
+                    okta = okta.service_app(app, key, management_key_id.clone());
+                }
                 if let Some(id) = application_id {
                     okta = okta.application(id);
                 }

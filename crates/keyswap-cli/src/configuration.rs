@@ -85,7 +85,10 @@ pub(crate) enum AuthorityTable {
     },
     Okta {
         url: Url,
-        api_token: SecretSource,
+        api_token: Option<SecretSource>,
+        management_client_id: Option<String>,
+        management_private_key: Option<SecretSource>,
+        management_key_id: Option<String>,
         application_id: Option<String>,
         authorization_server: Option<String>,
         scope: Option<String>,
@@ -160,9 +163,36 @@ impl AuthorityTable {
             | Self::Entra(EntraTable { management_secret: source, .. })
             | Self::FusionAuth { api_key: source, .. }
             | Self::Keycloak { management_secret: source, .. }
-            | Self::Okta { api_token: source, .. }
+            | Self::Okta { api_token: Some(source), .. }
+            | Self::Okta { management_private_key: Some(source), .. }
             | Self::Zitadel { token: source, .. } => Some(source),
-            Self::Exec { .. } | Self::Hydra { .. } | Self::Registration { .. } => None,
+            Self::Exec { .. }
+            | Self::Hydra { .. }
+            | Self::Okta { .. }
+            | Self::Registration { .. } => None,
+        }
+    }
+
+    /// What does not go together.
+    fn check(&self) -> Result<(), &'static str> {
+        let Self::Okta {
+            api_token,
+            management_client_id,
+            management_private_key,
+            management_key_id,
+            ..
+        } = self
+        else {
+            return Ok(());
+        };
+        match (api_token, management_client_id, management_private_key) {
+            (Some(_), None, None) if management_key_id.is_none() => Ok(()),
+            (None, Some(_), Some(_)) => Ok(()),
+            _ => Err(
+                "the management requests of okta are made with an `api_token`, or by a service app with its \
+                      `management_client_id` and its `management_private_key`: name either the one or both of the \
+                      others",
+            ),
         }
     }
 }
@@ -314,6 +344,7 @@ impl Configuration {
         if share.is_some_and(|share| !(0.01..=1.0).contains(&share)) {
             return Err(wrong(String::new(), "a `share` is from 0.01 to 1"));
         }
+        configuration.authority.check().map_err(|reason| wrong(String::new(), reason))?;
         let proved_with = match configuration.authority {
             AuthorityTable::Auth0 { .. } => ("auth0", Some("audience")),
             AuthorityTable::Entra(_) => ("entra", Some("scope")),
@@ -463,7 +494,7 @@ mod tests {
         else {
             panic!("{:?}", configuration.authority)
         };
-        assert_eq!(api_token, SecretSource::File("etc/api-token".into()));
+        assert_eq!(api_token, Some(SecretSource::File("etc/api-token".into())));
         let error = refused(&okta("\"hunter2\""));
         assert!(error.contains("PATH") && !error.contains("hunter2"), "{error}");
     }
@@ -512,6 +543,33 @@ mod tests {
         assert!(error.contains("`lifetime_days`"), "{error}");
         let error = refused(&entra("").replace("tenant", "tennant"));
         assert!(error.contains("tennant"), "{error}");
+    }
+
+    #[test]
+    fn an_okta_has_an_api_token_or_a_service_app_with_its_key() {
+        let okta = |management: &str| {
+            format!(
+                "[client]\nid = \"0oa1\"\n[authority]\nkind = \"okta\"\nurl = \"https://org.okta.com\"\n\
+                 {management}\n[store]\ndirectory = \"store\"\n[[application]]\nname = \"billing\"\n"
+            )
+        };
+        let app = "management_client_id = \"0oa2\"";
+        let key = "management_private_key = { file = \"key.pem\" }";
+        let configuration = parse(&okta(&format!("{app}\n{key}"))).unwrap();
+        let AuthorityTable::Okta { management_private_key, .. } = configuration.authority else {
+            panic!()
+        };
+        assert_eq!(management_private_key, Some(SecretSource::File("etc/key.pem".into())));
+        let token = "api_token = { file = \"token\" }";
+        for mistake in [
+            String::new(),
+            app.to_owned(),
+            key.to_owned(),
+            format!("{token}\n{app}\n{key}"),
+            format!("{token}\nmanagement_key_id = \"key-1\""),
+        ] {
+            assert!(refused(&okta(&mistake)).contains("`management_private_key`"), "{mistake}");
+        }
     }
 
     #[test]

@@ -43,7 +43,23 @@ const LONGEST: u64 = 64 * 1024;
 impl SecretSource {
     /// Reads the secret, under a random id.
     pub(crate) fn read(&self) -> Result<Secret, Failure> {
-        let mut value = match self {
+        let mut value = self.read_text()?;
+        // Editors and `echo` end a file with a line end that is not part of the secret.
+        if value.last() == Some(&b'\n') {
+            value.pop();
+            if value.last() == Some(&b'\r') {
+                value.pop();
+            }
+        }
+        let id: SecretId = random_id()?;
+        Secret::from_bytes(id, std::mem::take(&mut *value)).map_err(|error| {
+            self.unreadable(&format!("{error}. It should be the client secret and nothing else"))
+        })
+    }
+
+    /// Reads what stands there, in as many lines as it has: a key.
+    pub(crate) fn read_text(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        Ok(match self {
             Self::File(path) => {
                 let file = std::fs::File::open(path)
                     .map_err(|error| self.unreadable(&error.to_string()))?;
@@ -59,17 +75,6 @@ impl SecretSource {
                 })?;
                 Zeroizing::new(std::os::unix::ffi::OsStringExt::into_vec(value))
             }
-        };
-        // Editors and `echo` end a file with a line end that is not part of the secret.
-        if value.last() == Some(&b'\n') {
-            value.pop();
-            if value.last() == Some(&b'\r') {
-                value.pop();
-            }
-        }
-        let id: SecretId = random_id()?;
-        Secret::from_bytes(id, std::mem::take(&mut *value)).map_err(|error| {
-            self.unreadable(&format!("{error}. It should be the client secret and nothing else"))
         })
     }
 

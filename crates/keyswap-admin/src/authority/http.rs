@@ -131,6 +131,13 @@ impl Answer {
         Some(AuthorityError::new(kind, format!("{}: come back later", self.said())))
     }
 
+    /// Whether the access token lacks a scope (RFC 6750 section 3.1).
+    pub(super) fn lacks_scope(&self) -> bool {
+        let challenge = self.headers.get(http::header::WWW_AUTHENTICATE);
+        let challenge = challenge.and_then(|challenge| challenge.to_str().ok());
+        challenge.is_some_and(|challenge| challenge.contains("insufficient_scope"))
+    }
+
     /// The status in words: "the server answered 503".
     pub(super) fn said(&self) -> String {
         format!("the server answered {}", self.status.as_u16())

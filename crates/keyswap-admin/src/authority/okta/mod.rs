@@ -3,36 +3,43 @@
 //! Sources: okta-management-openapi-spec, `management-minimal.yaml` (`listOAuth2ClientSecrets`,
 //! `createOAuth2ClientSecret` and those beside them); "Rotate and manage client secrets" and "Rate limits"
 //! (developer.okta.com); the Applications API for the client id and the authentication method of an
-//! application. That credentials of an application with an administrator role cannot be changed is from
+//! application; "Implement OAuth for Okta with a service app" for management requests without an API token. That
+//! credentials of an application with an administrator role cannot be changed is from
 //! AWS ("Okta OAuth Client Secret", Secrets Manager user guide).
+
+mod management;
 
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
-use http::{HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 use keyswap_core::Secret;
 use keyswap_tower::Profile;
 use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
 
+use self::management::{Failure, Management, SCOPE, ServiceApp};
 use super::http::{
-    Answer, ask, authorization, body_with_secret, client_for, error_code, leased_body, lost, send,
-    unreachable, with_segments,
+    Answer, ask, authorization, body_with_secret, client_for, error_code, leased_body,
+    with_segments,
 };
 use super::pace::{Pace, Turns};
+use super::private_key::PrivateKey;
 use super::probe::{ClientAuthentication, ProbeRequest};
 use super::{
     AddAnswer, Authority, AuthorityError, AuthorityErrorKind, Capabilities, ChangeAnswer, Listed,
     NewSecret, Probe, Slot, SlotId, ValueRules,
 };
 
+const NEEDS: &str = "an API token that may manage the application, or a service app that may, with okta.apps.manage";
+
 /// One client of an Okta org.
 ///
 /// Management requests carry an API token of a user or service account that may manage the application:
-/// an application administrator, or a custom role with the permission to manage it.
+/// an application administrator, or a custom role with the permission to manage it. Or a
+/// [service app](OktaBuilder::service_app) with such a role makes them, which signs in by a private key.
 ///
 /// A secret is proved by a client-credentials request at a custom authorization server, with a
 /// [scope](OktaBuilder::scope) that the client may ask for. The org's own server gives no tokens to clients
@@ -53,7 +60,7 @@ pub struct Okta {
     application_url: Url,
     secrets_url: Url,
     client: String,
-    token: HeaderValue,
+    management: Management,
     probe: ProbeRequest,
     authentication: ClientAuthentication,
     server_chooses: bool,
@@ -69,6 +76,7 @@ pub struct OktaBuilder {
     client: String,
     application: Option<String>,
     token: Option<Secret>,
+    service_app: Option<ServiceApp>,
     authorization_server: String,
     scope: Option<String>,
     authentication: ClientAuthentication,
@@ -88,7 +96,7 @@ impl Okta {
             .propagation_window(Duration::from_secs(30))
             // What `createOAuth2ClientSecret` refuses, in the examples of its OpenAPI description.
             .value(ValueRules::default().length(14, 100))
-            .needs("an API token that may manage the application")
+            .needs(NEEDS)
     }
 
     /// The client `client_id` of the org at `org`, for instance `https://org.okta.com`.
@@ -98,6 +106,7 @@ impl Okta {
             client: client_id.into(),
             application: None,
             token: None,
+            service_app: None,
             authorization_server: "default".to_owned(),
             scope: None,
             authentication: ClientAuthentication::Basic,
@@ -109,9 +118,21 @@ impl Okta {
 }
 
 impl OktaBuilder {
-    /// The API token that the management requests carry. Required.
+    /// The API token that the management requests carry. This or a [service app](Self::service_app) is required.
     pub fn api_token(mut self, token: Secret) -> Self {
         self.token = Some(token);
+        self
+    }
+
+    /// The service app that makes the management requests, with the scope `okta.apps.manage`: it signs in by this
+    /// private key, of which it may have several (`key_id`, the `kid` that Okta shows).
+    pub fn service_app(
+        mut self,
+        client_id: impl Into<String>,
+        key: PrivateKey,
+        key_id: Option<String>,
+    ) -> Self {
+        self.service_app = Some(ServiceApp { client: client_id.into(), key, key_id });
         self
     }
 
@@ -161,16 +182,29 @@ impl OktaBuilder {
     ///
     /// # Errors
     ///
-    /// [`AuthorityErrorKind::Configuration`] if the API token is missing or cannot be one, or the address
-    /// is neither https nor loopback.
+    /// [`AuthorityErrorKind::Configuration`] if there is neither an API token nor a service app, or both, if the
+    /// token cannot be one, or the address is neither https nor loopback.
     pub fn build(self) -> Result<Okta, AuthorityError> {
         let configuration =
             |message| AuthorityError::new(AuthorityErrorKind::Configuration, message);
-        let token = self.token.ok_or_else(|| configuration("okta: no API token is given"))?;
-        let token = authorization("SSWS", &token).ok_or_else(|| {
-            configuration("okta: the API token cannot be one: it holds more than printable ASCII")
-        })?;
         let http = client_for("okta", &[&self.org])?;
+        let management = match (self.token, self.service_app) {
+            (Some(token), None) => {
+                Management::ApiToken(authorization("SSWS", &token).ok_or_else(|| {
+                    configuration(
+                        "okta: the API token cannot be one: it holds more than printable ASCII",
+                    )
+                })?)
+            }
+            (None, Some(app)) => Management::service_app(&self.org, app)?,
+            (None, None) => {
+                return Err(configuration("okta: no API token is given, and no service app"));
+            }
+            (Some(_), Some(_)) => {
+                let message = "okta: an API token and a service app are given: name one of them";
+                return Err(configuration(message));
+            }
+        };
         let server = self.authorization_server.as_str();
         let token_endpoint = with_segments(&self.org, &["oauth2", server, "v1", "token"])?;
         let mut probe = ProbeRequest::new(http.clone(), token_endpoint, self.client.clone())
@@ -187,7 +221,7 @@ impl OktaBuilder {
             http,
             org: self.org,
             client: self.client,
-            token,
+            management,
             probe,
             authentication: self.authentication,
             server_chooses: self.server_chooses,
@@ -252,12 +286,13 @@ impl Authority for Okta {
     }
 
     async fn ready(&self) {
+        self.management.ready().await;
         self.turns.take_ahead().await;
     }
 
     async fn check(&self) -> Result<(), AuthorityError> {
-        let answer = ask(|| self.call(Method::GET, self.application_url.clone(), None)).await;
-        let answer = answer.map_err(|error| unreachable(&self.org, &error))?;
+        let answer = ask(|| self.get(&self.application_url)).await;
+        let answer = answer.map_err(|failure| failure.into_error(&self.org))?;
         if !answer.status.is_success() {
             return Err(self.refused(&answer, "read it"));
         }
@@ -291,9 +326,11 @@ impl Authority for Okta {
     }
 
     async fn slots(&self, known: &[Secret]) -> Listed {
-        let answer = match ask(|| self.call(Method::GET, self.secrets_url.clone(), None)).await {
+        let answer = match ask(|| self.get(&self.secrets_url)).await {
             Ok(answer) => answer,
-            Err(error) => return Listed::Unavailable(unreachable(&self.org, &error).to_string()),
+            Err(failure) => {
+                return Listed::Unavailable(failure.into_error(&self.org).to_string());
+            }
         };
         if !answer.status.is_success() {
             return Listed::Unavailable(self.refused(&answer, "list its secrets").to_string());
@@ -312,15 +349,17 @@ impl Authority for Okta {
 
     async fn add_secret(&self, new: &NewSecret) -> AddAnswer {
         // The same bytes each time: a request that is repeated adds the same value.
-        let body = match new {
-            NewSecret::Known(secret) => {
-                body_with_secret("{\"client_secret\":", secret, ",\"status\":\"ACTIVE\"}")
-            }
-            NewSecret::Awaited(_) => leased_body(Bytes::from_static(b"{}")),
+        let body = || {
+            Some(match new {
+                NewSecret::Known(secret) => {
+                    body_with_secret("{\"client_secret\":", secret, ",\"status\":\"ACTIVE\"}")
+                }
+                NewSecret::Awaited(_) => leased_body(Bytes::from_static(b"{}")),
+            })
         };
-        let answer = match self.call(Method::POST, self.secrets_url.clone(), Some(body)).await {
+        let answer = match self.call((Method::POST, &self.secrets_url), body).await {
             Ok(answer) => answer,
-            Err(error) => return AddAnswer::Unknown(lost(&error)),
+            Err(failure) => return AddAnswer::without_a_secret(failure.into_change()),
         };
         if let Some(change) = answer.as_change(|| self.refused(&answer, "add a secret")) {
             return AddAnswer::without_a_secret(change);
@@ -350,9 +389,9 @@ impl Authority for Okta {
             Ok(url) => url,
             Err(error) => return ChangeAnswer::Refused(error),
         };
-        let answer = match self.call(Method::POST, url, None).await {
+        let answer = match self.call((Method::POST, &url), || None).await {
             Ok(answer) => answer,
-            Err(error) => return ChangeAnswer::Unknown(lost(&error)),
+            Err(failure) => return failure.into_change(),
         };
         // What is gone is out of force as well.
         if !active && self.is_gone(&answer) {
@@ -374,9 +413,9 @@ impl Authority for Okta {
             Ok(url) => url,
             Err(error) => return ChangeAnswer::Refused(error),
         };
-        let answer = match self.call(Method::DELETE, url, None).await {
+        let answer = match self.call((Method::DELETE, &url), || None).await {
             Ok(answer) => answer,
-            Err(error) => return ChangeAnswer::Unknown(lost(&error)),
+            Err(failure) => return failure.into_change(),
         };
         if answer.status == StatusCode::NO_CONTENT || self.is_gone(&answer) {
             return ChangeAnswer::Applied;
@@ -390,16 +429,14 @@ impl Authority for Okta {
 impl Okta {
     async fn call(
         &self,
-        method: Method,
-        url: Url,
-        body: Option<reqwest::Body>,
-    ) -> Result<Answer, reqwest::Error> {
-        let request = self.http.request(method, url).header(AUTHORIZATION, self.token.clone());
-        let request = match body {
-            Some(body) => request.header(http::header::CONTENT_TYPE, "application/json").body(body),
-            None => request,
-        };
-        send(&self.turns, request).await
+        what: (Method, &Url),
+        body: impl Fn() -> Option<reqwest::Body> + Send + Sync,
+    ) -> Result<Answer, Failure> {
+        self.management.call((&self.http, &self.turns), what, body).await
+    }
+
+    async fn get(&self, url: &Url) -> Result<Answer, Failure> {
+        self.call((Method::GET, url), || None).await
     }
 
     /// Whether Okta itself says that there is no such thing, and not a proxy before it.
@@ -435,11 +472,28 @@ impl Okta {
         let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
         let (client, host, status) = (&self.client, self.host(), answer.status.as_u16());
         let (kind, message) = match answer.status {
+            StatusCode::UNAUTHORIZED if self.management.is_service_app() => (
+                AuthorityErrorKind::Credentials,
+                format!(
+                    "Okta at {host} does not take the access token of the service app{code}: check that the \
+                     address is that of the org, and not a custom domain that another one answers for"
+                ),
+            ),
             StatusCode::UNAUTHORIZED => (
                 AuthorityErrorKind::Credentials,
                 format!(
                     "Okta at {host} does not take the API token{code}: check that it is of this org, and \
                      was neither revoked nor left unused for 30 days"
+                ),
+            ),
+            StatusCode::FORBIDDEN if self.management.is_service_app() => (
+                AuthorityErrorKind::Permissions,
+                format!(
+                    "the service app may not {doing} (client {client}){code}{}. It needs the scope {SCOPE} (in \
+                     the admin console: Applications > Applications > the service app > Okta API Scopes) and an \
+                     administrator role that may manage the application (there: Admin roles). Okta also refuses \
+                     this for an application that holds an administrator role",
+                    if answer.lacks_scope() { ", since its token lacks the scope" } else { "" }
                 ),
             ),
             StatusCode::FORBIDDEN => (
@@ -506,7 +560,8 @@ mod tests {
         let okta = builder("token-value").application("0oa/1").build().unwrap();
         let url = "https://org.okta.com/api/v1/apps/0oa%2F1/credentials/secrets";
         assert_eq!(okta.secrets_url.as_str(), url);
-        assert_eq!(okta.token, "SSWS token-value");
+        let Management::ApiToken(token) = &okta.management else { panic!() };
+        assert_eq!(token, "SSWS token-value");
         let okta = builder("token-value").build().unwrap();
         assert_eq!(okta.application_url.as_str(), "https://org.okta.com/api/v1/apps/billing");
     }
@@ -516,7 +571,8 @@ mod tests {
         let builder = builder("token-value");
         let shown = format!("{builder:?}");
         let okta = builder.build().unwrap();
-        let shown = format!("{shown} {okta:?} {:?}", okta.token);
+        let Management::ApiToken(token) = &okta.management else { panic!() };
+        let shown = format!("{shown} {okta:?} {token:?}");
         assert!(shown.contains("billing") && !shown.contains("token-value"), "{shown}");
     }
 
