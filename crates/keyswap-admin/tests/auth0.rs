@@ -1,9 +1,11 @@
 //! What is found out about an Auth0 tenant before anything is changed.
 
-use keyswap_admin::authority::Auth0Builder;
+use std::time::Duration;
+
+use keyswap_admin::authority::{Auth0Builder, ChangeAnswer};
 use keyswap_admin::{Auth0, Authority, AuthorityErrorKind};
 use keyswap_core::{Secret, SecretList, SecretRing};
-use keyswap_testkit::{AuthorizationServer, Client, ClientAuthentication};
+use keyswap_testkit::{AuthorizationServer, Client, ClientAuthentication, Endpoint, Fault, Times};
 
 const MANAGEMENT: &str = "secret-of-the-rotator-0123456789";
 
@@ -50,4 +52,57 @@ async fn with_a_custom_domain_the_management_api_is_named_by_the_tenants_own() {
     assert_eq!(error.kind(), AuthorityErrorKind::Permissions);
     let text = error.to_string();
     assert!(text.contains("`management_audience` be https://TENANT.REGION.auth0.com"), "{text}");
+}
+
+/// A tenant whose management client has these scopes beside those that a rotation needs.
+async fn tenant(client: Client, more: &[&str]) -> AuthorizationServer {
+    let scopes = Client::MANAGEMENT_SCOPES.iter().chain(more).copied().map(str::to_owned);
+    let management = Client::management("rotator", MANAGEMENT).scopes(scopes);
+    let builder = AuthorizationServer::builder().client(client.grant("https://api.example/"));
+    builder.management_client(management).start().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_throttled_token_request_is_made_again_when_the_server_says_and_a_change_waits_as_long() {
+    let limited = |seconds| Fault::RateLimited {
+        endpoint: Endpoint::Token,
+        retry_after: Some(Duration::from_secs(seconds)),
+        reset_after: Some(Duration::from_secs(900)),
+    };
+    let server = tenant(billing(), &[]).await;
+    server.inject(limited(1), Times::ONCE);
+    let auth0 = at(&server.url()).build().unwrap();
+    // The reset of the tenant's own limit is of no concern, and would not be waited for.
+    auth0.check().await.unwrap();
+    assert_eq!(server.counts().faults, 1);
+
+    // A quota of a day is not waited for.
+    server.inject(limited(50_000), Times::ONCE);
+    let auth0 = at(&server.url()).build().unwrap();
+    let error = auth0.check().await.unwrap_err();
+    assert_eq!(error.kind(), AuthorityErrorKind::Throttled);
+    assert!(error.to_string().contains("says to wait 50000 s"), "{error}");
+
+    server.inject(limited(7), Times::ONCE);
+    let auth0 = at(&server.url()).build().unwrap();
+    let new = Secret::new("new".parse().unwrap(), "new-secret-of-billing-0123456789").unwrap();
+    let ChangeAnswer::RetryAfter(pause) = auth0.set_secret(&new).await else { panic!() };
+    assert_eq!(pause, Duration::from_secs(7));
+    assert_eq!(server.counts().management_writes, 0, "nothing was sent");
+}
+
+#[test]
+fn an_address_that_cannot_be_that_of_a_tenant_is_refused_before_anything_is_sent() {
+    for (address, text) in [
+        ("https://shop.eu.auth0.com/api/v2/", "its domain alone"),
+        ("https://manage.auth0.com", "Auth0's dashboard"),
+        ("http://shop.eu.auth0.com", "https"),
+    ] {
+        let error = at(address).build().unwrap_err();
+        assert_eq!(error.kind(), AuthorityErrorKind::Configuration);
+        assert!(error.to_string().contains(text), "{error}");
+    }
+    let custom = at("https://login.shop.example");
+    let error = custom.management_audience("https://shop.eu.auth0.com/api/v2").build().unwrap_err();
+    assert!(error.to_string().contains("the slash included"), "{error}");
 }

@@ -1,7 +1,12 @@
 //! Auth0: one secret a client, chosen by the caller, with up to 30 s of propagation.
 //!
 //! Sources: "Rotate Client Secrets" (docs.auth0.com, get-started/applications/rotate-client-secret),
-//! the Management API v2 description of `GET` and `PATCH /clients/{id}`, and "Rate Limit Policy".
+//! the Management API v2 description of `GET` and `PATCH /clients/{id}`, "Rate Limit Policy" and "Custom Rate
+//! Limit Policies". Management requests tell the tenant's limit by `X-RateLimit-*`. A token request that comes
+//! too often for its application is told by `Retry-After` when to come back; `X-RateLimit-*` is still the
+//! tenant's there, and `Auth0-RateLimit` says no more (`t` is an interval).
+
+mod address;
 
 use std::fmt;
 use std::time::Duration;
@@ -12,14 +17,15 @@ use keyswap_oauth::{Token, TokenError, TokenErrorKind, TokenSource};
 use keyswap_reqwest::FallbackMiddleware;
 use keyswap_tower::{ClientSecretPost, Profile};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::http::{
-    Answer, ask, body_with_secret, cause, client_for, error_code, lost, send, unreachable,
-    with_segments,
+    Answer, DEFAULT_PAUSE, MOST_ASKED, ask, body_with_secret, cause, client_for, error_code, lost,
+    send, unreachable, with_segments,
 };
-use super::pace::Turns;
+use super::pace::{LONGEST_PAUSE, Turns, with_jitter};
 use super::probe::{ClientAuthentication, ProbeRequest};
 use super::{
     Authority, AuthorityError, AuthorityErrorKind, Capabilities, ChangeAnswer, Pace, Probe,
@@ -27,6 +33,9 @@ use super::{
 };
 
 const SCOPES: &str = "read:clients, read:client_keys and update:client_keys";
+/// Where a person grants them.
+const CONSOLE: &str =
+    "in the dashboard, Applications > APIs > Auth0 Management API, at the management client";
 const NEEDS: &str =
     "a client of the Management API with read:clients, read:client_keys and update:client_keys";
 const FIELDS: &str =
@@ -164,9 +173,13 @@ impl Auth0Builder {
     ///
     /// # Errors
     ///
-    /// [`AuthorityErrorKind::Configuration`] if the management client is missing, or the address is
-    /// neither https nor loopback.
+    /// [`AuthorityErrorKind::Configuration`] if the management client is missing, or an address cannot be that
+    /// of a tenant or of its Management API, or is neither https nor loopback.
     pub fn build(self) -> Result<Auth0, AuthorityError> {
+        address::check_tenant(&self.base)?;
+        if let Some(audience) = &self.management_audience {
+            address::check_audience(audience)?;
+        }
         let token_endpoint = with_segments(&self.base, &["oauth", "token"])?;
         let management_audience = match self.management_audience {
             Some(audience) => audience,
@@ -249,7 +262,7 @@ impl Authority for Auth0 {
     }
 
     async fn check(&self) -> Result<(), AuthorityError> {
-        let token = self.tokens.token().await.map_err(|error| self.no_token(&error))?;
+        let token = self.token_to_ask().await.map_err(|error| self.no_token(&error))?;
         // Where the server says what was granted, a scope that would be missing only at the change is
         // missed now.
         if let Some(granted) = token.scope()
@@ -293,7 +306,7 @@ impl Authority for Auth0 {
             Ok(answer) => answer,
             // Without a token nothing was sent.
             Err(Failure::NoToken(error)) if error.is_transient() => {
-                return ChangeAnswer::RetryAfter(Duration::from_secs(2));
+                return ChangeAnswer::RetryAfter(error.retry_after().unwrap_or(DEFAULT_PAUSE));
             }
             Err(Failure::NoToken(error)) => return ChangeAnswer::Refused(self.no_token(&error)),
             Err(Failure::Lost(error)) => return ChangeAnswer::Unknown(lost(&error)),
@@ -357,18 +370,46 @@ impl Auth0 {
         send(&self.turns, request(&token)).await.map_err(Failure::Lost)
     }
 
+    /// The management token, for what only asks: asked for again while the token endpoint says when to come
+    /// back, which it does where the management client has a rate limit or a quota of its own.
+    async fn token_to_ask(&self) -> Result<Token, TokenError> {
+        let mut asked = 1;
+        loop {
+            let error = match self.tokens.token().await {
+                Ok(token) => return Ok(token),
+                Err(error) => error,
+            };
+            match error.retry_after() {
+                Some(pause) if asked < MOST_ASKED && pause <= LONGEST_PAUSE => {
+                    tokio::time::sleep(with_jitter(pause, rand::random())).await;
+                }
+                _ => return Err(error),
+            }
+            asked += 1;
+        }
+    }
+
     async fn client_now(&self) -> Result<Client, AuthorityError> {
+        self.read_client(FIELDS).await
+    }
+
+    /// These fields of the client.
+    async fn read_client<T: DeserializeOwned>(&self, fields: &str) -> Result<T, AuthorityError> {
         let mut url = self.client_url.clone();
-        url.query_pairs_mut().append_pair("fields", FIELDS).append_pair("include_fields", "true");
-        let request = |token: &Token| self.http.get(url.clone()).bearer_auth(token.expose());
-        let answer = ask(|| self.with_token(request)).await.map_err(|failure| match failure {
-            Failure::NoToken(error) => self.no_token(&error),
-            Failure::Lost(error) => unreachable(&self.base, &error),
-        })?;
+        url.query_pairs_mut().append_pair("fields", fields).append_pair("include_fields", "true");
+        let answer = self.get(&url).await?;
         if !answer.status.is_success() {
             return Err(self.refused(&answer, "read it"));
         }
         answer.json().ok_or_else(|| self.not_auth0(&answer))
+    }
+
+    async fn get(&self, url: &Url) -> Result<Answer, AuthorityError> {
+        let request = |token: &Token| self.http.get(url.clone()).bearer_auth(token.expose());
+        ask(|| self.with_token(request)).await.map_err(|failure| match failure {
+            Failure::NoToken(error) => self.no_token(&error),
+            Failure::Lost(error) => unreachable(&self.base, &error),
+        })
     }
 
     fn host(&self) -> &str {
@@ -396,15 +437,20 @@ impl Auth0 {
                 AuthorityErrorKind::Permissions,
                 "authorize the management client for the Management API, and check its audience",
             ),
-            TokenErrorKind::Refused { status: 429 } => {
-                (AuthorityErrorKind::Throttled, "come back later")
-            }
+            TokenErrorKind::Refused { status: 429 } => (
+                AuthorityErrorKind::Throttled,
+                "come back later; a quota of the management client's own is raised in the dashboard",
+            ),
             _ => (
                 AuthorityErrorKind::Unexpected,
-                "check that the address is that of an Auth0 tenant",
+                "check that the address is that of an Auth0 tenant, its region included: \
+                 https://TENANT.REGION.auth0.com, or https://TENANT.auth0.com where it has none",
             ),
         };
         let mut message = format!("no management token: {error}");
+        if let Some(pause) = error.retry_after() {
+            message.push_str(&format!(", and says to wait {} s", pause.as_secs()));
+        }
         if let Some(source) = std::error::Error::source(error) {
             message.push_str(&format!(" ({})", cause(source)));
         }
@@ -416,7 +462,7 @@ impl Auth0 {
             AuthorityErrorKind::Permissions,
             format!(
                 "the management client may not {doing} (client {}): grant it the scopes {SCOPES} of the \
-                 Management API",
+                 Management API ({CONSOLE})",
                 self.client
             ),
         )
@@ -427,7 +473,7 @@ impl Auth0 {
             AuthorityErrorKind::Unexpected,
             format!(
                 "{} at {} with something that is not an answer of Auth0's Management API: check that the \
-                 address is that of a tenant, and that no proxy answers for it",
+                 address is that of a tenant, its region included, and that no proxy answers for it",
                 answer.said(),
                 self.host()
             ),
@@ -449,7 +495,7 @@ impl Auth0 {
                 AuthorityErrorKind::Credentials,
                 format!(
                     "Auth0 does not take the management token{code}: check the management client and \
-                     the audience"
+                     the audience, which names the tenant's own domain also where `url` is a custom one"
                 ),
             ),
             StatusCode::FORBIDDEN => self.missing_scope(doing),
