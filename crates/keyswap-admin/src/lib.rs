@@ -14,6 +14,7 @@
 
 pub mod authority;
 mod error;
+mod finding;
 mod progress;
 pub mod rotation;
 mod rotator;
@@ -25,9 +26,11 @@ pub use authority::{
     FusionAuth, Hydra, Keycloak, Okta, Registration, Zitadel,
 };
 pub use error::{RotateError, RotateErrorKind};
+pub use finding::{Finding, Findings, Level, Subject};
 pub use progress::{Awaited, Progress};
 pub use rotation::{Application, RotationPolicy, State};
 pub use rotator::{
     Finished, Rotator, Status, confirm, hold, leave_out, release_hold, verify_history,
+    verify_server,
 };
 pub use several::several;

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use keyswap_admin::authority::{Auth0Builder, ChangeAnswer};
-use keyswap_admin::{Auth0, Authority, AuthorityErrorKind};
+use keyswap_admin::authority::{Auth0Builder, ChangeAnswer, Probe};
+use keyswap_admin::{Auth0, Authority, AuthorityErrorKind, Level};
 use keyswap_core::{Secret, SecretList, SecretRing};
 use keyswap_testkit::{AuthorizationServer, Client, ClientAuthentication, Endpoint, Fault, Times};
+use serde_json::json;
 
 const MANAGEMENT: &str = "secret-of-the-rotator-0123456789";
 
@@ -60,6 +61,61 @@ async fn tenant(client: Client, more: &[&str]) -> AuthorizationServer {
     let management = Client::management("rotator", MANAGEMENT).scopes(scopes);
     let builder = AuthorizationServer::builder().client(client.grant("https://api.example/"));
     builder.management_client(management).start().await.unwrap()
+}
+
+/// What a look finds, as one text a level.
+async fn found(server: &AuthorizationServer) -> (String, String) {
+    let auth0 = at(&server.url()).audience("https://api.example/").build().unwrap();
+    auth0.check().await.unwrap();
+    let found = auth0.look().await;
+    let of = |level| {
+        let texts = found.iter().filter(|one| one.level() == level).map(ToString::to_string);
+        texts.collect::<Vec<_>>().join("\n")
+    };
+    assert!(found.iter().all(|one| one.level() != Level::Error), "{found:?}");
+    assert_eq!(server.counts().management_writes, 0);
+    (of(Level::Ok), of(Level::Warning))
+}
+
+#[tokio::test]
+async fn whoever_verifies_id_tokens_with_the_client_secret_is_warned_about() {
+    let signs = |algorithm| json!({"alg": algorithm, "lifetime_in_seconds": 36000});
+    let for_users = || billing().grant_types(["authorization_code", "client_credentials"]);
+    let client = for_users().attribute("jwt_configuration", signs("HS256"));
+    let (_, warnings) = found(&tenant(client, &[]).await).await;
+    assert!(warnings.contains("signed with the client secret (HS256)"), "{warnings}");
+    assert!(warnings.contains("Advanced Settings > OAuth"), "{warnings}");
+    for client in [
+        for_users().attribute("jwt_configuration", signs("RS256")),
+        billing().attribute("jwt_configuration", signs("HS256")),
+    ] {
+        assert_eq!(found(&tenant(client, &[]).await).await.1, "");
+    }
+}
+
+#[tokio::test]
+async fn the_tenants_log_is_told_as_what_it_is_where_the_scope_allows_it() {
+    let server = tenant(billing(), &["read:logs"]).await;
+    let (facts, _) = found(&server).await;
+    assert!(facts.contains("has no token that it got"), "{facts}");
+    let auth0 = at(&server.url()).audience("https://api.example/").build().unwrap();
+    let old = Secret::new("old".parse().unwrap(), "old-secret-of-billing-0123456789").unwrap();
+    let wrong = Secret::new("wrong".parse().unwrap(), "another-secret-of-billing-0123").unwrap();
+    assert_eq!(auth0.probe(&old).await, Probe::Accepted);
+    assert_eq!(auth0.probe(&wrong).await, Probe::Refused);
+    let (facts, warnings) = found(&server).await;
+    assert!(facts.contains("1 tokens that it got and 1 requests that failed"), "{facts}");
+    assert!(facts.contains("from 127.0.0.1"), "{facts}");
+    assert_eq!(warnings, "");
+
+    let (facts, _) = found(&tenant(billing(), &[]).await).await;
+    assert!(
+        facts.contains("that needs read:logs (in the dashboard, Applications > APIs"),
+        "{facts}"
+    );
+    server.inject(Fault::Html { endpoint: Endpoint::ReadLog, status: 200 }, Times::ONCE);
+    let (_, warnings) = found(&server).await;
+    assert!(warnings.contains("the tenant's log"), "{warnings}");
 }
 
 #[tokio::test]

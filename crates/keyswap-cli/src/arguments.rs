@@ -29,6 +29,14 @@ Example:
 `kind` is what [authority] in keyswap.toml names. A kind that holds one secret, and whose server chooses its
 value, has a gap at each rotation (`keyswap rotate --accept-gap`). A kind `exec` is whatever your program says.";
 
+const VERIFY: &str = "\
+Example:
+  keyswap verify --json | grep '\"level\":\"error\"'
+
+Each line is `error`, `warning` or `ok`, the worst first. An error keeps `keyswap rotate` from beginning, or
+programs from signing in, and decides about the exit code as it would there; with warnings alone that is 0.
+Nothing is changed, at the server or in the store; the server is asked for tokens.";
+
 /// Change a client_secret with no failed request.
 #[derive(Debug, Parser)]
 #[command(name = "keyswap", version, after_help = EXIT_CODES)]
@@ -72,6 +80,9 @@ pub(crate) enum Command {
     Seal(Seal),
     /// Show where the rotation stands, and what each instance holds
     Status(Status),
+    /// Look whether a rotation would begin, and what it would meet; changes nothing
+    #[command(after_help = VERIFY)]
+    Verify(Verify),
 }
 
 #[derive(Args, Debug)]
@@ -438,6 +449,17 @@ pub(crate) struct Seal {
 
 #[derive(Args, Debug)]
 pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) configured: Configured,
+    #[command(flatten)]
+    pub(crate) chosen: Chosen,
+    /// Print one JSON object a client
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) configured: Configured,
     #[command(flatten)]

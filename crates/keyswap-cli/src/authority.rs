@@ -9,11 +9,11 @@ use keyswap_admin::authority::{
     RegistrationToken, SlotId,
 };
 use keyswap_admin::{
-    Auth0, Authority, AuthorityError, Entra, Exec, FusionAuth, Hydra, Keycloak, Okta, Registration,
-    Zitadel,
+    Auth0, Authority, AuthorityError, Entra, Exec, Finding, FusionAuth, Hydra, Keycloak, Okta,
+    Registration, Zitadel,
 };
 use keyswap_core::{FallbackPolicy, Secret, SecretId, SecretList, SecretRing};
-use keyswap_store::FileStore;
+use keyswap_store::{FileStore, SecretStore};
 use tokio::task::JoinHandle;
 
 use crate::configuration::{AuthorityTable, Configuration, EntraTable, KEYSWAP, OfClient};
@@ -58,13 +58,22 @@ impl Drop for AbortOnDrop {
     }
 }
 
+/// Whether a process changes anything.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Purpose {
+    Rotates,
+    /// It leaves no trace in a store either.
+    Looks,
+}
+
 /// The management client's secrets: one that is read now, or a list that is followed. In the second case
 /// this process is an instance of the application [`KEYSWAP`], so that a rotation of that secret waits
-/// for it, and for others that use it, like for any program.
+/// for it, and for others that use it, like for any program; unless it only looks, and is soon gone.
 async fn management_ring(
     configuration: &Configuration,
     client: &str,
     source: &SecretSource,
+    purpose: Purpose,
 ) -> Result<(SecretRing, Option<AbortOnDrop>), Failure> {
     let table = &configuration.store;
     let store = match source {
@@ -80,6 +89,16 @@ async fn management_ring(
             return Ok((SecretRing::new(list), None));
         }
     };
+    if purpose == Purpose::Looks {
+        let document = store.published().await?.ok_or_else(|| {
+            Failure::failed(format!(
+                "{} holds no secret of client {client}, which makes the management requests: put it in with \
+                 `keyswap init --client-id {client}`",
+                store.describe()
+            ))
+        })?;
+        return Ok((SecretRing::new(document.list), None));
+    }
     let mut policy = FallbackPolicy::default();
     let own = configuration.clients().find(|own| own.id() == client);
     if let Some(window) = own.and_then(|own| own.propagation_window()) {
@@ -91,6 +110,13 @@ async fn management_ring(
 
 impl<'a> Shared<'a> {
     pub(crate) async fn new(configuration: &'a Configuration) -> Result<Self, Failure> {
+        Self::to(Purpose::Rotates, configuration).await
+    }
+
+    pub(crate) async fn to(
+        purpose: Purpose,
+        configuration: &'a Configuration,
+    ) -> Result<Self, Failure> {
         let table = &configuration.authority;
         let (rate, share) = table.limit();
         let mut pace = Pace::new();
@@ -110,8 +136,13 @@ impl<'a> Shared<'a> {
                 management_audience,
                 ..
             } => {
-                let (ring, following) =
-                    management_ring(configuration, management_client_id, management_secret).await?;
+                let (ring, following) = management_ring(
+                    configuration,
+                    management_client_id,
+                    management_secret,
+                    purpose,
+                )
+                .await?;
                 member = following;
                 let mut tenant = Auth0::builder(url.clone(), management_client_id)
                     .management(management_client_id, ring)
@@ -440,6 +471,10 @@ impl Authority for ConfiguredAuthority {
 
     fn remarks(&self) -> Vec<String> {
         of_each!(self, authority => authority.remarks())
+    }
+
+    async fn look(&self) -> Vec<Finding> {
+        of_each!(self, authority => authority.look().await)
     }
 
     async fn ready(&self) {

@@ -108,23 +108,28 @@ impl From<AuthorityError> for Failure {
     }
 }
 
-impl From<RotateError> for Failure {
-    fn from(error: RotateError) -> Self {
-        let code = match error.kind() {
+impl From<&RotateErrorKind> for Code {
+    fn from(kind: &RotateErrorKind) -> Self {
+        match kind {
             RotateErrorKind::Authority(error) => code_of(error),
             RotateErrorKind::Waiting(_)
             | RotateErrorKind::AwaitsConfirmation(_)
             | RotateErrorKind::AwaitsRetirement
             | RotateErrorKind::Held(_)
-            | RotateErrorKind::Busy => Code::Waiting,
-            RotateErrorKind::OutcomeUnknown => Code::OutcomeUnknown,
+            | RotateErrorKind::Busy => Self::Waiting,
+            RotateErrorKind::OutcomeUnknown => Self::OutcomeUnknown,
             RotateErrorKind::Stuck(_)
             | RotateErrorKind::LeaseLost
             | RotateErrorKind::HistoryChanged
-            | RotateErrorKind::JournalUnreadable => Code::Person,
-            _ => Code::Failed,
-        };
-        Self::new(code, error.to_string())
+            | RotateErrorKind::JournalUnreadable => Self::Person,
+            _ => Self::Failed,
+        }
+    }
+}
+
+impl From<RotateError> for Failure {
+    fn from(error: RotateError) -> Self {
+        Self::new(Code::from(error.kind()), error.to_string())
     }
 }
 

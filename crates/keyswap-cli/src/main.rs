@@ -57,6 +57,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Rotate(options) => interruptible(commands::rotate::rotate(options)).await,
         Command::Seal(options) => interruptible(commands::seal::run(options)).await,
         Command::Status(options) => commands::status::run(options).await,
+        Command::Verify(options) => commands::verify::run(options).await,
     }
 }
 

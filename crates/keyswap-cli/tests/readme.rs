@@ -40,6 +40,7 @@ fn every_command_of_the_readme_is_run_by_a_test_or_by_continuous_integration() {
         "keyswap init --client-id THE-CLIENT-ID",
         "keyswap init --secret-file client-secret",
         "keyswap status",
+        "keyswap verify",
         "keyswap rotate",
         "keyswap resume",
         "keyswap dev-server --directory keyswap-dev",
@@ -97,6 +98,7 @@ fn a_reader_who_types_the_commands_of_the_readme_gets_what_it_says() {
     run("keyswap init --secret-file client-secret").ends_with(0);
     let programs = Programs::start(site, common::CLIENT, 1, 50);
     assert!(run("keyswap status").ends_with(0).stdout.contains("billing/"));
+    assert!(run("keyswap verify").ends_with(0).stdout.contains("accepts the published secret"));
     run("keyswap rotate").ends_with(0);
     run("keyswap resume").says(1, &["nothing to resume"]);
     site.is_rotated_from(&site.first_secret());

@@ -26,6 +26,8 @@ use std::time::Duration;
 
 use keyswap_core::{Secret, SecretId};
 
+use crate::finding::Finding;
+
 pub use auth0::{Auth0, Auth0Builder};
 pub use entra::{Entra, EntraBuilder};
 pub use error::{AuthorityError, AuthorityErrorKind};
@@ -78,6 +80,14 @@ pub trait Authority: Send + Sync {
     /// rotation begins. Nothing by default.
     fn remarks(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Says what else is worth knowing before a rotation begins, without changing anything: what the management
+    /// credentials may do, who else depends on the secret, what the server itself saw of its use. Asked where
+    /// [`check`](Self::check) finds nothing wrong, which alone decides whether a rotation begins; so none of
+    /// this is an error. Nothing by default.
+    fn look(&self) -> impl Future<Output = Vec<Finding>> + Send {
+        ready(Vec::new())
     }
 
     /// Waits for whatever a change has to wait for before it may be sent: the [`Pace`], a token. The

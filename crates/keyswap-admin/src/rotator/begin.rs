@@ -1,6 +1,6 @@
 //! What must hold before a rotation may begin.
 
-use keyswap_core::{Generator, Secret, SecretId};
+use keyswap_core::{Generator, Secret, SecretDocument, SecretId};
 use keyswap_store::SecretStore;
 
 use super::carry_out::fleet;
@@ -17,77 +17,21 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     /// Everything that must hold before a rotation may begin, up to the first journal entry.
     pub(super) async fn begin(&self, policy: RotationPolicy) -> Result<Record, RotateError> {
         let client = self.store.client();
-        let refuse = |message: String| {
-            RotateError::new(RotateErrorKind::NotBegun, message + "; nothing was changed")
-        };
         let now = Timestamp::now();
-        let hold = self.hold().await;
-        let hold = hold.map_err(|error| RotateError::store("reading the hold", error, false))?;
-        if let Some(hold) = hold.filter(|hold| hold.is_in_force(now.milliseconds())) {
-            return Err(stop::stopped_by_hold(client, None, hold));
-        }
-        if policy.applications.is_empty() {
-            return Err(refuse(format!(
-                "no application is declared for client {client}, so nobody could be waited for: declare \
-                 each program that uses its secret"
-            )));
-        }
+        self.check_hold(now).await?;
+        check_declared(client, &policy)?;
         let earlier = journal(&self.store).await?;
         if let Some(earlier) = &earlier {
             check_over(earlier)?;
         }
-        let document = self
-            .store
-            .published()
-            .await
-            .map_err(|error| RotateError::store("reading the published list", error, false))?
-            .ok_or_else(|| {
-                refuse(format!(
-                    "{} holds no secret for client {client}: import the present one first",
-                    self.store.describe()
-                ))
-            })?;
-        if document.list.len() != 1 {
-            return Err(refuse(format!(
-                "the published list holds {} secrets {:?}, and no journal says why: publish the one that \
-                 the server accepts alone",
-                document.list.len(),
-                document.list
-            )));
-        }
+        let document = self.published_alone().await?;
         let old = document.list.preferred().clone();
-        let doing = format!("checking client {client} at {}", self.authority.capabilities());
-        self.authority.check().await.map_err(|error| RotateError::authority(&doing, error))?;
-        // A server may have said only then what it can do.
-        let capabilities = self.authority.capabilities();
-        let has_gap = capabilities.has_gap();
-        match &self.accepts_gap {
-            None if has_gap => return Err(gap_not_accepted(client, &capabilities)),
-            Some(_) if !has_gap => {
-                return Err(refuse(format!(
-                    "{capabilities} lets every program have the new secret before the old one ends, so there \
-                     is no gap to accept: rotate without that"
-                )));
-            }
-            _ => {}
-        }
+        let capabilities = self.check_server().await?;
+        self.check_gap(&capabilities)?;
         for remark in self.authority.remarks() {
             (self.progress)(Progress::Note(format!("client {client} at {capabilities}: {remark}")));
         }
-        let generator = match &self.generator {
-            Some(generator) => generator.clone(),
-            // Only its id is of use.
-            None if !capabilities.chosen_by_caller => Generator::default(),
-            None => capabilities.value.generator().map_err(|error| {
-                refuse(format!("no secret can be made that {capabilities} takes: {error}"))
-            })?,
-        };
-        let new = generator.generate().map_err(|error| refuse(error.to_string()))?;
-        let new = match capabilities.chosen_by_caller {
-            true => NewSecret::Known(new),
-            // The id is ours, the value is the server's.
-            false => NewSecret::Awaited(new.id().clone()),
-        };
+        let new = self.new_secret(&capabilities)?;
         let returned = self.check_secret(&old, earlier.as_ref(), &capabilities).await?;
         let slots = match capabilities.slots {
             0 | 1 => None,
@@ -122,9 +66,83 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         Ok(record)
     }
 
+    /// No person says "not now".
+    pub(super) async fn check_hold(&self, now: Timestamp) -> Result<(), RotateError> {
+        let hold = self.hold().await;
+        let hold = hold.map_err(|error| RotateError::store("reading the hold", error, false))?;
+        match hold.filter(|hold| hold.is_in_force(now.milliseconds())) {
+            Some(hold) => Err(stop::stopped_by_hold(self.store.client(), None, hold)),
+            None => Ok(()),
+        }
+    }
+
+    /// Requests fail on the way at such a server, which somebody has to accept, and at such a server only.
+    pub(super) fn check_gap(&self, capabilities: &Capabilities) -> Result<(), RotateError> {
+        match (&self.accepts_gap, capabilities.has_gap()) {
+            (None, true) => Err(gap_not_accepted(self.store.client(), capabilities)),
+            (Some(_), false) => Err(refuse(format!(
+                "{capabilities} lets every program have the new secret before the old one ends, so there \
+                 is no gap to accept: rotate without that"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The published list, which holds one secret where no rotation is under way.
+    pub(super) async fn published_alone(&self) -> Result<SecretDocument, RotateError> {
+        let document = self
+            .store
+            .published()
+            .await
+            .map_err(|error| RotateError::store("reading the published list", error, false))?
+            .ok_or_else(|| {
+                refuse(format!(
+                    "{} holds no secret for client {}: import the present one first",
+                    self.store.describe(),
+                    self.store.client()
+                ))
+            })?;
+        if document.list.len() != 1 {
+            return Err(refuse(format!(
+                "the published list holds {} secrets {:?}, and no journal says why: publish the one that \
+                 the server accepts alone",
+                document.list.len(),
+                document.list
+            )));
+        }
+        Ok(document)
+    }
+
+    /// The server can be administered, and the client be rotated. What the server can do is told after that: it
+    /// may have said only then which way it has.
+    pub(super) async fn check_server(&self) -> Result<Capabilities, RotateError> {
+        let (client, at) = (self.store.client(), self.authority.capabilities());
+        let doing = format!("checking client {client} at {at}");
+        self.authority.check().await.map_err(|error| RotateError::authority(&doing, error))?;
+        Ok(self.authority.capabilities())
+    }
+
+    /// What a rotation would bring: a value that the server takes, or an id for the one that it chooses.
+    pub(super) fn new_secret(&self, capabilities: &Capabilities) -> Result<NewSecret, RotateError> {
+        let generator = match &self.generator {
+            Some(generator) => generator.clone(),
+            // Only its id is of use.
+            None if !capabilities.chosen_by_caller => Generator::default(),
+            None => capabilities.value.generator().map_err(|error| {
+                refuse(format!("no secret can be made that {capabilities} takes: {error}"))
+            })?,
+        };
+        let new = generator.generate().map_err(|error| refuse(error.to_string()))?;
+        Ok(match capabilities.chosen_by_caller {
+            true => NewSecret::Known(new),
+            // The id is ours, the value is the server's.
+            false => NewSecret::Awaited(new.id().clone()),
+        })
+    }
+
     /// At a server that holds several secrets: which of them is the present one, and whether there is room
     /// for another. What nobody here knows is never touched.
-    async fn find_slot(
+    pub(super) async fn find_slot(
         &self,
         old: &Secret,
         earlier: Option<&Record>,
@@ -197,7 +215,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     /// The server must hold and accept the published secret: a rotation must not begin in a state that
     /// it could not tell from a failure of its own. Gives the one that the server holds in its place, if an
     /// earlier rotation retired that.
-    async fn check_secret(
+    pub(super) async fn check_secret(
         &self,
         old: &Secret,
         earlier: Option<&Record>,
@@ -268,6 +286,21 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     }
 }
 
+fn refuse(message: String) -> RotateError {
+    RotateError::new(RotateErrorKind::NotBegun, message + "; nothing was changed")
+}
+
+/// Somebody is there to be waited for.
+pub(super) fn check_declared(client: &str, policy: &RotationPolicy) -> Result<(), RotateError> {
+    if !policy.applications.is_empty() {
+        return Ok(());
+    }
+    Err(refuse(format!(
+        "no application is declared for client {client}, so nobody could be waited for: declare each program \
+         that uses its secret"
+    )))
+}
+
 /// Where the server chooses the value of the only secret that it holds.
 fn gap_not_accepted(client: &str, capabilities: &Capabilities) -> RotateError {
     RotateError::new(
@@ -322,7 +355,7 @@ fn going(removal: &Removal, deactivation: bool) -> String {
     format!("{} goes first, to make room ({what}); {how}", removal.slot)
 }
 
-fn check_over(earlier: &Record) -> Result<(), RotateError> {
+pub(super) fn check_over(earlier: &Record) -> Result<(), RotateError> {
     if earlier.is_over() {
         return Ok(());
     }
@@ -335,7 +368,7 @@ fn check_over(earlier: &Record) -> Result<(), RotateError> {
     ))
 }
 
-fn check_in_flight(earlier: &Record, now: Timestamp) -> Result<(), RotateError> {
+pub(super) fn check_in_flight(earlier: &Record, now: Timestamp) -> Result<(), RotateError> {
     match earlier.in_flight_until() {
         Some(until) if until > now => Err(RotateError::new(
             RotateErrorKind::Waiting(Vec::new()),

@@ -7,6 +7,7 @@ mod clock;
 mod confirm;
 mod hold;
 mod keep;
+mod look;
 mod stop;
 mod verify;
 mod waiting;
@@ -27,6 +28,7 @@ use crate::rotation::{
 
 pub use confirm::{confirm, leave_out};
 pub use hold::{hold, release_hold};
+pub use look::verify_server;
 pub use verify::verify_history;
 
 /// Rotates the secret of one client at one authorization server, over one store.

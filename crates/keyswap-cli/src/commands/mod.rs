@@ -10,6 +10,7 @@ pub(crate) mod init;
 pub(crate) mod rotate;
 pub(crate) mod seal;
 pub(crate) mod status;
+pub(crate) mod verify;
 
 use std::path::Path;
 

@@ -399,7 +399,7 @@ fn failure(error: RotateError) -> Failure {
 }
 
 /// The command that leads on.
-fn way_out(kind: &RotateErrorKind) -> String {
+pub(super) fn way_out(kind: &RotateErrorKind) -> String {
     match kind {
         RotateErrorKind::GapNotAccepted => ": `keyswap rotate --accept-gap --reason TEXT`",
         RotateErrorKind::Unfinished => " with `keyswap resume`",

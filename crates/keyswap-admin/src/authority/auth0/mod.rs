@@ -7,6 +7,7 @@
 //! tenant's there, and `Auth0-RateLimit` says no more (`t` is an interval).
 
 mod address;
+mod look;
 
 use std::fmt;
 use std::time::Duration;
@@ -31,6 +32,7 @@ use super::{
     Authority, AuthorityError, AuthorityErrorKind, Capabilities, ChangeAnswer, Pace, Probe,
     ReadBack,
 };
+use crate::finding::Finding;
 
 const SCOPES: &str = "read:clients, read:client_keys and update:client_keys";
 /// Where a person grants them.
@@ -282,6 +284,10 @@ impl Authority for Auth0 {
             ));
         }
         self.authentication.check(&self.client, client.token_endpoint_auth_method.as_deref())
+    }
+
+    async fn look(&self) -> Vec<Finding> {
+        look::look(self).await
     }
 
     async fn ready(&self) {
