@@ -156,7 +156,8 @@ impl<'a> Shared<'a> {
             }
             AuthorityTable::Entra(table) => {
                 let (client, source) = (&table.management_client_id, &table.management_secret);
-                let (ring, following) = management_ring(configuration, client, source).await?;
+                let (ring, following) =
+                    management_ring(configuration, client, source, purpose).await?;
                 member = following;
                 directory = Some(entra(table, ring, &pace)?);
                 None
@@ -174,8 +175,13 @@ impl<'a> Shared<'a> {
                 management_realm,
                 ..
             } => {
-                let (ring, following) =
-                    management_ring(configuration, management_client_id, management_secret).await?;
+                let (ring, following) = management_ring(
+                    configuration,
+                    management_client_id,
+                    management_secret,
+                    purpose,
+                )
+                .await?;
                 member = following;
                 let mut keycloak = Keycloak::builder(url.clone(), realm, management_client_id)
                     .management(management_client_id, ring)
