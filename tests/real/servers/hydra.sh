@@ -3,6 +3,7 @@
 #
 #   hydra.sh install    build the server, once; the binary is kept and found again
 #   hydra.sh serve      create an empty database and serve in the foreground until a signal ends it
+#   hydra.sh version    print the version
 #
 # Environment:
 #   HYDRA_HOME        where the built server is kept (default: real/hydra below the cargo target directory)
@@ -28,7 +29,7 @@ admin=$((port + 1))
 state=${HYDRA_STATE:-$target/real/state/hydra-$port}
 
 usage() {
-  sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+  sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
   exit 2
 }
 
@@ -87,5 +88,6 @@ YML
 case $1 in
   install) install ;;
   serve) serve ;;
+  version) echo "$version" ;;
   *) usage ;;
 esac

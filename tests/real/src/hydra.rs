@@ -68,6 +68,18 @@ impl Hydra {
         }
     }
 
+    /// Which one it is.
+    ///
+    /// # Panics
+    ///
+    /// When its script cannot be started.
+    #[must_use]
+    pub fn version() -> String {
+        let said = std::process::Command::new(installed("KEYSWAP_HYDRA")).arg("version").output();
+        let said = said.expect("the script of Hydra can be started").stdout;
+        String::from_utf8_lossy(&said).trim().to_owned()
+    }
+
     /// The token endpoint.
     #[must_use]
     pub fn token_endpoint(&self) -> String {

@@ -16,6 +16,7 @@ mod program;
 mod read;
 mod sdk;
 mod secure_etcd;
+pub mod seen;
 
 pub use etcd::Etcd;
 pub use hydra::Hydra;
@@ -28,6 +29,7 @@ pub use program::{Program, Signing};
 pub use read::read;
 pub use sdk::Sdk;
 pub use secure_etcd::SecureEtcd;
+pub use seen::Seen;
 
 use std::path::PathBuf;
 

@@ -55,6 +55,20 @@ impl OidcProvider {
         }
     }
 
+    /// Which one it is.
+    ///
+    /// # Panics
+    ///
+    /// When it is not installed.
+    #[must_use]
+    pub fn version() -> String {
+        let package =
+            installed("KEYSWAP_OIDC_PROVIDER").join("node_modules/oidc-provider/package.json");
+        let text = std::fs::read_to_string(package).expect("it is installed");
+        let package: Value = serde_json::from_str(&text).expect("a package");
+        package["version"].as_str().expect("a version").to_owned()
+    }
+
     /// The token endpoint.
     #[must_use]
     pub fn token_endpoint(&self) -> &str {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use keyswap_admin::{Application, Authority, Exec, Finished, RotationPolicy, Rotator};
 use keyswap_core::{FallbackPolicy, Secret, SecretList};
-use keyswap_real_tests::{Load, Program};
+use keyswap_real_tests::{Load, Program, Seen};
 use keyswap_store::{FileStore, SecretStore, join};
 use keyswap_testkit::{AuthorizationServer, Client, ClientAuthentication, Fault, Provider, Times};
 use keyswap_tower::{ClientSecretBasic, ClientSecretPost, Credential, Profile};
@@ -63,7 +63,9 @@ async fn rotate<C: Credential + Clone + Send + Sync + 'static>(
     assert!(!server.accepts_anywhere("billing", OLD));
     member.abort();
     let tally = load.stop().await;
-    println!("{program}, generated: {generated}: {} requests", tally.requests);
+    let how = if generated { "the server chooses the value" } else { "keyswap chooses the value" };
+    Seen { server: &format!("exec, {program}"), version: "embedded server", how }
+        .rotated(1, &tally);
     tally.failures.len()
 }
 

@@ -10,7 +10,7 @@ use keyswap_admin::authority::Probe;
 use keyswap_admin::{Application, Authority, AuthorityErrorKind, RotationPolicy, Rotator};
 use keyswap_core::Verdict::{Accepted, Inconclusive, RefusedBeforeGrant};
 use keyswap_core::{FallbackPolicy, Generator, Secret, SecretList, SecretRing};
-use keyswap_real_tests::{Hydra, Load, Program, installed, read};
+use keyswap_real_tests::{Hydra, Load, Program, Seen, installed, read};
 use keyswap_store::{FileStore, SecretStore, join};
 use keyswap_tower::{ClientSecretBasic, Profile};
 use reqwest::RequestBuilder;
@@ -85,11 +85,15 @@ async fn the_profile_reads_each_answer_for_what_it_says_about_the_secret() {
         ("unknown grant, wrong secret", wrong(post("grant_type=unheard-of")), 400, Inconclusive),
         ("unknown scope", right(post(&format!("{GRANT}&scope=zz"))), 400, Inconclusive),
     ];
+    let mut answers = Vec::new();
     for (what, request, status, verdict) in cases {
         let answer = request.send().await.expect("Hydra answers");
         let (got, body, read) = read(answer, Profile::Hydra).await;
-        assert_eq!((got, read), (status, verdict), "{what}: {body}");
+        println!("{what}: {got} {read:?} {body}");
+        answers.push((what, (status, verdict), (got, read)));
     }
+    let version = Hydra::version();
+    Seen { server: "Ory Hydra", version: &version, how: "its answers" }.answers(&answers);
 }
 
 /// A code and refresh tokens that each work once, at a server that authenticates the client before it looks at them.
@@ -160,7 +164,7 @@ async fn a_whole_rotation_under_load_fails_no_request() {
         .poll_every(Duration::from_millis(50));
     let finished = rotator.run(policy).await.unwrap_or_else(|error| panic!("{error}: {told:?}"));
     fleet.load.progress(50).await;
-    fleet.stop_unharmed().await;
+    fleet.stop_unharmed("one secret, by the library").await;
 
     let new = world.assert_rotated().await;
     assert_eq!((&finished.old, &finished.new), (world.old.id(), new.id()));
@@ -230,7 +234,7 @@ async fn the_command_rotates_under_load_and_says_no_secret() {
     let end: Vec<&str> = said.lines().rev().take(20).collect();
     assert_eq!(output.status.code(), Some(0), "{end:#?}");
     fleet.load.progress(50).await;
-    fleet.stop_unharmed().await;
+    fleet.stop_unharmed("one secret, by the command").await;
 
     let new = world.assert_rotated().await;
     assert!(said.contains("TRACE"), "it does not log all that it can: {end:#?}");
@@ -330,8 +334,9 @@ struct Fleet {
 
 impl Fleet {
     /// No sign-in failed, although each program met the change with the old secret in front.
-    async fn stop_unharmed(self) {
+    async fn stop_unharmed(self, how: &str) {
         let tally = self.load.stop().await;
+        Seen { server: "Ory Hydra", version: &Hydra::version(), how }.rotated(1, &tally);
         tally.assert_none_failed();
         assert!(tally.saved_by_fallback >= 4, "{tally:?}");
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use keyswap_admin::{Application, Auth0, RotateErrorKind, RotationPolicy, Rotator};
 use keyswap_core::{FallbackPolicy, Secret, SecretList, SecretRing};
-use keyswap_real_tests::{Etcd, Load, Program};
+use keyswap_real_tests::{Etcd, Load, Program, seen};
 use keyswap_store::{EtcdStore, SecretStore, join};
 use keyswap_testkit::{AuthorizationServer, Client};
 use keyswap_tower::{ClientSecretPost, Profile};
@@ -93,17 +93,16 @@ async fn no_request_fails_and_nothing_is_lost_while_each_node_is_killed_and_paus
 
     let (finished, stopped) = rotations.stop().await;
     let tally = load.stop().await;
-    println!(
-        "| kills | pauses | rotations | taken up again | requests | saved by fallback | failed | took |"
-    );
-    println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
-    println!(
-        "| {kills} | {pauses} | {finished} | {stopped} | {} | {} | {} | {:.0} s |",
+    seen::table(&format!(
+        "etcd, whose nodes are killed and paused during rotations:\n\
+         | kills | pauses | rotations | taken up again | requests | saved by fallback | failed | took |\n\
+         | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n\
+         | {kills} | {pauses} | {finished} | {stopped} | {} | {} | {} | {:.0} s |\n\n",
         tally.requests,
         tally.saved_by_fallback,
         tally.failures.len(),
         took.as_secs_f64()
-    );
+    ));
     tally.assert_none_failed();
     assert!(tally.saved_by_fallback > 0, "no program met a change: {tally:?}");
     assert_nothing_was_lost(&store(&etcd, CLIENT), &server, finished).await;

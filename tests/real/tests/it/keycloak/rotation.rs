@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use keyswap_admin::authority::Probe;
 use keyswap_admin::{Application, Authority, RotationPolicy, Rotator};
 use keyswap_core::{FallbackPolicy, Secret, SecretList};
-use keyswap_real_tests::{Keycloak, Load, Program, installed};
+use keyswap_real_tests::{Keycloak, Load, Program, Seen, installed};
 use keyswap_store::{FileStore, SecretStore, join};
 use keyswap_tower::{ClientSecretBasic, Profile};
 use reqwest::Method;
@@ -151,15 +151,9 @@ impl Fleet {
     async fn stop_unharmed(self, how: &str) {
         self.load.progress(50).await;
         let tally = self.load.stop().await;
+        Seen { server: "Keycloak", version: &Keycloak::version(), how }.rotated(1, &tally);
         tally.assert_none_failed();
         assert!(tally.saved_by_fallback >= 4, "{tally:?}");
-        println!(
-            "Keycloak {}, a rotation {how}: {} requests, {} failed, {} saved by fallback",
-            Keycloak::version(),
-            tally.requests,
-            tally.failures.len(),
-            tally.saved_by_fallback
-        );
     }
 }
 
