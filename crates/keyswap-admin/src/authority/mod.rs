@@ -11,6 +11,7 @@ mod fusionauth;
 mod http;
 mod hydra;
 mod keycloak;
+mod management;
 mod okta;
 pub(crate) mod pace;
 mod private_key;

@@ -26,7 +26,7 @@ const MOST_NAMED: usize = 4;
 
 pub(super) async fn look(auth0: &Auth0) -> Vec<Finding> {
     let mut found = Vec::new();
-    let scope = auth0.token_to_ask().await.ok().and_then(|token| token.scope().map(str::to_owned));
+    let scope = auth0.tokens.to_ask().await.ok().and_then(|token| token.scope().map(str::to_owned));
     found.extend(scope.as_deref().map(permissions));
     match auth0.read_client::<Dependants>(FIELDS).await {
         Ok(client) => found.extend(client.depend()),

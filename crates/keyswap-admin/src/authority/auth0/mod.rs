@@ -14,19 +14,16 @@ use std::time::Duration;
 
 use http::StatusCode;
 use keyswap_core::{Secret, SecretRing};
-use keyswap_oauth::{Token, TokenError, TokenErrorKind, TokenSource};
-use keyswap_reqwest::FallbackMiddleware;
-use keyswap_tower::{ClientSecretPost, Profile};
+use keyswap_oauth::{TokenError, TokenErrorKind};
+use keyswap_tower::Profile;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::http::{
-    Answer, DEFAULT_PAUSE, MOST_ASKED, ask, body_with_secret, cause, client_for, error_code, lost,
-    send, unreachable, with_segments,
-};
-use super::pace::{LONGEST_PAUSE, Turns, with_jitter};
+use super::http::{Answer, ask, body_with_secret, client_for, error_code, with_segments};
+use super::management::{ManagementTokens, no_token};
+use super::pace::Turns;
 use super::probe::{ClientAuthentication, ProbeRequest};
 use super::{
     Authority, AuthorityError, AuthorityErrorKind, Capabilities, ChangeAnswer, Pace, Probe,
@@ -66,7 +63,7 @@ pub struct Auth0 {
     base: Url,
     client_url: Url,
     client: String,
-    tokens: TokenSource,
+    tokens: ManagementTokens,
     management_audience: String,
     probe: ProbeRequest,
     authentication: ClientAuthentication,
@@ -85,7 +82,7 @@ pub struct Auth0Builder {
     authentication: ClientAuthentication,
     propagation_window: Duration,
     pace: Pace,
-    beside: Option<(reqwest::Client, TokenSource)>,
+    beside: Option<(reqwest::Client, ManagementTokens)>,
 }
 
 impl Auth0 {
@@ -190,19 +187,17 @@ impl Auth0Builder {
         let (http, tokens) = match self.beside {
             Some(shared) => shared,
             None => {
-                let (management_client, secrets) = self.management.ok_or_else(|| {
+                let management = self.management.ok_or_else(|| {
                     AuthorityError::new(
                         AuthorityErrorKind::Configuration,
                         "auth0: no management client is given",
                     )
                 })?;
                 let http = client_for("auth0", &[&self.base])?;
-                let credential = ClientSecretPost::new(management_client);
-                let fallback = FallbackMiddleware::new(secrets, credential).profile(Profile::Auth0);
-                let with_fallback =
-                    reqwest_middleware::ClientBuilder::new(http.clone()).with(fallback).build();
-                let tokens = TokenSource::new(with_fallback, token_endpoint.clone());
-                (http, tokens.parameter("audience", management_audience.as_str()))
+                let endpoint = (&http, token_endpoint.clone());
+                let tokens = ManagementTokens::of_client(management, endpoint, Profile::Auth0)
+                    .parameter("audience", management_audience.as_str());
+                (http, tokens)
             }
         };
         let mut probe = ProbeRequest::new(http.clone(), token_endpoint, self.client.clone())
@@ -264,7 +259,7 @@ impl Authority for Auth0 {
     }
 
     async fn check(&self) -> Result<(), AuthorityError> {
-        let token = self.token_to_ask().await.map_err(|error| self.no_token(&error))?;
+        let token = self.tokens.to_ask().await.map_err(|error| self.no_token(&error))?;
         // Where the server says what was granted, a scope that would be missing only at the change is
         // missed now.
         if let Some(granted) = token.scope()
@@ -291,31 +286,22 @@ impl Authority for Auth0 {
     }
 
     async fn ready(&self) {
-        // Without a token nothing is sent, and the change says why.
-        let _ = self.tokens.token().await;
+        self.tokens.ready().await;
         self.turns.take_ahead().await;
     }
 
     async fn set_secret(&self, secret: &Secret) -> ChangeAnswer {
-        let answer = self
-            .with_token(|token| {
-                // The same bytes each time: a request that is repeated sets the same value.
-                let body = body_with_secret("{\"client_secret\":", secret, "}");
-                self.http
-                    .patch(self.client_url.clone())
-                    .bearer_auth(token.expose())
-                    .header(http::header::CONTENT_TYPE, "application/json")
-                    .body(body)
-            })
-            .await;
-        let answer = match answer {
+        let request = || {
+            // The same bytes each time: a request that is repeated sets the same value.
+            let body = body_with_secret("{\"client_secret\":", secret, "}");
+            self.http
+                .patch(self.client_url.clone())
+                .header(http::header::CONTENT_TYPE, "application/json")
+                .body(body)
+        };
+        let answer = match self.tokens.send(&self.turns, request).await {
             Ok(answer) => answer,
-            // Without a token nothing was sent.
-            Err(Failure::NoToken(error)) if error.is_transient() => {
-                return ChangeAnswer::RetryAfter(error.retry_after().unwrap_or(DEFAULT_PAUSE));
-            }
-            Err(Failure::NoToken(error)) => return ChangeAnswer::Refused(self.no_token(&error)),
-            Err(Failure::Lost(error)) => return ChangeAnswer::Unknown(lost(&error)),
+            Err(failure) => return failure.into_change(|error| self.no_token(error)),
         };
         if let Some(change) = answer.as_change(|| self.refused(&answer, "change its secret")) {
             return change;
@@ -355,46 +341,7 @@ impl Authority for Auth0 {
     }
 }
 
-enum Failure {
-    NoToken(TokenError),
-    Lost(reqwest::Error),
-}
-
 impl Auth0 {
-    /// Sends a request with the management token. A token that is refused is renewed once, and the
-    /// same request is sent again: it was turned away before it was looked at.
-    async fn with_token(
-        &self,
-        request: impl Fn(&Token) -> reqwest::RequestBuilder,
-    ) -> Result<Answer, Failure> {
-        let token = self.tokens.token().await.map_err(Failure::NoToken)?;
-        let answer = send(&self.turns, request(&token)).await.map_err(Failure::Lost)?;
-        if answer.status != StatusCode::UNAUTHORIZED {
-            return Ok(answer);
-        }
-        let token = self.tokens.renew(&token).await.map_err(Failure::NoToken)?;
-        send(&self.turns, request(&token)).await.map_err(Failure::Lost)
-    }
-
-    /// The management token, for what only asks: asked for again while the token endpoint says when to come
-    /// back, which it does where the management client has a rate limit or a quota of its own.
-    async fn token_to_ask(&self) -> Result<Token, TokenError> {
-        let mut asked = 1;
-        loop {
-            let error = match self.tokens.token().await {
-                Ok(token) => return Ok(token),
-                Err(error) => error,
-            };
-            match error.retry_after() {
-                Some(pause) if asked < MOST_ASKED && pause <= LONGEST_PAUSE => {
-                    tokio::time::sleep(with_jitter(pause, rand::random())).await;
-                }
-                _ => return Err(error),
-            }
-            asked += 1;
-        }
-    }
-
     async fn client_now(&self) -> Result<Client, AuthorityError> {
         self.read_client(FIELDS).await
     }
@@ -411,11 +358,9 @@ impl Auth0 {
     }
 
     async fn get(&self, url: &Url) -> Result<Answer, AuthorityError> {
-        let request = |token: &Token| self.http.get(url.clone()).bearer_auth(token.expose());
-        ask(|| self.with_token(request)).await.map_err(|failure| match failure {
-            Failure::NoToken(error) => self.no_token(&error),
-            Failure::Lost(error) => unreachable(&self.base, &error),
-        })
+        let request = || self.http.get(url.clone());
+        let answer = ask(|| self.tokens.send(&self.turns, request)).await;
+        answer.map_err(|failure| failure.into_error(&self.base, |error| self.no_token(error)))
     }
 
     fn host(&self) -> &str {
@@ -453,14 +398,7 @@ impl Auth0 {
                  https://TENANT.REGION.auth0.com, or https://TENANT.auth0.com where it has none",
             ),
         };
-        let mut message = format!("no management token: {error}");
-        if let Some(pause) = error.retry_after() {
-            message.push_str(&format!(", and says to wait {} s", pause.as_secs()));
-        }
-        if let Some(source) = std::error::Error::source(error) {
-            message.push_str(&format!(" ({})", cause(source)));
-        }
-        AuthorityError::new(kind, format!("{message}; {way_out}"))
+        no_token(error, kind, way_out)
     }
 
     fn missing_scope(&self, doing: &str) -> AuthorityError {

@@ -4,12 +4,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use keyswap_core::SecretRing;
-use keyswap_oauth::TokenSource;
-use keyswap_reqwest::FallbackMiddleware;
-use keyswap_tower::{ClientSecretPost, Profile};
+use keyswap_tower::Profile;
 use url::Url;
 
 use super::super::http::{client_for, with_segments};
+use super::super::management::ManagementTokens;
 use super::super::pace::{Pace, Turns};
 use super::super::probe::{ClientAuthentication, ProbeRequest};
 use super::super::{AuthorityError, AuthorityErrorKind};
@@ -37,7 +36,7 @@ pub struct EntraBuilder {
     lifetime: Duration,
     propagation_window: Duration,
     pace: Pace,
-    beside: Option<(reqwest::Client, TokenSource)>,
+    beside: Option<(reqwest::Client, ManagementTokens)>,
 }
 
 impl EntraBuilder {
@@ -59,7 +58,7 @@ impl EntraBuilder {
     }
 
     /// Over these connections, with these management tokens.
-    pub(super) fn beside(mut self, http: reqwest::Client, tokens: TokenSource) -> Self {
+    pub(super) fn beside(mut self, http: reqwest::Client, tokens: ManagementTokens) -> Self {
         self.beside = Some((http, tokens));
         self
     }
@@ -155,16 +154,14 @@ impl EntraBuilder {
         let (http, tokens) = match self.beside {
             Some(shared) => shared,
             None => {
-                let (management_client, secrets) = self
+                let management = self
                     .management
                     .ok_or_else(|| configuration("no management client is given"))?;
                 let http = client_for("entra", &[&login, &graph])?;
-                let credential = ClientSecretPost::new(management_client);
-                let fallback = FallbackMiddleware::new(secrets, credential).profile(Profile::Entra);
-                let with_fallback =
-                    reqwest_middleware::ClientBuilder::new(http.clone()).with(fallback).build();
-                let tokens = TokenSource::new(with_fallback, token_endpoint.clone());
-                (http, tokens.parameter("scope", graph_scope.as_str()))
+                let endpoint = (&http, token_endpoint.clone());
+                let tokens = ManagementTokens::of_client(management, endpoint, Profile::Entra)
+                    .parameter("scope", graph_scope.as_str());
+                (http, tokens)
             }
         };
         let probe = ProbeRequest::new(http.clone(), token_endpoint, self.client.clone())

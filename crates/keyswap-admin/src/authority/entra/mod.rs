@@ -13,15 +13,15 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use keyswap_core::Secret;
-use keyswap_oauth::{Token, TokenError, TokenSource};
 use serde_json::json;
 use url::Url;
 
 use self::application::{Added, Application, Principal, label};
 pub use self::builder::EntraBuilder;
-use super::http::{Answer, ask, leased_body, lost, send, unreachable, with_segments};
+use super::http::{Answer, ask, leased_body, with_segments};
+use super::management::ManagementTokens;
 use super::pace::Turns;
 use super::probe::ProbeRequest;
 use super::{
@@ -66,7 +66,7 @@ pub struct Entra {
     /// Where it is named by its client id, and not by the object id.
     principal_url: Option<Url>,
     client: String,
-    tokens: TokenSource,
+    tokens: ManagementTokens,
     probe: ProbeRequest,
     lifetime: Duration,
     propagation_window: Duration,
@@ -115,7 +115,7 @@ impl Authority for Entra {
     }
 
     async fn check(&self) -> Result<(), AuthorityError> {
-        let token = self.tokens.token().await.map_err(|error| self.no_token(&error))?;
+        let token = self.tokens.to_ask().await.map_err(|error| self.no_token(&error))?;
         // A permission that would be missing only at the change is missed now.
         if application::roles(&token).is_some_and(|roles| !refusal::may_change(&roles)) {
             return Err(self.missing_permission("change its secrets"));
@@ -151,8 +151,7 @@ impl Authority for Entra {
     }
 
     async fn ready(&self) {
-        // Without a token nothing is sent, and the change says why.
-        let _ = self.tokens.token().await;
+        self.tokens.ready().await;
         self.turns.take_ahead().await;
     }
 
@@ -202,35 +201,13 @@ impl Authority for Entra {
     }
 }
 
-enum Failure {
-    NoToken(TokenError),
-    Lost(reqwest::Error),
-}
-
 impl Entra {
-    /// Sends a request with the management token. A token that is refused is renewed once, and the
-    /// same request is sent again: it was turned away before it was looked at.
-    async fn with_token(
-        &self,
-        request: impl Fn(&Token) -> reqwest::RequestBuilder,
-    ) -> Result<Answer, Failure> {
-        let token = self.tokens.token().await.map_err(Failure::NoToken)?;
-        let answer = send(&self.turns, request(&token)).await.map_err(Failure::Lost)?;
-        if answer.status != StatusCode::UNAUTHORIZED {
-            return Ok(answer);
-        }
-        let token = self.tokens.renew(&token).await.map_err(Failure::NoToken)?;
-        send(&self.turns, request(&token)).await.map_err(Failure::Lost)
-    }
-
     async fn read(&self, url: &Url, fields: &str) -> Result<Answer, AuthorityError> {
         let mut url = url.clone();
         url.query_pairs_mut().append_pair("$select", fields);
-        let request = |token: &Token| self.http.get(url.clone()).bearer_auth(token.expose());
-        ask(|| self.with_token(request)).await.map_err(|failure| match failure {
-            Failure::NoToken(error) => self.no_token(&error),
-            Failure::Lost(error) => unreachable(&self.graph, &error),
-        })
+        let request = || self.http.get(url.clone());
+        let answer = ask(|| self.tokens.send(&self.turns, request)).await;
+        answer.map_err(|failure| failure.into_error(&self.graph, |error| self.no_token(error)))
     }
 
     /// What stands for the client in this tenant, if it is not found by its client id.
@@ -256,23 +233,14 @@ impl Entra {
     ) -> Result<Answer, ChangeAnswer> {
         let url = with_segments(&self.application_url, &[action]).map_err(ChangeAnswer::Refused)?;
         let body = bytes::Bytes::from(body.to_string());
-        let answer = self
-            .with_token(|token| {
-                self.http
-                    .request(Method::POST, url.clone())
-                    .bearer_auth(token.expose())
-                    .header(http::header::CONTENT_TYPE, "application/json")
-                    .body(leased_body(body.clone()))
-            })
-            .await
-            .map_err(|failure| match failure {
-                // Without a token nothing was sent.
-                Failure::NoToken(error) if error.is_transient() => {
-                    ChangeAnswer::RetryAfter(Duration::from_secs(2))
-                }
-                Failure::NoToken(error) => ChangeAnswer::Refused(self.no_token(&error)),
-                Failure::Lost(error) => ChangeAnswer::Unknown(lost(&error)),
-            })?;
+        let request = || {
+            self.http
+                .post(url.clone())
+                .header(http::header::CONTENT_TYPE, "application/json")
+                .body(leased_body(body.clone()))
+        };
+        let answer = self.tokens.send(&self.turns, request).await;
+        let answer = answer.map_err(|failure| failure.into_change(|error| self.no_token(error)))?;
         // The list tells whether it is gone, or was not there yet at the replica that was asked.
         if refusal::knows_no_such_secret(&answer) {
             return Err(ChangeAnswer::Applied);

@@ -5,7 +5,8 @@ use keyswap_oauth::{TokenError, TokenErrorKind};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::super::http::{Answer, cause, error_code};
+use super::super::http::{Answer, error_code};
+use super::super::management::no_token;
 use super::super::{AuthorityError, AuthorityErrorKind};
 use super::Entra;
 use super::application::Principal;
@@ -74,11 +75,7 @@ impl Entra {
                 "check that the address is that of Microsoft's login service, and that no proxy answers for it",
             ),
         };
-        let mut message = format!("no management token in tenant {}: {error}", self.tenant);
-        if let Some(source) = std::error::Error::source(error) {
-            message.push_str(&format!(" ({})", cause(source)));
-        }
-        AuthorityError::new(kind, format!("{message}; {way_out}"))
+        no_token(error, kind, &format!("tenant {}: {way_out}", self.tenant))
     }
 
     pub(super) fn missing_permission(&self, doing: &str) -> AuthorityError {

@@ -14,16 +14,12 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use keyswap_core::{Secret, SecretRing};
-use keyswap_oauth::{Token, TokenError, TokenSource};
-use keyswap_reqwest::FallbackMiddleware;
-use keyswap_tower::{ClientSecretPost, Profile};
+use keyswap_tower::Profile;
 use url::Url;
 
 use self::client::{Change, Client, unix_now};
-use super::http::{
-    Answer, DEFAULT_PAUSE, ask, body_with_secret, client_for, lost, send, unreachable,
-    with_segments,
-};
+use super::http::{DEFAULT_PAUSE, ask, body_with_secret, client_for, with_segments};
+use super::management::ManagementTokens;
 use super::pace::Turns;
 use super::probe::{ClientAuthentication, ProbeRequest};
 use super::{
@@ -56,7 +52,7 @@ pub struct Keycloak {
     management: (String, String),
     clients_url: Url,
     client: String,
-    tokens: TokenSource,
+    tokens: ManagementTokens,
     probe: ProbeRequest,
     authentication: ClientAuthentication,
     propagation_window: Duration,
@@ -84,7 +80,7 @@ pub struct KeycloakBuilder {
 #[derive(Clone)]
 struct Shared {
     http: reqwest::Client,
-    tokens: TokenSource,
+    tokens: ManagementTokens,
     management: (String, String),
 }
 
@@ -190,16 +186,14 @@ impl KeycloakBuilder {
         let shared = match self.beside {
             Some(shared) => shared,
             None => {
-                let (id, secrets) = self
+                let management = self
                     .management
                     .ok_or_else(|| configuration("keycloak: no management client is given"))?;
                 let realm = self.management_realm.unwrap_or_else(|| self.realm.clone());
                 let http = client_for("keycloak", &[&self.base])?;
-                let fallback = FallbackMiddleware::new(secrets, ClientSecretPost::new(id.clone()));
-                let with_fallback = reqwest_middleware::ClientBuilder::new(http.clone())
-                    .with(fallback.profile(Profile::Keycloak))
-                    .build();
-                let tokens = TokenSource::new(with_fallback, token_endpoint(&self.base, &realm)?);
+                let id = management.0.clone();
+                let endpoint = (&http, token_endpoint(&self.base, &realm)?);
+                let tokens = ManagementTokens::of_client(management, endpoint, Profile::Keycloak);
                 Shared { http, tokens, management: (id, realm) }
             }
         };
@@ -277,25 +271,14 @@ impl Authority for Keycloak {
         if let Ok(mut path) = url.path_segments_mut() {
             path.push(&change.id);
         }
-        let answer = self
-            .with_token(|token| {
-                // The same bytes each time: a request that is repeated sets the same value.
-                let body = body_with_secret(&change.before_secret(), secret, "}");
-                self.http
-                    .put(url.clone())
-                    .bearer_auth(token.expose())
-                    .header(CONTENT_TYPE, "application/json")
-                    .body(body)
-            })
-            .await;
-        let answer = match answer {
+        let request = || {
+            // The same bytes each time: a request that is repeated sets the same value.
+            let body = body_with_secret(&change.before_secret(), secret, "}");
+            self.http.put(url.clone()).header(CONTENT_TYPE, "application/json").body(body)
+        };
+        let answer = match self.tokens.send(&self.turns, request).await {
             Ok(answer) => answer,
-            // Without a token nothing was sent.
-            Err(Failure::NoToken(error)) if error.is_transient() => {
-                return ChangeAnswer::RetryAfter(DEFAULT_PAUSE);
-            }
-            Err(Failure::NoToken(error)) => return ChangeAnswer::Refused(self.no_token(&error)),
-            Err(Failure::Lost(error)) => return ChangeAnswer::Unknown(lost(&error)),
+            Err(failure) => return failure.into_change(|error| self.no_token(error)),
         };
         let refused = || self.refused(&answer, "change its secret", "manage-clients");
         match answer.as_change(refused) {
@@ -326,37 +309,16 @@ impl Authority for Keycloak {
     }
 }
 
-enum Failure {
-    NoToken(TokenError),
-    Lost(reqwest::Error),
-}
-
 impl Keycloak {
-    /// Sends a request with the management token. A token that is refused is renewed once, and the
-    /// same request is sent again: it was turned away before it was looked at.
-    async fn with_token(
-        &self,
-        request: impl Fn(&Token) -> reqwest::RequestBuilder,
-    ) -> Result<Answer, Failure> {
-        let token = self.tokens.token().await.map_err(Failure::NoToken)?;
-        let answer = send(&self.turns, request(&token)).await.map_err(Failure::Lost)?;
-        if answer.status != StatusCode::UNAUTHORIZED {
-            return Ok(answer);
-        }
-        let token = self.tokens.renew(&token).await.map_err(Failure::NoToken)?;
-        send(&self.turns, request(&token)).await.map_err(Failure::Lost)
-    }
-
     /// The client as it is now. A list by client id tells all of it, and the id that a change needs: that is
     /// another one where somebody made the client anew.
     async fn client_now(&self) -> Result<Client, AuthorityError> {
         let mut url = self.clients_url.clone();
         url.query_pairs_mut().append_pair("clientId", &self.client);
-        let request = |token: &Token| self.http.get(url.clone()).bearer_auth(token.expose());
-        let answer = ask(|| self.with_token(request)).await.map_err(|failure| match failure {
-            Failure::NoToken(error) => self.no_token(&error),
-            Failure::Lost(error) => unreachable(&self.base, &error),
-        })?;
+        let request = || self.http.get(url.clone());
+        let answer = ask(|| self.tokens.send(&self.turns, request)).await;
+        let answer = answer
+            .map_err(|failure| failure.into_error(&self.base, |error| self.no_token(error)))?;
         if !answer.status.is_success() {
             return Err(self.refused(&answer, "read it", "manage-clients"));
         }

@@ -4,7 +4,8 @@ use http::StatusCode;
 use keyswap_oauth::{TokenError, TokenErrorKind};
 use serde::Deserialize;
 
-use super::super::http::{Answer, cause, error_code};
+use super::super::http::{Answer, error_code};
+use super::super::management::no_token;
 use super::super::{AuthorityError, AuthorityErrorKind};
 use super::Keycloak;
 
@@ -51,11 +52,7 @@ impl Keycloak {
                     .to_owned(),
             ),
         };
-        let mut message = format!("no management token: {error}");
-        if let Some(source) = std::error::Error::source(error) {
-            message.push_str(&format!(" ({})", cause(source)));
-        }
-        AuthorityError::new(kind, format!("{message}; {way_out}"))
+        no_token(error, kind, &way_out)
     }
 
     pub(super) fn missing_role(&self, doing: &str, role: &str) -> AuthorityError {

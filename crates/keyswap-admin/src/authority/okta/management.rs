@@ -1,18 +1,15 @@
 //! What management requests carry: an API token, or the access token of a service app.
 
-use std::time::Duration;
-
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Method, StatusCode};
-use keyswap_oauth::{Token, TokenError, TokenErrorKind, TokenSource};
+use http::{HeaderValue, Method};
+use keyswap_oauth::{TokenError, TokenErrorKind, TokenSource};
 use url::Url;
 
-use crate::authority::http::{
-    Answer, DEFAULT_PAUSE, cause, client_for, lost, send, unreachable, with_segments,
-};
+use crate::authority::http::{Answer, client_for, send, with_segments};
+use crate::authority::management::{Failure, ManagementTokens, no_token as told};
 use crate::authority::pace::Turns;
 use crate::authority::private_key::{Asserting, PrivateKey};
-use crate::authority::{AuthorityError, AuthorityErrorKind, ChangeAnswer};
+use crate::authority::{AuthorityError, AuthorityErrorKind};
 
 /// What a service app asks for: to read and change applications.
 pub(super) const SCOPE: &str = "okta.apps.manage";
@@ -28,14 +25,7 @@ pub(super) struct ServiceApp {
 /// What management requests carry.
 pub(super) enum Management {
     ApiToken(HeaderValue),
-    ServiceApp(TokenSource),
-}
-
-/// A request without an answer.
-pub(super) enum Failure {
-    /// It was not sent.
-    NoToken(TokenError),
-    Lost(reqwest::Error),
+    ServiceApp(ManagementTokens),
 }
 
 impl Management {
@@ -47,7 +37,8 @@ impl Management {
         let asserting = Asserting { key, key_id, client, audience: endpoint.to_string() };
         let http = client_for("okta", &[org])?;
         let http = reqwest_middleware::ClientBuilder::new(http).with(asserting).build();
-        Ok(Self::ServiceApp(TokenSource::new(http, endpoint).parameter("scope", SCOPE)))
+        let tokens = TokenSource::new(http, endpoint).parameter("scope", SCOPE);
+        Ok(Self::ServiceApp(ManagementTokens::new(tokens)))
     }
 
     pub(super) fn is_service_app(&self) -> bool {
@@ -57,13 +48,11 @@ impl Management {
     /// Has what the next request carries.
     pub(super) async fn ready(&self) {
         if let Self::ServiceApp(tokens) = self {
-            // Without a token nothing is sent, and the request says why.
-            let _ = tokens.token().await;
+            tokens.ready().await;
         }
     }
 
-    /// Sends a request. An access token that is refused is renewed once, and the same request is sent again: it was
-    /// turned away before it was looked at.
+    /// Sends a request.
     pub(super) async fn call(
         &self,
         (http, turns): (&reqwest::Client, &Turns),
@@ -77,47 +66,18 @@ impl Management {
                 None => request,
             }
         };
-        let tokens = match self {
+        match self {
             Self::ApiToken(token) => {
                 let request = request().header(AUTHORIZATION, token.clone());
-                return send(turns, request).await.map_err(Failure::Lost);
+                send(turns, request).await.map_err(Failure::Lost)
             }
-            Self::ServiceApp(tokens) => tokens,
-        };
-        let with = async |token: Token| {
-            send(turns, request().bearer_auth(token.expose())).await.map_err(Failure::Lost)
-        };
-        let token = tokens.token().await.map_err(Failure::NoToken)?;
-        let answer = with(token.clone()).await?;
-        if answer.status != StatusCode::UNAUTHORIZED {
-            return Ok(answer);
-        }
-        with(tokens.renew(&token).await.map_err(Failure::NoToken)?).await
-    }
-}
-
-impl Failure {
-    /// What it means for a question.
-    pub(super) fn into_error(self, org: &Url) -> AuthorityError {
-        match self {
-            Self::NoToken(error) => no_token(&error),
-            Self::Lost(error) => unreachable(org, &error),
-        }
-    }
-
-    /// What it means for a change.
-    pub(super) fn into_change(self) -> ChangeAnswer {
-        match self {
-            Self::NoToken(error) if error.is_transient() => {
-                ChangeAnswer::RetryAfter(error.retry_after().unwrap_or(DEFAULT_PAUSE))
-            }
-            Self::NoToken(error) => ChangeAnswer::Refused(no_token(&error)),
-            Self::Lost(error) => ChangeAnswer::Unknown(lost(&error)),
+            Self::ServiceApp(tokens) => tokens.send(turns, request).await,
         }
     }
 }
 
-fn no_token(error: &TokenError) -> AuthorityError {
+/// Why there is no access token of the service app.
+pub(super) fn no_token(error: &TokenError) -> AuthorityError {
     let (kind, way_out) = match (error.kind(), error.error_code()) {
         (TokenErrorKind::Unreachable, _) => (
             AuthorityErrorKind::Unreachable,
@@ -151,12 +111,5 @@ fn no_token(error: &TokenError) -> AuthorityError {
             "check that the address is that of an Okta org (not its -admin address)".to_owned(),
         ),
     };
-    let mut message = format!("no management token: {error}");
-    if let Some(source) = std::error::Error::source(error) {
-        message.push_str(&format!(" ({})", cause(source)));
-    }
-    if let Some(pause) = error.retry_after().filter(|pause| *pause > Duration::ZERO) {
-        message.push_str(&format!(", and says to wait {} s", pause.as_secs()));
-    }
-    AuthorityError::new(kind, format!("{message}; {way_out}"))
+    told(error, kind, &way_out)
 }

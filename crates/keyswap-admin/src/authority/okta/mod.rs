@@ -20,11 +20,12 @@ use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
 
-use self::management::{Failure, Management, SCOPE, ServiceApp};
+use self::management::{Management, SCOPE, ServiceApp, no_token};
 use super::http::{
     Answer, ask, authorization, body_with_secret, client_for, error_code, leased_body,
     with_segments,
 };
+use super::management::Failure;
 use super::pace::{Pace, Turns};
 use super::private_key::PrivateKey;
 use super::probe::{ClientAuthentication, ProbeRequest};
@@ -292,7 +293,7 @@ impl Authority for Okta {
 
     async fn check(&self) -> Result<(), AuthorityError> {
         let answer = ask(|| self.get(&self.application_url)).await;
-        let answer = answer.map_err(|failure| failure.into_error(&self.org))?;
+        let answer = answer.map_err(|failure| failure.into_error(&self.org, no_token))?;
         if !answer.status.is_success() {
             return Err(self.refused(&answer, "read it"));
         }
@@ -329,7 +330,7 @@ impl Authority for Okta {
         let answer = match ask(|| self.get(&self.secrets_url)).await {
             Ok(answer) => answer,
             Err(failure) => {
-                return Listed::Unavailable(failure.into_error(&self.org).to_string());
+                return Listed::Unavailable(failure.into_error(&self.org, no_token).to_string());
             }
         };
         if !answer.status.is_success() {
@@ -359,7 +360,7 @@ impl Authority for Okta {
         };
         let answer = match self.call((Method::POST, &self.secrets_url), body).await {
             Ok(answer) => answer,
-            Err(failure) => return AddAnswer::without_a_secret(failure.into_change()),
+            Err(failure) => return AddAnswer::without_a_secret(failure.into_change(no_token)),
         };
         if let Some(change) = answer.as_change(|| self.refused(&answer, "add a secret")) {
             return AddAnswer::without_a_secret(change);
@@ -391,7 +392,7 @@ impl Authority for Okta {
         };
         let answer = match self.call((Method::POST, &url), || None).await {
             Ok(answer) => answer,
-            Err(failure) => return failure.into_change(),
+            Err(failure) => return failure.into_change(no_token),
         };
         // What is gone is out of force as well.
         if !active && self.is_gone(&answer) {
@@ -415,7 +416,7 @@ impl Authority for Okta {
         };
         let answer = match self.call((Method::DELETE, &url), || None).await {
             Ok(answer) => answer,
-            Err(failure) => return failure.into_change(),
+            Err(failure) => return failure.into_change(no_token),
         };
         if answer.status == StatusCode::NO_CONTENT || self.is_gone(&answer) {
             return ChangeAnswer::Applied;
