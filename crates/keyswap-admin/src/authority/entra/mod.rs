@@ -92,8 +92,8 @@ impl Entra {
         EntraBuilder::new(tenant.into(), client_id.into())
     }
 
-    /// Another application of the same tenant, which shares the connections, the management token and the [`Pace`]
-    /// with this one.
+    /// Another application of the same tenant, which shares the connections, the management token and the
+    /// [`Pace`](super::Pace) with this one.
     pub fn another(&self, client_id: impl Into<String>) -> EntraBuilder {
         let builder = Self::builder(self.tenant.clone(), client_id)
             .login_url(self.login.clone())
