@@ -7,6 +7,9 @@ use keyswap_core::Verdict;
 
 use crate::Tally;
 
+/// The status of an answer, and how a profile reads it.
+pub type Answer = (u16, Verdict);
+
 /// A server, and what was tried there.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
@@ -28,14 +31,14 @@ impl Seen<'_> {
         ));
     }
 
-    /// Notes how many of these answers, each with its name, were read as something else than they are, and fails if one
-    /// was.
+    /// Notes how many of these answers, each with its name, what is expected and what was found, were read as something
+    /// else than they are, and fails if one was.
     ///
     /// # Panics
     ///
     /// When one was.
     #[track_caller]
-    pub fn answers(self, read: &[(&str, (u16, Verdict), (u16, Verdict))]) {
+    pub fn answers(self, read: &[(&str, Answer, Answer)]) {
         let mismatches: Vec<_> =
             read.iter().filter(|(_, expected, found)| expected != found).collect();
         self.row(&format!(" |  |  |  | {} | {}", read.len(), mismatches.len()));
