@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use subtle::ConstantTimeEq;
+
 use crate::auth0::log::Log;
 use crate::client::Resource;
 use crate::counts::{Counters, Counts};
@@ -25,7 +27,7 @@ pub(crate) struct Core {
     /// When secrets end that clients read of themselves, in Unix seconds; 0: never.
     pub(crate) secrets_expire_at: u64,
     /// Tokens of the management API that were registered, at a vendor that has such.
-    pub(crate) api_tokens: Vec<ApiToken>,
+    api_tokens: Vec<ApiToken>,
     pub(crate) issuer: Issuer,
     pub(crate) faults: Faults,
     pub(crate) counters: Counters,
@@ -72,6 +74,11 @@ impl Core {
         let now = Instant::now();
         state.catch_up(now);
         act(&mut state, now)
+    }
+
+    /// The API token with this value, if there is one.
+    pub(crate) fn api_token(&self, given: &[u8]) -> Option<&ApiToken> {
+        self.api_tokens.iter().find(|token| bool::from(token.token.as_bytes().ct_eq(given)))
     }
 
     /// A request to the management API comes.

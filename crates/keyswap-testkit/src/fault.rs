@@ -169,6 +169,15 @@ struct FaultsState {
     happened: Vec<(Fault, u64)>,
 }
 
+/// How long after its request a change is made that meets this; `None` if it is not made at all.
+pub(crate) fn change_after(fault: Option<&Fault>) -> Option<Duration> {
+    match fault {
+        Some(Fault::AnswerLostBeforeChange) => None,
+        Some(Fault::LateChange { after }) => Some(*after),
+        _ => Some(Duration::ZERO),
+    }
+}
+
 impl Faults {
     pub(crate) fn inject(&self, fault: Fault, times: Times) {
         self.with(|state| state.armed.push(Armed { fault, left: times.0 }));

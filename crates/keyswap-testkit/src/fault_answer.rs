@@ -37,8 +37,25 @@ pub(crate) async fn fault_on_arrival(
     arrival.instead.map(|fault| of_fault(endpoint, &fault, vendor))
 }
 
+/// What is answered in place of the vendor's own once a change met this fault, or was refused.
+pub(crate) async fn after_change(
+    endpoint: Endpoint,
+    met: Result<Option<Fault>, Box<Response>>,
+    vendor: &Vendor,
+) -> Option<Response> {
+    match met {
+        Ok(None) => None,
+        Ok(Some(Fault::LatencyAfterChange { delay })) => {
+            tokio::time::sleep(delay).await;
+            None
+        }
+        Ok(Some(fault)) => Some(of_fault(endpoint, &fault, vendor)),
+        Err(refusal) => Some(*refusal),
+    }
+}
+
 /// The answer that a fault gives.
-pub(crate) fn of_fault(endpoint: Endpoint, fault: &Fault, vendor: &Vendor) -> Response {
+fn of_fault(endpoint: Endpoint, fault: &Fault, vendor: &Vendor) -> Response {
     match fault {
         Fault::RateLimited { retry_after, reset_after, .. } => {
             let mut response = (vendor.throttled)(endpoint);

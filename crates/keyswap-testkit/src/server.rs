@@ -430,10 +430,9 @@ impl AuthorizationServer {
 
     #[track_caller]
     fn act(&self, client_id: &str, act: Act) {
-        let done = self
-            .inner
-            .core
-            .with_state(|state, now| state.act(client_id, act, Origin::Foreign, None, now));
+        let done = self.inner.core.with_state(|state, now| {
+            state.act(client_id, act, Origin::Foreign, Duration::ZERO, now)
+        });
         if let Err(refusal) = done {
             panic!("nothing is changed for client `{client_id}`: {refusal:?}");
         }

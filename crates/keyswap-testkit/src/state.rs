@@ -218,7 +218,7 @@ impl State {
         id: &str,
         act: Act,
         origin: Origin,
-        after: Option<Duration>,
+        after: Duration,
         now: Instant,
     ) -> Result<(), Refusal> {
         let lags = lags(&mut self.lag_random, self.nodes, self.window);
@@ -227,9 +227,9 @@ impl State {
         if let Some(refusal) = secrets.refusal(&act, now) {
             return Err(refusal);
         }
-        match after {
-            Some(after) => secrets.later(act, after, lags, now),
-            None => secrets.apply(act, origin, &lags, now),
+        match after.is_zero() {
+            true => secrets.apply(act, origin, &lags, now),
+            false => secrets.later(act, after, lags, now),
         }
         Ok(())
     }

@@ -3,7 +3,6 @@
 //! The management plane shows a change at once; only the nodes of the token endpoint lag behind.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -19,8 +18,8 @@ use super::representation::{Selection, whole};
 use super::{VENDOR, error, update};
 use crate::client::{ClientAuthentication, Resource};
 use crate::core::{Core, unix_now};
-use crate::fault::{Endpoint, Fault};
-use crate::fault_answer::{self, fault_on_arrival};
+use crate::fault::{Endpoint, Fault, change_after};
+use crate::fault_answer::{after_change, fault_on_arrival};
 use crate::propagation::Origin;
 use crate::tokens::{Claims, Unacceptable};
 
@@ -127,15 +126,7 @@ struct Change<'a> {
 /// Makes the change, and lets the faults of a change happen; what comes back is the answer in place of the client.
 async fn carry_out(core: &Core, id: &str, change: Change<'_>) -> Option<Response> {
     let origin = change.origin;
-    match apply(core, id, change) {
-        Ok(None) => None,
-        Ok(Some(Fault::LatencyAfterChange { delay })) => {
-            tokio::time::sleep(delay).await;
-            None
-        }
-        Ok(Some(fault)) => Some(fault_answer::of_fault(origin, &fault, &VENDOR)),
-        Err(refusal) => Some(*refusal),
-    }
+    after_change(origin, apply(core, id, change), &VENDOR).await
 }
 
 /// What there is no reason to refuse is applied, unless the fault that comes back is the one that prevents it.
@@ -145,15 +136,9 @@ fn apply(core: &Core, id: &str, change: Change<'_>) -> Result<Option<Fault>, Box
         let authentication = update::authentication_after(client, &change.attributes)
             .map_err(|reason| error::invalid_body(&reason))?;
         let fault = change.secret.and_then(|_| core.faults.on_change());
-        if fault == Some(Fault::AnswerLostBeforeChange) {
-            return Ok(fault);
-        }
+        let Some(after) = change_after(fault.as_ref()) else { return Ok(fault) };
         update::apply(client, authentication, change.attributes);
         if let Some(secret) = change.secret {
-            let after = match fault {
-                Some(Fault::LateChange { after }) => after,
-                _ => Duration::ZERO,
-            };
             state.change_secret(id, secret, Origin::Api, after, now);
         }
         Ok(fault)

@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 use super::{VENDOR, error, time};
 use crate::client::ClientAuthentication;
 use crate::core::{Core, unix_now};
-use crate::fault::{Endpoint, Fault};
-use crate::fault_answer::{fault_on_arrival, of_fault};
+use crate::fault::{Endpoint, change_after};
+use crate::fault_answer::{after_change, fault_on_arrival};
 use crate::propagation::Origin;
 use crate::serve::Node;
 use crate::several::{Act, Details, Entry};
@@ -305,23 +305,11 @@ async fn carry_out(
         }
         let client = client.id.clone();
         let fault = core.faults.on_change();
-        let after = match fault {
-            Some(Fault::AnswerLostBeforeChange) => return Ok(fault),
-            Some(Fault::LateChange { after }) => Some(after),
-            _ => None,
-        };
+        let Some(after) = change_after(fault.as_ref()) else { return Ok(fault) };
         state
             .act(&client, act, Origin::Api, after, now)
             .map_err(|refusal| Box::new(error::refused(refusal, id)))?;
         Ok(fault)
     });
-    match done {
-        Ok(None) => None,
-        Ok(Some(Fault::LatencyAfterChange { delay })) => {
-            tokio::time::sleep(delay).await;
-            None
-        }
-        Ok(Some(fault)) => Some(of_fault(endpoint, &fault, &VENDOR)),
-        Err(refusal) => Some(*refusal),
-    }
+    after_change(endpoint, done, &VENDOR).await
 }

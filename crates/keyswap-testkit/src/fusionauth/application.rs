@@ -3,7 +3,6 @@
 //! The API shows a change at once; only the nodes of the OAuth endpoints lag behind.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -12,13 +11,12 @@ use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
-use subtle::ConstantTimeEq;
 
 use super::{VENDOR, error};
 use crate::client::{ClientAuthentication, Resource};
 use crate::core::Core;
-use crate::fault::{Endpoint, Fault};
-use crate::fault_answer::{fault_on_arrival, of_fault};
+use crate::fault::{Endpoint, change_after};
+use crate::fault_answer::{after_change, fault_on_arrival};
 use crate::propagation::Origin;
 use crate::state::Registered;
 
@@ -58,22 +56,13 @@ pub(crate) async fn update(
         let client = state.application(&id).filter(|client| is_of_tenant(client, &headers));
         let client = client.ok_or_else(|| Box::new(error::not_found()))?.id.clone();
         let fault = core.faults.on_change();
-        let after = match fault {
-            Some(Fault::AnswerLostBeforeChange) => return Ok(fault),
-            Some(Fault::LateChange { after }) => after,
-            _ => Duration::ZERO,
-        };
+        let Some(after) = change_after(fault.as_ref()) else { return Ok(fault) };
         state.change_secret(&client, secret, Origin::Api, after, now);
         Ok::<_, Box<Response>>(fault)
     });
-    match done {
-        Ok(None) => show(&core, &id, &headers),
-        Ok(Some(Fault::LatencyAfterChange { delay })) => {
-            tokio::time::sleep(delay).await;
-            show(&core, &id, &headers)
-        }
-        Ok(Some(fault)) => of_fault(endpoint, &fault, &VENDOR),
-        Err(refusal) => *refusal,
+    match after_change(endpoint, done, &VENDOR).await {
+        Some(instead) => instead,
+        None => show(&core, &id, &headers),
     }
 }
 
@@ -128,8 +117,7 @@ async fn on_arrival(core: &Core, endpoint: Endpoint, headers: &HeaderMap) -> Opt
     }
     // The key alone, without the name of a scheme.
     let given = headers.get(AUTHORIZATION).map_or(&b""[..], |value| value.as_bytes());
-    let key = core.api_tokens.iter().find(|key| bool::from(key.token.as_bytes().ct_eq(given)));
-    let may = key.is_some_and(|key| !key.reads_only || endpoint.reads());
+    let may = core.api_token(given).is_some_and(|key| !key.reads_only || endpoint.reads());
     let tenant = headers.get(TENANT);
     match () {
         () if !may => Some(error::unauthorized()),

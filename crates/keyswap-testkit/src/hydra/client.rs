@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use super::{VENDOR, error};
 use crate::client::ClientAuthentication;
 use crate::core::Core;
-use crate::fault::{Endpoint, Fault};
-use crate::fault_answer::{fault_on_arrival, of_fault};
+use crate::fault::{Endpoint, change_after};
+use crate::fault_answer::{after_change, fault_on_arrival};
 use crate::propagation::Origin;
 use crate::several::Act;
 use crate::state::{Registered, random_slot_id};
@@ -84,14 +84,10 @@ pub(super) async fn carry_out(
         let client = state.client(id).ok_or_else(|| Box::new(error::no_such_client()))?;
         let one = client.several().is_none();
         let fault = core.faults.on_change();
-        let after = match fault {
-            Some(Fault::AnswerLostBeforeChange) => return Ok(fault),
-            Some(Fault::LateChange { after }) => Some(after),
-            _ => None,
-        };
+        let Some(after) = change_after(fault.as_ref()) else { return Ok(fault) };
         match act {
             Act::Only { secret, .. } if one => {
-                state.change_secret(id, &secret, Origin::Api, after.unwrap_or_default(), now);
+                state.change_secret(id, &secret, Origin::Api, after, now);
             }
             act => {
                 let acted = state.act(id, act, Origin::Api, after, now);
@@ -100,15 +96,7 @@ pub(super) async fn carry_out(
         }
         Ok(fault)
     });
-    match done {
-        Ok(None) => None,
-        Ok(Some(Fault::LatencyAfterChange { delay })) => {
-            tokio::time::sleep(delay).await;
-            None
-        }
-        Ok(Some(fault)) => Some(of_fault(endpoint, &fault, &VENDOR)),
-        Err(refusal) => Some(*refusal),
-    }
+    after_change(endpoint, done, &VENDOR).await
 }
 
 /// The client, with the secret that was set just now.

@@ -3,7 +3,6 @@
 //! The admin API shows a change at once; only the nodes of the token endpoint lag behind, where the test wants them to.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -16,8 +15,8 @@ use serde_json::{Map, Value};
 use super::representation::{apply, shown, unknown_field};
 use super::{REALM, VENDOR, error};
 use crate::core::{Core, unix_now};
-use crate::fault::{Endpoint, Fault};
-use crate::fault_answer::{fault_on_arrival, of_fault};
+use crate::fault::{Endpoint, change_after};
+use crate::fault_answer::{after_change, fault_on_arrival};
 use crate::parameters::Parameters;
 use crate::propagation::Origin;
 
@@ -101,26 +100,17 @@ pub(crate) async fn update(
             return Err(error::internal().into());
         }
         let fault = secret.as_ref().and_then(|_| core.faults.on_change());
-        if fault == Some(Fault::AnswerLostBeforeChange) {
-            return Ok(fault);
-        }
+        let Some(after) = change_after(fault.as_ref()) else { return Ok(fault) };
         if let Some(client) = state.client_mut(&id) {
             apply(client, update);
         }
         if let Some(secret) = secret {
-            let after = match fault {
-                Some(Fault::LateChange { after }) => after,
-                _ => Duration::ZERO,
-            };
             state.change_secret(&id, &secret, Origin::Api, after, now);
         }
         Ok::<_, Box<Response>>(fault)
     });
-    match done {
-        Ok(None) => {}
-        Ok(Some(Fault::LatencyAfterChange { delay })) => tokio::time::sleep(delay).await,
-        Ok(Some(fault)) => return of_fault(endpoint, &fault, &VENDOR),
-        Err(refusal) => return *refusal,
+    if let Some(instead) = after_change(endpoint, done, &VENDOR).await {
+        return instead;
     }
     StatusCode::NO_CONTENT.into_response()
 }

@@ -18,13 +18,12 @@ use rand::distr::Alphanumeric;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
 use super::{VENDOR, error, service_app};
 use crate::client::ClientAuthentication;
 use crate::core::Core;
-use crate::fault::{Endpoint, Fault};
-use crate::fault_answer::{fault_on_arrival, of_fault};
+use crate::fault::{Endpoint, change_after};
+use crate::fault_answer::{after_change, fault_on_arrival};
 use crate::propagation::Origin;
 use crate::several::{Act, Details, Entry};
 use crate::state::random_slot_id;
@@ -193,11 +192,7 @@ pub(super) async fn on_arrival(
     }
     let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given.and_then(|value| value.strip_prefix("SSWS ")).unwrap_or_default();
-    let token = core
-        .api_tokens
-        .iter()
-        .find(|token| bool::from(token.token.as_bytes().ct_eq(given.as_bytes())));
-    match token {
+    match core.api_token(given.as_bytes()) {
         None => Some(error::invalid_token()),
         Some(token) if token.reads_only && !endpoint.reads() => Some(error::access_denied()),
         Some(_) => None,
@@ -219,25 +214,13 @@ async fn carry_out(
             return Err(Box::new(error::refused(refusal, id)));
         }
         let fault = core.faults.on_change();
-        let after = match fault {
-            Some(Fault::AnswerLostBeforeChange) => return Ok(fault),
-            Some(Fault::LateChange { after }) => Some(after),
-            _ => None,
-        };
+        let Some(after) = change_after(fault.as_ref()) else { return Ok(fault) };
         state
             .act(&client, act, Origin::Api, after, now)
             .map_err(|refusal| Box::new(error::refused(refusal, id)))?;
         Ok(fault)
     });
-    match done {
-        Ok(None) => None,
-        Ok(Some(Fault::LatencyAfterChange { delay })) => {
-            tokio::time::sleep(delay).await;
-            None
-        }
-        Ok(Some(fault)) => Some(of_fault(endpoint, &fault, &VENDOR)),
-        Err(refusal) => Some(*refusal),
-    }
+    after_change(endpoint, done, &VENDOR).await
 }
 
 fn answer(core: &Core, app: &str, id: &str, status: StatusCode) -> Response {

@@ -1,7 +1,7 @@
 //! `GET` and `PUT /register/{client_id}`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -17,8 +17,8 @@ use subtle::ConstantTimeEq;
 use super::{AtUpdate, VENDOR, oauth};
 use crate::client::ClientAuthentication;
 use crate::core::Core;
-use crate::fault::{Endpoint, Fault};
-use crate::fault_answer::{fault_on_arrival, of_fault};
+use crate::fault::{Endpoint, Fault, change_after};
+use crate::fault_answer::{after_change, fault_on_arrival};
 use crate::propagation::Origin;
 use crate::provider::Provider;
 use crate::state::Registered;
@@ -55,11 +55,9 @@ pub(crate) async fn update(
     let Ok(sent) = serde_json::from_slice::<Map<String, Value>>(&body) else {
         return refused("the body is no JSON object");
     };
-    match carry_out(&core, &id, sent) {
-        Ok(None) => {}
-        Ok(Some(Fault::LatencyAfterChange { delay })) => tokio::time::sleep(delay).await,
-        Ok(Some(fault)) => return of_fault(endpoint, &fault, &VENDOR),
-        Err(refusal) => return *refusal,
+    let done = carry_out(&core, &id, sent);
+    if let Some(instead) = after_change(endpoint, done, &VENDOR).await {
+        return instead;
     }
     answer(&core, &id)
 }
@@ -110,11 +108,7 @@ fn carry_out(
             return Err(refused(description).into());
         }
         let fault = core.faults.on_change();
-        let after = match fault {
-            Some(Fault::AnswerLostBeforeChange) => return Ok(fault),
-            Some(Fault::LateChange { after }) => after,
-            _ => Duration::ZERO,
-        };
+        let Some(after) = change_after(fault.as_ref()) else { return Ok(fault) };
         client.attributes = sent;
         if let Some(secret) = secret {
             state.change_secret(id, &secret, Origin::Api, after, now);

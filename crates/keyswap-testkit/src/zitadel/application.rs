@@ -3,7 +3,6 @@
 //! The service shows a change at once; only the nodes of the token endpoint lag behind.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -15,13 +14,12 @@ use rand::RngExt;
 use rand::distr::Alphanumeric;
 use serde::Deserialize;
 use serde_json::json;
-use subtle::ConstantTimeEq;
 
 use super::{VENDOR, error};
 use crate::client::{ClientAuthentication, Resource};
 use crate::core::Core;
-use crate::fault::{Endpoint, Fault};
-use crate::fault_answer::{fault_on_arrival, of_fault};
+use crate::fault::{Endpoint, change_after};
+use crate::fault_answer::{after_change, fault_on_arrival};
 use crate::propagation::Origin;
 
 #[derive(Deserialize)]
@@ -91,19 +89,12 @@ pub(crate) async fn generate(
         }
         let id = client.id.clone();
         let fault = core.faults.on_change();
-        let after = match fault {
-            Some(Fault::AnswerLostBeforeChange) => return Ok(fault),
-            Some(Fault::LateChange { after }) => after,
-            _ => Duration::ZERO,
-        };
+        let Some(after) = change_after(fault.as_ref()) else { return Ok(fault) };
         state.change_secret(&id, &chosen, Origin::Api, after, now);
         Ok(fault)
     });
-    match done {
-        Ok(None) => {}
-        Ok(Some(Fault::LatencyAfterChange { delay })) => tokio::time::sleep(delay).await,
-        Ok(Some(fault)) => return of_fault(endpoint, &fault, &VENDOR),
-        Err(refusal) => return *refusal,
+    if let Some(instead) = after_change(endpoint, done, &VENDOR).await {
+        return instead;
     }
     Json(json!({ "clientSecret": chosen, "creationDate": "2026-01-23T10:34:18.051Z" }))
         .into_response()
@@ -123,11 +114,7 @@ async fn on_arrival(
     }
     let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-    let token = core
-        .api_tokens
-        .iter()
-        .find(|token| bool::from(token.token.as_bytes().ct_eq(given.as_bytes())));
-    match token {
+    match core.api_token(given.as_bytes()) {
         None => Err(error::unauthenticated().into()),
         Some(token) if token.reads_only && !endpoint.reads() => {
             Err(error::permission_denied().into())
