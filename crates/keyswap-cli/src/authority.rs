@@ -39,15 +39,20 @@ pub(crate) enum ConfiguredAuthority {
 pub(crate) struct Shared<'a> {
     table: &'a AuthorityTable,
     pace: Pace,
-    tenant: Option<Auth0>,
-    directory: Option<Entra>,
-    realm: Option<Keycloak>,
-    /// The program that administers the server, which has said what that can do.
-    program: Option<Exec>,
-    /// The identifier of the Management API.
-    management_audience: Option<String>,
+    server: Server,
     /// Follows the store of the management secret, and reports there, for as long as this lives.
     _member: Option<AbortOnDrop>,
+}
+
+/// What is made once for all clients of a server.
+enum Server {
+    Auth0(Auth0),
+    Entra(Entra),
+    /// The program that administers the server, which has said what that can do.
+    Exec(Exec),
+    Keycloak(Keycloak),
+    /// Nothing but the pace.
+    Other,
 }
 
 struct AbortOnDrop(JoinHandle<()>);
@@ -126,9 +131,8 @@ impl<'a> Shared<'a> {
         if let Some(share) = share {
             pace = pace.share(share);
         }
-        let (mut member, mut of_api, mut program) = (None, None, None);
-        let (mut directory, mut in_realm) = (None, None);
-        let tenant = match table {
+        let mut member = None;
+        let server = match table {
             AuthorityTable::Auth0 {
                 url,
                 management_client_id,
@@ -150,22 +154,18 @@ impl<'a> Shared<'a> {
                 if let Some(audience) = management_audience {
                     tenant = tenant.management_audience(audience);
                 }
-                let tenant = tenant.build()?;
-                of_api = Some(tenant.management_audience().to_owned());
-                Some(tenant)
+                Server::Auth0(tenant.build()?)
             }
             AuthorityTable::Entra(table) => {
                 let (client, source) = (&table.management_client_id, &table.management_secret);
                 let (ring, following) =
                     management_ring(configuration, client, source, purpose).await?;
                 member = following;
-                directory = Some(entra(table, ring, &pace)?);
-                None
+                Server::Entra(entra(table, ring, &pace)?)
             }
             AuthorityTable::Exec { command, environment, timeout, .. } => {
                 let directory = configuration.directory();
-                program = Some(exec(command, environment, *timeout, directory, &pace).await?);
-                None
+                Server::Exec(exec(command, environment, *timeout, directory, &pace).await?)
             }
             AuthorityTable::Keycloak {
                 url,
@@ -189,36 +189,26 @@ impl<'a> Shared<'a> {
                 if let Some(other) = management_realm {
                     keycloak = keycloak.management_realm(other);
                 }
-                in_realm = Some(keycloak.build()?);
-                None
+                Server::Keycloak(keycloak.build()?)
             }
             AuthorityTable::FusionAuth { .. }
             | AuthorityTable::Hydra { .. }
             | AuthorityTable::Okta { .. }
             | AuthorityTable::Registration { .. }
-            | AuthorityTable::Zitadel { .. } => None,
+            | AuthorityTable::Zitadel { .. } => Server::Other,
         };
-        Ok(Self {
-            table,
-            pace,
-            tenant,
-            directory,
-            realm: in_realm,
-            program,
-            management_audience: of_api,
-            _member: member,
-        })
+        Ok(Self { table, pace, server, _member: member })
     }
 
     /// The server, for one client.
     pub(crate) fn authority(&self, client: &OfClient<'_>) -> Result<ConfiguredAuthority, Failure> {
         let authentication = client.authentication();
-        match (self.table, &self.tenant) {
-            (AuthorityTable::Auth0 { audience, .. }, Some(tenant)) => {
+        match (self.table, &self.server) {
+            (AuthorityTable::Auth0 { audience, .. }, Server::Auth0(tenant)) => {
                 let mut auth0 = tenant.another(client.id());
                 // What the management client may call is the Management API.
                 let for_all = match client.is_management() {
-                    true => self.management_audience.as_deref(),
+                    true => Some(tenant.management_audience()),
                     false => audience.as_deref(),
                 };
                 if let Some(audience) = client.audience().or(for_all) {
@@ -229,10 +219,7 @@ impl<'a> Shared<'a> {
                 }
                 Ok(ConfiguredAuthority::Auth0(auth0.build()?))
             }
-            (AuthorityTable::Entra(table), _) => {
-                let Some(directory) = &self.directory else {
-                    return Err(Failure::failed("the tenant of the configuration is not known"));
-                };
+            (AuthorityTable::Entra(table), Server::Entra(directory)) => {
                 let mut entra = directory.another(client.id());
                 if let Some(id) = &table.object_id {
                     entra = entra.application(id);
@@ -274,23 +261,23 @@ impl<'a> Shared<'a> {
                 }
                 Ok(ConfiguredAuthority::FusionAuth(fusionauth.build()?))
             }
-            (AuthorityTable::Exec { .. }, _) => match &self.program {
-                Some(program) => Ok(ConfiguredAuthority::Exec(program.another(client.id()))),
-                None => Err(Failure::failed("the program of the configuration is not known")),
-            },
-            (AuthorityTable::Keycloak { .. }, _) => {
-                let Some(realm) = &self.realm else {
-                    return Err(Failure::failed("the realm of the configuration is not known"));
-                };
+            (AuthorityTable::Exec { .. }, Server::Exec(program)) => {
+                Ok(ConfiguredAuthority::Exec(program.another(client.id())))
+            }
+            (AuthorityTable::Keycloak { .. }, Server::Keycloak(realm)) => {
                 let mut keycloak = realm.another(client.id());
                 if let Some(authentication) = authentication {
                     keycloak = keycloak.authentication(authentication);
                 }
                 Ok(ConfiguredAuthority::Keycloak(keycloak.build()?))
             }
-            (AuthorityTable::Auth0 { .. }, None) => {
-                Err(Failure::failed("the tenant of the configuration is not known"))
-            }
+            (
+                AuthorityTable::Auth0 { .. }
+                | AuthorityTable::Entra(_)
+                | AuthorityTable::Exec { .. }
+                | AuthorityTable::Keycloak { .. },
+                _,
+            ) => Err(Failure::failed("the server of the configuration is not known")),
             (
                 AuthorityTable::Okta {
                     url,
