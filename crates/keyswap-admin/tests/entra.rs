@@ -8,7 +8,7 @@ mod dropped;
 use std::time::Duration;
 
 use common::Program;
-use dropped::{Wanted, each};
+use dropped::{Wanted, each, injecting};
 use keyswap_admin::authority::{
     AddAnswer, Authority, ChangeAnswer, EntraBuilder, Listed, NewSecret, SlotId,
 };
@@ -232,15 +232,8 @@ async fn a_lost_answer_and_a_rate_limit_at_each_change_do_no_harm() {
         let foreign = world.server.add_secret("billing", "somebody-elses-secret-012345");
         world.server.until_settled("billing").await;
         let program = world.program().await;
-        let (server, injected) = (world.server.clone(), fault.clone());
-        let rotator = world.rotator().on_progress(move |progress| {
-            if let Progress::Entered { state: entered, .. } = progress
-                && entered == state
-            {
-                server.inject(injected.clone(), Times::ONCE);
-            }
-        });
-        let finished = rotator.run(policy()).await;
+        let going_wrong = injecting(&world.server, state, (&fault, Times::ONCE));
+        let finished = world.rotator().on_progress(going_wrong).run(policy()).await;
         let finished = finished.unwrap_or_else(|error| panic!("{state}, {fault:?}: {error}"));
         assert_eq!(world.server.counts().faults, 1, "{state}, {fault:?}");
         assert_eq!(program.stop().await, 0, "a fallback was needed: {state}, {fault:?}");

@@ -8,10 +8,10 @@ mod dropped;
 use std::time::Duration;
 
 use common::Program;
-use dropped::{Wanted, each};
+use dropped::{Wanted, each, injecting};
 use keyswap_admin::authority::{Authority, HydraBuilder, Listed, NewSecret, Probe, SlotId};
 use keyswap_admin::{
-    Application, AuthorityErrorKind, ClientAuthentication, Finished, Hydra, Progress, RotateError,
+    Application, AuthorityErrorKind, ClientAuthentication, Finished, Hydra, RotateError,
     RotateErrorKind, RotationPolicy, Rotator, State,
 };
 use keyswap_core::{Secret, SecretList};
@@ -217,7 +217,8 @@ async fn a_lost_answer_and_a_rate_limit_at_each_change_do_no_harm() {
     each(cases, async |(state, fault)| {
         let world = World::new().await;
         let program = world.program().await;
-        let finished = injecting(&world, state, &fault, 1).run(policy()).await;
+        let going_wrong = injecting(&world.server, state, (&fault, Times::ONCE));
+        let finished = world.rotator().on_progress(going_wrong).run(policy()).await;
         let finished = finished.unwrap_or_else(|error| panic!("{state}, {fault:?}: {error}"));
         assert_eq!(world.server.counts().faults, 1, "{state}, {fault:?}");
         assert_eq!(program.stop().await, 0, "a fallback was needed: {state}, {fault:?}");
@@ -226,24 +227,13 @@ async fn a_lost_answer_and_a_rate_limit_at_each_change_do_no_harm() {
     .await;
 }
 
-/// A rotator at whose server this goes wrong so often, from when the rotation enters the state.
-fn injecting(world: &World, state: State, fault: &Fault, times: u64) -> Rotator<Hydra, FileStore> {
-    let (server, fault) = (world.server.clone(), fault.clone());
-    world.rotator().on_progress(move |progress| {
-        if let Progress::Entered { state: entered, .. } = progress
-            && entered == state
-        {
-            server.inject(fault.clone(), Times(times));
-        }
-    })
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_are_lost_again_and_again_do_not_push_the_present_secret_out() {
     let world = World::new().await;
     let program = world.program().await;
     let fault = Fault::ServerErrorAfterChange { status: 502 };
-    let finished = injecting(&world, State::Adding, &fault, 7).run(policy()).await.unwrap();
+    let going_wrong = injecting(&world.server, State::Adding, (&fault, Times(7)));
+    let finished = world.rotator().on_progress(going_wrong).run(policy()).await.unwrap();
     assert_eq!(world.server.counts().faults, 7);
     assert_eq!(program.stop().await, 0, "a fallback was needed");
     world.assert_rotated(&finished).await;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::Program;
-use dropped::{Wanted, each};
+use dropped::{Wanted, each, injecting};
 use keyswap_admin::authority::{
     AddAnswer, Authority, Capabilities, ChangeAnswer, Listed, NewSecret, OktaBuilder, Probe, SlotId,
 };
@@ -230,15 +230,8 @@ async fn a_lost_answer_and_a_rate_limit_at_each_change_do_no_harm() {
     each(cases, async |(state, fault)| {
         let world = World::new().await;
         let program = world.program().await;
-        let (server, injected) = (world.server.clone(), fault.clone());
-        let rotator = world.rotator().on_progress(move |progress| {
-            if let Progress::Entered { state: entered, .. } = progress
-                && entered == state
-            {
-                server.inject(injected.clone(), Times::ONCE);
-            }
-        });
-        let finished = rotator.run(policy()).await;
+        let going_wrong = injecting(&world.server, state, (&fault, Times::ONCE));
+        let finished = world.rotator().on_progress(going_wrong).run(policy()).await;
         let finished = finished.unwrap_or_else(|error| panic!("{state}, {fault:?}: {error}"));
         assert_eq!(world.server.counts().faults, 1, "{state}, {fault:?}");
         assert_eq!(program.stop().await, 0, "a fallback was needed: {state}, {fault:?}");

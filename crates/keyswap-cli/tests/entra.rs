@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{CLIENT, Command, Embedded, MANAGEMENT_CLIENT, Vault, eventually};
+use common::{CLIENT, Embedded, MANAGEMENT_CLIENT, dev_server_is_ready_for_a_rotation};
 
 const FORWARD: &str = "generated adding added staged adopted confirmed promoted drained";
 
@@ -76,28 +76,5 @@ fn the_management_secret_is_rotated_like_any_other() {
 
 #[test]
 fn dev_server_is_like_entra_on_demand() {
-    let directory = tempfile::tempdir().unwrap();
-    let vault = Vault::new(directory.path());
-    let arguments = ["dev-server", "--provider", "entra", "--listen", "127.0.0.1:0"];
-    let mut server = Command::new(&vault, &arguments)
-        .argument("--window")
-        .argument("250ms")
-        .argument("--directory")
-        .argument(directory.path())
-        .spawn();
-    eventually("the server is ready", || {
-        assert!(!server.ended(), "{}", server.stderr());
-        server.stdout().contains("ready").then_some(())
-    });
-    let keyswap = |arguments: &[&str]| {
-        let command = Command::new(&vault, arguments).argument("--config");
-        command.argument(directory.path().join("keyswap.toml")).run()
-    };
-    let secret = directory.path().join("client-secret");
-    keyswap(&["init", "--secret-file", secret.to_str().unwrap()]).ends_with(0);
-    // The server, its management client and the client are as a rotation wants them: it waits for an instance.
-    let output = keyswap(&["rotate", "--patience", "1s"]);
-    output.says(3, &["billing: 0 of 1 expected instances", "state staged"]);
-    server.signal("INT");
-    server.wait().ends_with(0);
+    dev_server_is_ready_for_a_rotation("entra");
 }

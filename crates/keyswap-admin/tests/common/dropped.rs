@@ -5,6 +5,7 @@ use keyswap_admin::{
     Finished, Progress, RotateError, RotateErrorKind, RotationPolicy, Rotator, State,
 };
 use keyswap_store::FileStore;
+use keyswap_testkit::{AuthorizationServer, Fault, Times};
 
 /// Tries each case, three at a time: each waits most of the time.
 pub(crate) async fn each<T>(cases: impl IntoIterator<Item = T>, case: impl AsyncFn(T)) {
@@ -19,6 +20,23 @@ pub(crate) async fn each<T>(cases: impl IntoIterator<Item = T>, case: impl Async
         }
     };
     tokio::join!(worker(), worker(), worker());
+}
+
+/// Lets this go wrong at the server so often, from when a rotation enters the state of which it tells.
+#[allow(dead_code, reason = "not every test does it")]
+pub(crate) fn injecting(
+    server: &AuthorizationServer,
+    state: State,
+    (fault, times): (&Fault, Times),
+) -> impl Fn(Progress) + Send + Sync + 'static {
+    let (server, fault) = (server.clone(), fault.clone());
+    move |progress| {
+        if let Progress::Entered { state: entered, .. } = progress
+            && entered == state
+        {
+            server.inject(fault.clone(), times);
+        }
+    }
 }
 
 /// What a person asks of a rotator.

@@ -77,3 +77,32 @@ pub fn set_mode(path: &Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
+
+/// Runs `keyswap dev-server` like this provider, and a rotation with the configuration that it writes, which waits for an
+/// instance and for nothing else.
+pub fn dev_server_is_ready_for_a_rotation(provider: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let vault = Vault::new(directory.path());
+    let arguments = ["dev-server", "--provider", provider, "--listen", "127.0.0.1:0"];
+    let mut server = Command::new(&vault, &arguments)
+        .argument("--window")
+        .argument("250ms")
+        .argument("--directory")
+        .argument(directory.path())
+        .spawn();
+    eventually("the server is ready", || {
+        assert!(!server.ended(), "{}", server.stderr());
+        server.stdout().contains("ready").then_some(())
+    });
+    let keyswap = |arguments: &[&str]| {
+        let command = Command::new(&vault, arguments).argument("--config");
+        command.argument(directory.path().join("keyswap.toml")).run()
+    };
+    let secret = directory.path().join("client-secret");
+    keyswap(&["init", "--secret-file", secret.to_str().unwrap()]).ends_with(0);
+    // The server, what its management requests carry, and the client are as a rotation wants them: it waits for an instance.
+    let output = keyswap(&["rotate", "--patience", "1s"]);
+    output.says(3, &["billing: 0 of 1 expected instances", "state staged"]);
+    server.signal("INT");
+    server.wait().ends_with(0);
+}
