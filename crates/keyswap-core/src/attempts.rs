@@ -200,10 +200,12 @@ impl Attempts {
             }
             Verdict::Refused | Verdict::RefusedBeforeGrant => {
                 self.current.counters.count_refused();
-                if self.single_use && verdict != Verdict::RefusedBeforeGrant {
-                    return Next::Done;
-                }
-                self.after_refusal(now)
+                let next = match self.single_use && verdict != Verdict::RefusedBeforeGrant {
+                    true => Next::Done,
+                    false => self.after_refusal(now),
+                };
+                self.note_failed(&next);
+                next
             }
             Verdict::Inconclusive => {
                 self.current.counters.count_inconclusive();
@@ -216,6 +218,9 @@ impl Attempts {
     pub fn accepted(&mut self) {
         self.open = false;
         self.current.counters.count_accepted();
+        if self.refused_at.is_some() {
+            self.ring.outcomes().count_saved();
+        }
         self.promoted |= self.ring.learn(&self.current);
     }
 
@@ -230,7 +235,16 @@ impl Attempts {
                 return Next::Send(secret);
             }
         }
-        self.give_up(now)
+        let next = self.give_up(now);
+        self.note_failed(&next);
+        next
+    }
+
+    /// Counts the request as failed, if the refusal is its last answer.
+    fn note_failed(&self, next: &Next) {
+        if matches!(next, Next::Done) {
+            self.ring.outcomes().count_failed();
+        }
     }
 
     /// The secret that the last attempt was made with, or is to be made with.

@@ -40,6 +40,8 @@ mod attempts;
 mod document;
 mod generate;
 mod list;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod policy;
 mod revision;
 mod ring;

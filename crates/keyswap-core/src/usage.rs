@@ -16,6 +16,13 @@ pub struct UsageReport {
     pub secrets: Vec<SecretUsage>,
     /// How often a fallback became the preferred secret because the server accepted it more often.
     pub promotions: u64,
+    /// Requests that the server accepted in the end after it had refused an attempt: without a fallback
+    /// they would have failed. `None` from a program whose keyswap did not count them yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved: Option<u64>,
+    /// Requests whose last answer was a refusal, which went to the caller. `None` likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<u64>,
 }
 
 impl UsageReport {
@@ -47,6 +54,31 @@ impl SecretUsage {
     #[must_use]
     pub fn used(&self) -> u64 {
         self.accepted.saturating_add(self.refused).saturating_add(self.inconclusive)
+    }
+}
+
+/// What became of the requests that were refused, whatever their secrets.
+#[derive(Debug, Default)]
+pub(crate) struct Outcomes {
+    saved: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Outcomes {
+    pub(crate) fn count_saved(&self) {
+        self.saved.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn saved(&self) -> u64 {
+        self.saved.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
     }
 }
 

@@ -69,6 +69,28 @@ fn outside_a_transition_each_secret_is_tried_at_most_once() {
 }
 
 #[test]
+fn requests_that_a_fallback_saved_are_counted_and_so_are_those_that_end_refused() {
+    let ring = SecretRing::new(list(&["old", "new"]));
+    let mut now = settled();
+    let counted = || (ring.usage().saved, ring.usage().failed);
+    request(&ring, &mut now, |_| Verdict::Accepted);
+    request(&ring, &mut now, |_| Verdict::Inconclusive);
+    assert_eq!(counted(), (Some(0), Some(0)), "nothing was refused");
+    request(&ring, &mut now, accepts("new"));
+    assert_eq!(counted(), (Some(1), Some(0)));
+    request(&ring, &mut now, |_| Verdict::Refused);
+    assert_eq!(counted(), (Some(1), Some(1)), "once, however many secrets were tried");
+    let (attempts, _) = Attempts::begin(&ring);
+    assert!(matches!(attempts.single_use().conclude(Verdict::Refused, now), Next::Done));
+    assert_eq!(counted(), (Some(1), Some(2)));
+    // The first attempt was refused, and the server said nothing of the second.
+    let mut answers = [Verdict::Refused, Verdict::Inconclusive].into_iter();
+    let ring = SecretRing::new(list(&["old", "new"]));
+    request(&ring, &mut now, |_| answers.next().unwrap());
+    assert_eq!((ring.usage().saved, ring.usage().failed), (Some(0), Some(0)));
+}
+
+#[test]
 fn inside_a_transition_passes_repeat_up_to_twelve_within_five_seconds() {
     let ring = SecretRing::new(list(&["old", "new"]));
     let start = Instant::now();

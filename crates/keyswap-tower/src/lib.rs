@@ -88,6 +88,8 @@ pub mod credential;
 mod extension;
 mod future;
 mod layer;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod origin;
 mod service;
 pub mod verdict;

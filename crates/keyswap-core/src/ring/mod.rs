@@ -14,6 +14,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use crate::sync::{ArcSwap, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::usage::Outcomes;
 use crate::{FallbackPolicy, Revision, SecretId, SecretList, UsageReport};
 
 pub use changes::Changes;
@@ -53,6 +54,7 @@ struct Shared {
     changes: Signal,
     refresh: Signal,
     promotions: AtomicU64,
+    outcomes: Outcomes,
     policy: FallbackPolicy,
     /// The times of the cool-down count milliseconds from here, so that they fit an atomic.
     epoch: Instant,
@@ -101,6 +103,7 @@ impl SecretRing {
                 changes: Signal::new(revision),
                 refresh: Signal::new(revision),
                 promotions: AtomicU64::new(0),
+                outcomes: Outcomes::default(),
                 policy,
                 epoch: now,
                 accepted: AtomicBool::new(false),
@@ -174,6 +177,8 @@ impl SecretRing {
             revision: state.revision,
             secrets: state.ordered(state.order()).map(usage).collect(),
             promotions: self.shared.promotions.load(Ordering::Relaxed),
+            saved: Some(self.shared.outcomes.saved()),
+            failed: Some(self.shared.outcomes.failed()),
         }
     }
 
@@ -187,6 +192,10 @@ impl SecretRing {
 
     pub(crate) fn policy(&self) -> &FallbackPolicy {
         &self.shared.policy
+    }
+
+    pub(crate) fn outcomes(&self) -> &Outcomes {
+        &self.shared.outcomes
     }
 
     pub(crate) fn next_request(&self) -> u64 {
