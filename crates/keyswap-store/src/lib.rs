@@ -42,7 +42,7 @@
 #![forbid(unsafe_code)]
 
 // What is decided there is tested in every build; the rest needs the SDK.
-#[cfg(any(feature = "aws", test))]
+#[cfg(any(feature = "aws-settings", test))]
 mod aws;
 mod chain;
 mod error;
@@ -50,6 +50,8 @@ mod error;
 mod etcd;
 mod file;
 mod follow;
+#[doc(hidden)]
+pub mod forward;
 mod name;
 mod presence;
 mod report;
@@ -57,6 +59,9 @@ mod source;
 mod store;
 mod written;
 
+#[cfg(feature = "aws-settings")]
+#[doc(hidden)]
+pub use aws::aws_settings;
 #[cfg(feature = "aws")]
 pub use aws::{AwsSecret, AwsStore};
 pub use error::{StoreError, StoreErrorKind};

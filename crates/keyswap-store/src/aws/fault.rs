@@ -92,7 +92,7 @@ impl Failure {
                 (FailureKind::Refused, "")
             }
             "AccessDeniedException" | "AccessDenied" => {
-                (FailureKind::Denied, "allow it: docs/stores.md has the policies")
+                (FailureKind::Denied, "allow it: docs/stores/aws.md has the policies")
             }
             "DecryptionFailure" | "EncryptionFailure" => (
                 FailureKind::Denied,

@@ -7,7 +7,8 @@ use keyswap_core::{Secret, SecretList};
 use tokio::time::{Instant, sleep};
 
 use super::fault::{Failure, FailureKind};
-use super::secret::{CALL, Found};
+use super::secret::Found;
+use super::settings::CALL;
 use super::stages::{Act, Foreign, is_own, plan, version};
 use super::store::AwsStore;
 use crate::{Lease, SecretStore, StoreError, StoreErrorKind};

@@ -8,6 +8,9 @@ mod follow;
 mod in_step;
 #[cfg(feature = "aws")]
 mod secret;
+#[cfg(feature = "aws-settings")]
+mod settings;
+#[cfg(any(feature = "aws", test))]
 mod stages;
 #[cfg(feature = "aws")]
 mod store;
@@ -16,5 +19,7 @@ mod store;
 pub(crate) use self::follow::AwsSource;
 #[cfg(feature = "aws")]
 pub use self::secret::AwsSecret;
+#[cfg(feature = "aws-settings")]
+pub use self::settings::aws_settings;
 #[cfg(feature = "aws")]
 pub use self::store::AwsStore;

@@ -5,8 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use keyswap_core::Secret;
@@ -15,13 +13,11 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::fault::{Failure, FailureKind};
+use super::settings::{CALL, aws_settings};
 use super::stages::{Act, Stages};
 use crate::{StoreError, StoreErrorKind, name};
 
 const POLL: Duration = Duration::from_secs(30);
-/// One call, with what the SDK repeats of it.
-pub(super) const CALL: Duration = Duration::from_secs(15);
-const ATTEMPT: Duration = Duration::from_secs(5);
 
 /// One secret in AWS Secrets Manager. With the feature `aws`.
 ///
@@ -125,17 +121,9 @@ impl AwsSecret {
 
     async fn client(&self) -> &Client {
         let make = || async {
-            let timeouts = TimeoutConfig::builder()
-                .connect_timeout(ATTEMPT)
-                .operation_attempt_timeout(ATTEMPT)
-                .operation_timeout(CALL);
-            let mut loader =
-                aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts.build());
-            if let Some(region) = &self.region {
-                loader = loader.region(Region::new(region.clone()));
-            }
+            let settings = aws_settings(self.region.as_deref()).await;
             // The endpoint is of this service alone: credentials may come from others of AWS's.
-            let mut builder = aws_sdk_secretsmanager::config::Builder::from(&loader.load().await);
+            let mut builder = aws_sdk_secretsmanager::config::Builder::from(&settings);
             if let Some(endpoint) = &self.endpoint {
                 builder = builder.endpoint_url(endpoint);
             }

@@ -4,17 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyswap_core::{Revision, SecretDocument, SecretList};
+use keyswap_core::{Revision, SecretList};
 use tokio::sync::Mutex;
-use zeroize::Zeroizing;
 
 use super::AwsSecret;
 use super::in_step::When;
 use super::stages::plan;
-use crate::{
-    HistoryEntry, HistoryHead, Hold, Instance, InstanceReport, Lease, Registration, SecretStore,
-    StoreError,
-};
+use crate::{Lease, SecretStore, StoreError};
 
 /// Another store, whose published list is in AWS Secrets Manager as well: a version a secret, under the labels that
 /// other tools know. For the rotator. With the feature `aws`.
@@ -38,7 +34,7 @@ use crate::{
 /// `AWSCURRENT` that is in neither list, an `AWSPENDING` of another tool, a rotation by a function of AWS's stop the
 /// rotation with an error that says what to do.
 ///
-/// `docs/stores.md` has every list with its labels, what is lost by this and the policies that are needed.
+/// `docs/stores/aws.md` has every list with its labels, what is lost by this and the policies that are needed.
 ///
 /// ```no_run
 /// use keyswap_store::{AwsSecret, AwsStore, FileStore};
@@ -96,16 +92,10 @@ impl<S: SecretStore> AwsStore<S> {
 impl<S: SecretStore> SecretStore for AwsStore<S> {
     type Watch = S::Watch;
 
-    fn client(&self) -> &str {
-        self.store.client()
-    }
+    crate::forward!(self => self.store; client, published, watch, journal, save_journal, renew, release, register, report, unregister, instances, hold, set_hold, append_history, history, verify_history);
 
     fn describe(&self) -> String {
         format!("{}, with {}", self.store.describe(), self.secret.describe())
-    }
-
-    async fn published(&self) -> Result<Option<SecretDocument>, StoreError> {
-        self.store.published().await
     }
 
     /// As every store does it. A secret that is not there is made; one that is there must hold this value, or none.
@@ -155,18 +145,6 @@ impl<S: SecretStore> SecretStore for AwsStore<S> {
         self.store.publish(lease, expected, list, attest_every).await
     }
 
-    async fn watch(&self) -> Result<S::Watch, StoreError> {
-        self.store.watch().await
-    }
-
-    async fn journal(&self) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-        self.store.journal().await
-    }
-
-    async fn save_journal(&self, lease: &Lease, document: &[u8]) -> Result<(), StoreError> {
-        self.store.save_journal(lease, document).await
-    }
-
     /// As every store does it. Where a list is published, AWS is looked at as well, so that what is wrong there stops a
     /// rotation before it begins.
     async fn acquire(&self, holder: &str) -> Result<Lease, StoreError> {
@@ -176,58 +154,6 @@ impl<S: SecretStore> SecretStore for AwsStore<S> {
         let found = self.look(&doing).await?;
         self.check_foreign(&found, &[&published.list], When::Between, &doing).await?;
         Ok(lease)
-    }
-
-    async fn renew(&self, lease: &Lease) -> Result<Duration, StoreError> {
-        self.store.renew(lease).await
-    }
-
-    async fn release(&self, lease: Lease) -> Result<(), StoreError> {
-        self.store.release(lease).await
-    }
-
-    async fn register(&self, report: &InstanceReport) -> Result<Registration, StoreError> {
-        self.store.register(report).await
-    }
-
-    async fn report(
-        &self,
-        registration: &Registration,
-        report: &InstanceReport,
-    ) -> Result<(), StoreError> {
-        self.store.report(registration, report).await
-    }
-
-    async fn unregister(&self, registration: Registration) -> Result<(), StoreError> {
-        self.store.unregister(registration).await
-    }
-
-    async fn instances(&self) -> Result<Vec<Instance>, StoreError> {
-        self.store.instances().await
-    }
-
-    async fn hold(&self) -> Result<Option<Hold>, StoreError> {
-        self.store.hold().await
-    }
-
-    async fn set_hold(&self, hold: Option<&Hold>) -> Result<(), StoreError> {
-        self.store.set_hold(hold).await
-    }
-
-    async fn append_history(
-        &self,
-        lease: &Lease,
-        record: &serde_json::Value,
-    ) -> Result<HistoryHead, StoreError> {
-        self.store.append_history(lease, record).await
-    }
-
-    async fn history(&self) -> Result<Vec<HistoryEntry>, StoreError> {
-        self.store.history().await
-    }
-
-    async fn verify_history(&self) -> Result<Vec<HistoryEntry>, StoreError> {
-        self.store.verify_history().await
     }
 }
 

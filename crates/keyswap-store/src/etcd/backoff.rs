@@ -5,6 +5,10 @@ use std::time::Duration;
 pub(super) use crate::report::chance;
 
 const FIRST: Duration = Duration::from_millis(50);
+/// The longest wait of what goes on by itself, a watch or the keeping of a lease. It is reached when a store
+/// is away for as long: a store that comes back has all its programs again in that time, and 10,000 of them
+/// ask it a thousand times a second meanwhile, not five thousand times, which kept it from coming back.
+pub(super) const LONGEST: Duration = Duration::from_secs(15);
 
 /// The wait after so many failures in a row: doubled each time up to `longest`, of which half is up to
 /// `chance` (0 to 1), so that a fleet that lost its store does not come back all at once.
@@ -19,8 +23,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    const LONGEST: Duration = Duration::from_secs(3);
 
     proptest! {
         #[test]

@@ -2,7 +2,6 @@
 //! keeps. That writes nothing.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp};
 use tokio::sync::{Mutex, watch};
@@ -10,13 +9,11 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::backoff;
+use super::cluster::Cluster;
 use super::fault::{Failure, Fault};
 use super::keys::instance_of;
-use super::place::{Granted, Place, keep_alive};
+use super::place::{Granted, KeptAlive, Place};
 use crate::{Instance, InstanceReport, StoreError, StoreErrorKind, written};
-
-/// The longest wait before a lease that could not be kept is kept again.
-const BETWEEN_TRIES: Duration = Duration::from_secs(3);
 
 /// The presence of an instance of this process. It goes when this is dropped.
 pub(super) struct Presence {
@@ -169,17 +166,17 @@ async fn put(place: &Place, key: &str, written: &mut Written) -> Result<Option<i
 async fn keep(shared: Arc<Shared>) {
     let mut failures = 0_u32;
     let mut lease = shared.lease.subscribe();
+    let mut stream = None;
     loop {
         let wait = match failures {
             // Twice in its time, should one be lost.
             0 => shared.place.term / 3,
-            failures => {
-                backoff::wait(failures, BETWEEN_TRIES, backoff::chance()).min(shared.place.term / 3)
-            }
+            failures => backoff::wait(failures, backoff::LONGEST, backoff::chance())
+                .min(shared.place.term / 3),
         };
         sleep(wait).await;
         let id = *lease.borrow_and_update();
-        let kept = match keep_alive(&shared.place.cluster, id).await {
+        let kept = match keep_once(&shared.place.cluster, id, &mut stream).await {
             Err(Failure { fault: Fault::NoLease, .. }) => {
                 let mut written = shared.written.lock().await;
                 match &written.granted {
@@ -200,7 +197,7 @@ async fn keep(shared: Arc<Shared>) {
                     }
                 }
             }
-            kept => kept.map(drop),
+            kept => kept,
         };
         match kept {
             Ok(()) => failures = 0,
@@ -213,6 +210,23 @@ async fn keep(shared: Arc<Shared>) {
             }
         }
     }
+}
+
+/// Keeps a lease over the stream that is open, or over a new one where none is, or where that one has broken.
+async fn keep_once(
+    cluster: &Cluster,
+    id: i64,
+    stream: &mut Option<KeptAlive>,
+) -> Result<(), Failure> {
+    if let Some(mut open) = stream.take_if(|open| open.id() == id)
+        && open.again(cluster).await.is_ok()
+    {
+        *stream = Some(open);
+        return Ok(());
+    }
+    // Whatever was wrong with it, a new one says so, or another node takes it over.
+    *stream = Some(KeptAlive::begin(cluster, id).await?);
+    Ok(())
 }
 
 fn to_json(

@@ -56,7 +56,7 @@ use crate::{
 ///
 /// Connections, keep-alives and watches live on one thread of their own, `keyswap-etcd`, whatever the
 /// program does with its own; calls need a tokio runtime with time. Values that were read are wiped; copies
-/// in the buffers of gRPC and TLS are not, nor is what etcd has on its disk: see `docs/stores.md`.
+/// in the buffers of gRPC and TLS are not, nor is what etcd has on its disk: see `docs/stores/etcd.md`.
 ///
 /// ```no_run
 /// use keyswap_core::{FallbackPolicy, Secret, SecretList};

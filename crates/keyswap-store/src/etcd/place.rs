@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{Client, Error, GetOptions, GetResponse, KeyValue, KvClient, Txn, TxnOpResponse};
+use etcd_client::{
+    Client, Error, GetOptions, GetResponse, KeyValue, KvClient, LeaseKeepAliveStream, LeaseKeeper,
+    Txn, TxnOpResponse,
+};
 use zeroize::Zeroizing;
 
 use super::cluster::{Answered, Cluster};
@@ -230,12 +233,49 @@ pub(super) async fn keep_alive(
     cluster: &Cluster,
     id: i64,
 ) -> Result<tokio::time::Instant, Failure> {
-    let keep = |mut client: Client| async move {
-        let sent = tokio::time::Instant::now();
-        client.lease_keep_alive(id).await?;
-        Ok::<_, Error>(sent)
-    };
-    cluster.call(keep).await.map(|answered| answered.answer)
+    KeptAlive::begin(cluster, id).await.map(|kept| kept.sent)
+}
+
+/// A lease that was kept, over a stream that stays open: to keep it again is a message each way, and no
+/// request of its own.
+pub(super) struct KeptAlive {
+    /// When the request was sent that opened it.
+    sent: tokio::time::Instant,
+    keeper: LeaseKeeper,
+    answers: LeaseKeepAliveStream,
+}
+
+impl KeptAlive {
+    pub(super) async fn begin(cluster: &Cluster, id: i64) -> Result<Self, Failure> {
+        let keep = |mut client: Client| async move {
+            let sent = tokio::time::Instant::now();
+            let (keeper, answers) = client.lease_keep_alive(id).await?;
+            Ok::<_, Error>(Self { sent, keeper, answers })
+        };
+        cluster.call(keep).await.map(|answered| answered.answer)
+    }
+
+    /// The lease that is kept.
+    pub(super) fn id(&self) -> i64 {
+        self.keeper.id()
+    }
+
+    /// Keeps it once more. After a failure the stream is of no use: its node may be away, or another one
+    /// may have to be asked.
+    pub(super) async fn again(&mut self, cluster: &Cluster) -> Result<(), Failure> {
+        let patience = cluster.patience();
+        let asked = async {
+            self.keeper.keep_alive().await?;
+            self.answers.message().await
+        };
+        match tokio::time::timeout(patience, asked).await {
+            Ok(Ok(Some(answer))) if answer.ttl() > 0 => Ok(()),
+            Ok(Ok(Some(_))) => Err(Failure::new(Fault::NoLease, "lease not found")),
+            Ok(Ok(None)) => Err(Failure::new(Fault::Unknown, "it ended the stream")),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(Failure::new(Fault::Unknown, format!("no answer within {patience:?}"))),
+        }
+    }
 }
 
 /// The time of a lease as etcd counts it.

@@ -17,8 +17,6 @@ use super::cluster::{Cluster, Node};
 use super::place::Place;
 use crate::{StoreError, Watch};
 
-/// The longest wait before a stream that ended is taken up again.
-const LONGEST: Duration = Duration::from_secs(3);
 /// A stream that lasted this long ended for a reason of its own: the next one is not the next failure.
 const LASTING: Duration = Duration::from_secs(10);
 
@@ -133,7 +131,7 @@ impl Resume {
                 false
             }
         };
-        let wait = backoff::wait(self.failures, LONGEST, chance);
+        let wait = backoff::wait(self.failures, backoff::LONGEST, chance);
         self.failures = self.failures.saturating_add(1);
         Step { hint, wait }
     }
@@ -240,7 +238,7 @@ mod tests {
         let mut resume = Resume { from: 1, failures: 0 };
         let waits: Vec<_> = (0..12).map(|_| resume.after(End::Broken(SOON), 1.0).wait).collect();
         assert!(waits.windows(2).all(|pair| pair[1] >= pair[0]), "{waits:?}");
-        assert_eq!(waits.last(), Some(&LONGEST));
+        assert_eq!(waits.last(), Some(&backoff::LONGEST));
         assert_eq!(resume.after(End::Broken(LASTING), 1.0).wait, waits[0]);
     }
 
@@ -258,7 +256,7 @@ mod tests {
                     false => End::Broken(Duration::from_secs(seconds)),
                 };
                 let step = resume.after(end, chance);
-                prop_assert!(step.wait >= Duration::from_millis(20) && step.wait <= LONGEST);
+                prop_assert!(step.wait >= Duration::from_millis(20) && step.wait <= backoff::LONGEST);
                 prop_assert!(resume.from >= before);
                 prop_assert_eq!(step.hint, compacted);
             }

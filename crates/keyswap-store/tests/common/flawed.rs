@@ -11,7 +11,6 @@ use keyswap_store::{
     Registration, SecretStore, StoreError, StoreErrorKind, Watch,
 };
 use serde_json::Value;
-use zeroize::Zeroizing;
 
 /// One thing that a store might do wrong.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -85,13 +84,7 @@ impl Watch for FlawedWatch {
 impl SecretStore for FlawedStore {
     type Watch = FlawedWatch;
 
-    fn client(&self) -> &str {
-        self.inner.client()
-    }
-
-    fn describe(&self) -> String {
-        self.inner.describe()
-    }
+    keyswap_store::forward!(self => self.inner; client, describe, journal, release, unregister, verify_history);
 
     async fn published(&self) -> Result<Option<SecretDocument>, StoreError> {
         if self.has(Flaw::ReadsFromACache)
@@ -150,10 +143,6 @@ impl SecretStore for FlawedStore {
         Ok(FlawedWatch { inner: self.inner.watch().await?, flaw: self.flaw })
     }
 
-    async fn journal(&self) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-        self.inner.journal().await
-    }
-
     async fn save_journal(&self, lease: &Lease, document: &[u8]) -> Result<(), StoreError> {
         let _writing = self.writing.lock().await;
         let document = match self.has(Flaw::CutsJournals) {
@@ -180,10 +169,6 @@ impl SecretStore for FlawedStore {
         self.inner.renew(lease).await
     }
 
-    async fn release(&self, lease: Lease) -> Result<(), StoreError> {
-        self.inner.release(lease).await
-    }
-
     async fn register(&self, report: &InstanceReport) -> Result<Registration, StoreError> {
         match self.inner.register(report).await {
             Err(_) if self.has(Flaw::TakesAnyId) => {
@@ -202,10 +187,6 @@ impl SecretStore for FlawedStore {
             true => Ok(()),
             false => self.inner.report(registration, report).await,
         }
-    }
-
-    async fn unregister(&self, registration: Registration) -> Result<(), StoreError> {
-        self.inner.unregister(registration).await
     }
 
     async fn instances(&self) -> Result<Vec<Instance>, StoreError> {
@@ -252,9 +233,5 @@ impl SecretStore for FlawedStore {
             history.reverse();
         }
         Ok(history)
-    }
-
-    async fn verify_history(&self) -> Result<Vec<HistoryEntry>, StoreError> {
-        self.inner.verify_history().await
     }
 }

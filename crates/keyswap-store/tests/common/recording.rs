@@ -3,15 +3,13 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file takes what it needs")]
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use keyswap_core::{Revision, SecretDocument, SecretList};
+use keyswap_core::SecretDocument;
 use keyswap_store::{
-    FileStore, FileWatch, HistoryEntry, HistoryHead, Hold, Instance, InstanceReport, Lease,
-    Registration, SecretStore, StoreError, StoreErrorKind, Watch,
+    FileStore, FileWatch, InstanceReport, Registration, SecretStore, StoreError, StoreErrorKind,
+    Watch,
 };
 use tokio::time::Instant;
-use zeroize::Zeroizing;
 
 /// It can be told not to be watched.
 #[derive(Clone)]
@@ -71,31 +69,11 @@ impl Recording {
 impl SecretStore for Recording {
     type Watch = RecordingWatch;
 
-    fn client(&self) -> &str {
-        self.store.client()
-    }
-
-    fn describe(&self) -> String {
-        self.store.describe()
-    }
+    keyswap_store::forward!(self => self.store; client, describe, import, publish, journal, save_journal, acquire, renew, release, unregister, instances, hold, set_hold, append_history, history, verify_history);
 
     async fn published(&self) -> Result<Option<SecretDocument>, StoreError> {
         self.note("read the list");
         self.store.published().await
-    }
-
-    async fn import(&self, list: &SecretList) -> Result<Revision, StoreError> {
-        self.store.import(list).await
-    }
-
-    async fn publish(
-        &self,
-        lease: &Lease,
-        expected: Revision,
-        list: &SecretList,
-        attest_every: Option<Duration>,
-    ) -> Result<Revision, StoreError> {
-        self.store.publish(lease, expected, list, attest_every).await
     }
 
     async fn watch(&self) -> Result<RecordingWatch, StoreError> {
@@ -104,26 +82,6 @@ impl SecretStore for Recording {
         }
         let inner = self.store.watch().await?;
         Ok(RecordingWatch { inner, sent: Arc::clone(&self.sent) })
-    }
-
-    async fn journal(&self) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-        self.store.journal().await
-    }
-
-    async fn save_journal(&self, lease: &Lease, document: &[u8]) -> Result<(), StoreError> {
-        self.store.save_journal(lease, document).await
-    }
-
-    async fn acquire(&self, holder: &str) -> Result<Lease, StoreError> {
-        self.store.acquire(holder).await
-    }
-
-    async fn renew(&self, lease: &Lease) -> Result<Duration, StoreError> {
-        self.store.renew(lease).await
-    }
-
-    async fn release(&self, lease: Lease) -> Result<(), StoreError> {
-        self.store.release(lease).await
     }
 
     async fn register(&self, report: &InstanceReport) -> Result<Registration, StoreError> {
@@ -139,37 +97,5 @@ impl SecretStore for Recording {
         self.note(format!("report {}", report.revision.unwrap()));
         self.reports.lock().unwrap().push((Instant::now(), report.clone()));
         self.store.report(registration, report).await
-    }
-
-    async fn unregister(&self, registration: Registration) -> Result<(), StoreError> {
-        self.store.unregister(registration).await
-    }
-
-    async fn instances(&self) -> Result<Vec<Instance>, StoreError> {
-        self.store.instances().await
-    }
-
-    async fn hold(&self) -> Result<Option<Hold>, StoreError> {
-        self.store.hold().await
-    }
-
-    async fn set_hold(&self, hold: Option<&Hold>) -> Result<(), StoreError> {
-        self.store.set_hold(hold).await
-    }
-
-    async fn append_history(
-        &self,
-        lease: &Lease,
-        record: &serde_json::Value,
-    ) -> Result<HistoryHead, StoreError> {
-        self.store.append_history(lease, record).await
-    }
-
-    async fn history(&self) -> Result<Vec<HistoryEntry>, StoreError> {
-        self.store.history().await
-    }
-
-    async fn verify_history(&self) -> Result<Vec<HistoryEntry>, StoreError> {
-        self.store.verify_history().await
     }
 }
