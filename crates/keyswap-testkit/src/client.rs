@@ -193,7 +193,8 @@ impl Client {
         self
     }
 
-    /// Keeps this with the client, as Auth0's management API shows it: `jwt_configuration`, for instance.
+    /// Keeps this with the client, as the management API of Auth0 or Cognito shows it: `jwt_configuration`, for
+    /// instance.
     pub fn attribute(mut self, name: impl Into<String>, value: Value) -> Self {
         self.attributes.insert(name.into(), value);
         self

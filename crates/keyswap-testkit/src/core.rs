@@ -81,6 +81,11 @@ impl Core {
         self.api_tokens.iter().find(|token| bool::from(token.token.as_bytes().ct_eq(given)))
     }
 
+    /// All of them, at a vendor whose requests do not carry the token itself.
+    pub(crate) fn api_tokens(&self) -> &[ApiToken] {
+        &self.api_tokens
+    }
+
     /// A request to the management API comes.
     pub(crate) fn management_request(&self) -> Option<Admission> {
         let mut limit = self.management_limit.lock().unwrap_or_else(PoisonError::into_inner);

@@ -61,6 +61,7 @@ mod assertion;
 mod auth0;
 mod client;
 mod client_authentication;
+mod cognito;
 mod core;
 mod counts;
 mod entra;
@@ -86,6 +87,7 @@ pub mod store;
 mod time;
 mod token_endpoint;
 mod tokens;
+mod wso2;
 mod zitadel;
 
 pub use client::{Client, ClientAuthentication};

@@ -138,8 +138,8 @@ impl Builder {
     }
 
     /// Registers an API token for the management API of [`Provider::Okta`], an API key for that of [`Provider::FusionAuth`],
-    /// a token of a service account for that of [`Provider::Zitadel`], or the registration access token of the client at
-    /// [`Provider::Registration`].
+    /// a token of a service account for that of [`Provider::Zitadel`], the registration access token of the client at
+    /// [`Provider::Registration`], or an access key at [`Provider::Cognito`], as `ID:KEY`.
     pub fn api_token(mut self, token: impl Into<String>) -> Self {
         self.api_tokens.push(ApiToken { token: token.into(), reads_only: false });
         self
@@ -304,8 +304,9 @@ impl AuthorizationServer {
     /// Where programs get tokens: `http://127.0.0.1:PORT/oauth/token`, and at [`Provider::Okta`] that of its custom
     /// authorization server `default`, `http://127.0.0.1:PORT/oauth2/default/v1/token`; at [`Provider::Zitadel`]
     /// `http://127.0.0.1:PORT/oauth/v2/token`; at [`Provider::Entra`] that of the tenant `contoso.onmicrosoft.com`; at
-    /// [`Provider::FusionAuth`] and that of Hydra `http://127.0.0.1:PORT/oauth2/token`; at [`Provider::Registration`]
-    /// `http://127.0.0.1:PORT/token`; at [`Provider::Keycloak`] that of the realm `shop`.
+    /// [`Provider::Wso2`] that of the organization `shop`; at [`Provider::Cognito`], [`Provider::FusionAuth`] and that of
+    /// Hydra `http://127.0.0.1:PORT/oauth2/token`; at [`Provider::Registration`] `http://127.0.0.1:PORT/token`; at
+    /// [`Provider::Keycloak`] that of the realm `shop`.
     #[must_use]
     pub fn token_endpoint(&self) -> String {
         self.inner.core.token_endpoint()

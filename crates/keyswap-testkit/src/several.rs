@@ -21,6 +21,8 @@ pub(crate) struct Rules {
     pub(crate) most: usize,
     /// Whether one has to be deactivated before it is removed, and one stays active.
     pub(crate) deactivation: bool,
+    /// Which one cannot be removed.
+    pub(crate) stays: Option<Stays>,
     /// A name for one that is added.
     pub(crate) id: fn() -> String,
 }
@@ -41,6 +43,8 @@ pub(crate) struct Entry {
     pub(crate) details: Details,
     pub(crate) created: SystemTime,
     pub(crate) updated: SystemTime,
+    /// When a client last signed in with it, where the vendor tells that.
+    pub(crate) used: Option<SystemTime>,
     standing: Propagation<Standing>,
 }
 
@@ -100,6 +104,19 @@ pub(crate) enum Refusal {
     OnlyActive,
     /// It has to be deactivated first.
     StillActive,
+    /// It is the last one, which stays.
+    OnlyOne,
+    /// It was added last.
+    Newest,
+}
+
+/// Which one of a client's secrets a server never lets go.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Stays {
+    /// The last that is left.
+    Last,
+    /// The one that was added last.
+    Newest,
 }
 
 /// Something whose answer was lost, and that is looked at later.
@@ -133,7 +150,7 @@ impl Several {
         let standing = Propagation::new(Standing::Active, nodes, now);
         let created = SystemTime::now();
         let (id, details) = ((rules.id)(), Details::default());
-        let entry = Entry { id, secret, details, created, updated: created, standing };
+        let entry = Entry { id, secret, details, created, updated: created, used: None, standing };
         Self { entries: vec![entry], late: Vec::new(), nodes, rules }
     }
 
@@ -153,9 +170,51 @@ impl Several {
         self.entries.iter().filter(there)
     }
 
+    /// The one that was there from the start, as long as the management plane shows it.
+    pub(crate) fn original(&self, now: Instant) -> Option<&Entry> {
+        self.entries.first().filter(|entry| entry.standing(now) != Standing::Absent)
+    }
+
+    /// Whether it cannot be removed, as the one that stays.
+    fn stays(&self, id: &str, now: Instant) -> Option<Stays> {
+        self.rules.stays.filter(|stays| match stays {
+            Stays::Last => self.listed(now).count() == 1,
+            Stays::Newest => self.is_newest(id, now),
+        })
+    }
+
+    /// Whether it came last of those that the management plane shows.
+    pub(crate) fn is_newest(&self, id: &str, now: Instant) -> bool {
+        self.listed(now).last().is_some_and(|entry| entry.id == id)
+    }
+
+    /// The name of the one that the client began with.
+    pub(crate) fn first(&self) -> Option<&str> {
+        self.entries.first().map(|entry| entry.id.as_str())
+    }
+
+    /// Whether it is the one that the client began with.
+    pub(crate) fn is_first(&self, id: &str) -> bool {
+        self.first() == Some(id)
+    }
+
+    /// Whether no other one was ever added.
+    pub(crate) fn is_as_it_began(&self) -> bool {
+        self.entries.len() == 1
+    }
+
     /// One of those that the management plane shows.
     pub(crate) fn entry(&self, id: &str, now: Instant) -> Option<&Entry> {
         self.listed(now).find(|entry| entry.id == id)
+    }
+
+    /// A client has signed in with this value.
+    pub(crate) fn note_use(&mut self, secret: &str) {
+        let now = SystemTime::now();
+        self.entries
+            .iter_mut()
+            .filter(|entry| entry.secret == secret)
+            .for_each(|entry| entry.used = Some(now));
     }
 
     /// The values that `node` accepts.
@@ -183,6 +242,8 @@ impl Several {
             Act::Remove(id) => match standing(id) {
                 None => Some(Refusal::NoSuchSecret),
                 Some(Standing::Active) if self.rules.deactivation => Some(Refusal::StillActive),
+                Some(_) if self.stays(id, now) == Some(Stays::Last) => Some(Refusal::OnlyOne),
+                Some(_) if self.stays(id, now) == Some(Stays::Newest) => Some(Refusal::Newest),
                 Some(_) => None,
             },
             Act::Rotate { .. } | Act::ClearRotated | Act::Only { .. } => None,
@@ -202,6 +263,7 @@ impl Several {
                     details,
                     created,
                     updated: created,
+                    used: None,
                     standing,
                 });
                 (id, if active { Standing::Active } else { Standing::Inactive })
@@ -285,7 +347,7 @@ mod tests {
     }
 
     fn several(now: Instant) -> Several {
-        let rules = Rules { most: 2, deactivation: true, id: || "a".to_owned() };
+        let rules = Rules { most: 2, deactivation: true, stays: None, id: || "a".to_owned() };
         Several::new(rules, "value-a".to_owned(), 2, now)
     }
 
@@ -349,8 +411,11 @@ mod tests {
     #[test]
     fn where_nothing_is_deactivated_what_is_active_is_removed_and_a_node_lists_it_for_a_while() {
         let now = Instant::now();
-        let rules = Rules { most: 3, deactivation: false, id: || "a".to_owned() };
+        let rules =
+            Rules { most: 3, deactivation: false, stays: Some(Stays::Last), id: || "a".to_owned() };
         let mut secrets = Several::new(rules, "value-a".to_owned(), 2, now);
+        let last = secrets.refusal(&Act::Remove("a".to_owned()), now);
+        assert_eq!(last, Some(Refusal::OnlyOne), "where the last one stays");
         secrets.apply(add("b"), Origin::Api, &[Duration::ZERO, SECOND], now);
         assert_eq!(secrets.refusal(&add("c"), now), None, "three fit");
         assert_eq!(secrets.listed_at(0, now).count(), 2);
@@ -362,6 +427,22 @@ mod tests {
         secrets.apply(remove, Origin::Api, &[Duration::ZERO, SECOND], later);
         assert_eq!(secrets.listed(later).count(), 1);
         assert_eq!(secrets.listed_at(1, later).count(), 2);
+    }
+
+    #[test]
+    fn where_the_newest_stays_another_one_has_to_follow_it() {
+        let now = Instant::now();
+        let id = || "a".to_owned();
+        let rules = Rules { most: 2, deactivation: false, stays: Some(Stays::Newest), id };
+        let mut secrets = Several::new(rules, "value-a".to_owned(), 2, now);
+        let remove = |id: &str| Act::Remove(id.to_owned());
+        assert_eq!(secrets.refusal(&remove("a"), now), Some(Refusal::Newest));
+        assert!(secrets.is_as_it_began());
+        secrets.apply(add("b"), Origin::Api, &[Duration::ZERO; 2], now);
+        assert_eq!(secrets.refusal(&remove("b"), now), Some(Refusal::Newest));
+        assert_eq!(secrets.refusal(&remove("a"), now), None);
+        secrets.apply(remove("a"), Origin::Api, &[Duration::ZERO; 2], now);
+        assert!(secrets.is_first("a") && !secrets.is_first("b") && !secrets.is_as_it_began());
     }
 
     #[test]

@@ -234,6 +234,22 @@ impl State {
         Ok(())
     }
 
+    /// [Authenticates](Self::authenticate) it, and notes which of its secrets it did so with.
+    pub(crate) fn sign_in(
+        &mut self,
+        id: &str,
+        secret: &str,
+        node: usize,
+        now: Instant,
+    ) -> Option<&Registered> {
+        self.authenticate(id, secret, node, now)?;
+        let client = self.clients.get_mut(id)?;
+        if let Secrets::Several(secrets) = &mut client.secrets {
+            secrets.note_use(secret);
+        }
+        Some(client)
+    }
+
     /// Lets what was late and is due happen.
     pub(crate) fn catch_up(&mut self, now: Instant) {
         for client in self.clients.values_mut() {

@@ -8,14 +8,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
 use rand::RngExt;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::select::Selected;
 use super::{VENDOR, error, time};
 use crate::client::ClientAuthentication;
 use crate::core::{Core, unix_now};
@@ -30,6 +31,7 @@ use crate::time::timestamp;
 const CHANGE: [&str; 2] = ["Application.ReadWrite.OwnedBy", "Application.ReadWrite.All"];
 const READ: [&str; 3] =
     ["Application.Read.All", "Application.ReadWrite.OwnedBy", "Application.ReadWrite.All"];
+const READ_REPORTS: [&str; 2] = ["AuditLog.Read.All", "Directory.Read.All"];
 /// Unless a caller says so, a password is valid for two years; a policy of this tenant allows no more.
 const LONGEST: Duration = Duration::from_secs(731 * 24 * 60 * 60);
 
@@ -76,12 +78,14 @@ pub(crate) async fn read_by_key(
     State(core): State<Arc<Core>>,
     Extension(Node(node)): Extension<Node>,
     Path(resource): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
+    let selected = Selected::by(query);
     match key(&resource) {
-        Some(("servicePrincipals", id)) => read_principal(&core, id, &headers).await,
+        Some(("servicePrincipals", id)) => read_principal(&core, id, &headers, &selected).await,
         Some(("applications", id)) => {
-            read(&core, node, &Named::Client(id.to_owned()), &headers).await
+            read(&core, node, &Named::Client(id.to_owned()), &headers, &selected).await
         }
         _ => error::no_such_path().await,
     }
@@ -91,9 +95,10 @@ pub(crate) async fn read_by_id(
     State(core): State<Arc<Core>>,
     Extension(Node(node)): Extension<Node>,
     Path(id): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    read(&core, node, &Named::Id(id), &headers).await
+    read(&core, node, &Named::Id(id), &headers, &Selected::by(query)).await
 }
 
 pub(crate) async fn add_by_key(
@@ -138,7 +143,13 @@ pub(crate) async fn remove_by_id(
     remove(&core, &Named::Id(id), &headers, &body).await
 }
 
-async fn read(core: &Core, node: usize, named: &Named, headers: &HeaderMap) -> Response {
+async fn read(
+    core: &Core,
+    node: usize,
+    named: &Named,
+    headers: &HeaderMap,
+    selected: &Selected,
+) -> Response {
     if let Some(instead) = on_arrival(core, Endpoint::ListSecrets, headers).await {
         return instead;
     }
@@ -159,20 +170,25 @@ async fn read(core: &Core, node: usize, named: &Named, headers: &HeaderMap) -> R
             true => "AzureADandPersonalMicrosoftAccount",
             false => "AzureADMyOrg",
         };
-        Json(json!({
-            "@odata.context": format!("{}/v1.0/$metadata#applications/$entity", core.url()),
-            "id": client.application,
-            "appId": client.id,
-            "displayName": client.name,
-            "signInAudience": audience,
-            "passwordCredentials": shown,
-            "keyCredentials": keys,
-        }))
-        .into_response()
+        let application = [
+            ("id", json!(client.application)),
+            ("appId", json!(client.id)),
+            ("displayName", json!(client.name)),
+            ("signInAudience", json!(audience)),
+            ("passwordCredentials", json!(shown)),
+            ("keyCredentials", json!(keys)),
+        ];
+        let application = application.map(|(name, value)| (name.to_owned(), value));
+        selected.of(core, "applications", Map::from_iter(application))
     })
 }
 
-async fn read_principal(core: &Core, id: &str, headers: &HeaderMap) -> Response {
+async fn read_principal(
+    core: &Core,
+    id: &str,
+    headers: &HeaderMap,
+    selected: &Selected,
+) -> Response {
     if let Some(instead) = on_arrival(core, Endpoint::ReadClient, headers).await {
         return instead;
     }
@@ -182,7 +198,9 @@ async fn read_principal(core: &Core, id: &str, headers: &HeaderMap) -> Response 
             ClientAuthentication::None => "ManagedIdentity",
             _ => "Application",
         };
-        Json(json!({"appId": client.id, "servicePrincipalType": kind})).into_response()
+        let principal = [("appId", json!(client.id)), ("servicePrincipalType", json!(kind))];
+        let principal = principal.map(|(name, value)| (name.to_owned(), value));
+        selected.of(core, "servicePrincipals", Map::from_iter(principal))
     })
 }
 
@@ -274,7 +292,11 @@ fn show(entry: &Entry, with_value: bool) -> Value {
 
 /// Counts the request, lets its faults happen, and looks at its token; what comes back is the answer in place of the
 /// real one.
-async fn on_arrival(core: &Core, endpoint: Endpoint, headers: &HeaderMap) -> Option<Response> {
+pub(super) async fn on_arrival(
+    core: &Core,
+    endpoint: Endpoint,
+    headers: &HeaderMap,
+) -> Option<Response> {
     core.counters.management_requests.add_one();
     if let Some(instead) = fault_on_arrival(core, endpoint, &VENDOR).await {
         return Some(instead);
@@ -285,7 +307,11 @@ async fn on_arrival(core: &Core, endpoint: Endpoint, headers: &HeaderMap) -> Opt
     let Some(claims) = claims.filter(|claims| claims.aud == core.url()) else {
         return Some(error::invalid_token());
     };
-    let may = if endpoint.reads() { &READ[..] } else { &CHANGE[..] };
+    let may = match endpoint {
+        Endpoint::ReadLog => &READ_REPORTS[..],
+        reads if reads.reads() => &READ[..],
+        _ => &CHANGE[..],
+    };
     (!claims.has_any_scope(may)).then(error::access_denied)
 }
 

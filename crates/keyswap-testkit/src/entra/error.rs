@@ -77,6 +77,10 @@ pub(crate) fn bad_body() -> Response {
     graph(StatusCode::BAD_REQUEST, "BadRequest", message)
 }
 
+pub(crate) fn bad_filter() -> Response {
+    graph(StatusCode::BAD_REQUEST, "BadRequest", "A filter here selects an appId.")
+}
+
 pub(crate) async fn no_such_path() -> Response {
     graph(StatusCode::BAD_REQUEST, "BadRequest", "Resource not found for the segment.")
 }

@@ -2,11 +2,13 @@
 //! reads an application, and adds and removes its passwords.
 //!
 //! Paths and bodies are those of the Graph reference (`application: addPassword`, `removePassword`, `get`, the resource
-//! `passwordCredential`) and of the metadata of Graph. Codes that the reference does not have are from reports, which
-//! the comment at the place names. Both Graph and the token endpoint are at the one address of this server.
+//! `passwordCredential`; of the beta: `appCredentialSignInActivity`) and of the metadata of Graph. Codes that the reference
+//! does not have are from reports, which the comment at the place names. Both Graph and the token endpoint are at the one address of this server.
 
+mod activity;
 mod application;
 mod error;
+mod select;
 mod time;
 mod token;
 
@@ -26,7 +28,8 @@ pub(crate) const TOKEN_PATH: &str = "/contoso.onmicrosoft.com/oauth2/v2.0/token"
 
 /// "There's a global limit of about 1000 items across all the collection properties on the app object" (Validation
 /// differences by supported account types).
-pub(crate) const RULES: Rules = Rules { most: 1000, deactivation: false, id: random_key_id };
+pub(crate) const RULES: Rules =
+    Rules { most: 1000, deactivation: false, stays: None, id: random_key_id };
 
 const VENDOR: Vendor = Vendor {
     throttled: error::throttled,
@@ -45,13 +48,14 @@ pub(crate) fn router(core: Arc<Core>) -> Router {
         .route("/v1.0/applications/{id}", get(application::read_by_id))
         .route("/v1.0/applications/{id}/addPassword", post(application::add_by_id))
         .route("/v1.0/applications/{id}/removePassword", post(application::remove_by_id))
+        .route("/beta/reports/appCredentialSignInActivities", get(activity::read))
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_path)
         .with_state(core)
 }
 
 /// A `keyId`: a UUID of random bits (RFC 9562 section 5.4).
-fn random_key_id() -> String {
+pub(crate) fn random_key_id() -> String {
     let bits: u128 = rand::rng().random();
     let bits = bits & !(0xf << 76) | 0x4 << 76;
     let hex = format!("{:032x}", bits & !(0x3 << 62) | 0x2 << 62);

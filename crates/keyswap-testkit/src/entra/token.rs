@@ -75,7 +75,7 @@ fn answer(core: &Core, node: usize, tenant: &str, headers: &HeaderMap, body: &[u
                                    'client_credentials' grant type.";
                 error::token(401, "invalid_client", 7_000_216, description)
             }
-            Proof::Secret(secret) => match state.authenticate(client_id, secret, node, now) {
+            Proof::Secret(secret) => match state.sign_in(client_id, secret, node, now) {
                 Some(client) => grant(core, client, &parameters),
                 None => {
                     let description = "Invalid client secret provided. Ensure the secret being sent in the \

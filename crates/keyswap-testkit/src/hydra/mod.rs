@@ -22,7 +22,7 @@ use crate::state::random_slot_id;
 
 /// Of a version with rotated secrets.
 pub(crate) const RULES: Rules =
-    Rules { most: MOST_ROTATED + 1, deactivation: false, id: random_slot_id };
+    Rules { most: MOST_ROTATED + 1, deactivation: false, stays: None, id: random_slot_id };
 
 const VENDOR: Vendor = Vendor {
     throttled: error::throttled,

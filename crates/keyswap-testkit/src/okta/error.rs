@@ -48,10 +48,13 @@ pub(crate) fn invalid_secret(cause: &str) -> Response {
 /// What cannot be done to the secret of this id.
 pub(crate) fn refused(refusal: Refusal, id: &str) -> Response {
     let cause = match refusal {
-        Refusal::NoSuchSecret => return not_found(id, "OAuth2ClientSecretMediated"),
+        // The newest goes here as any other.
+        Refusal::NoSuchSecret | Refusal::Newest => {
+            return not_found(id, "OAuth2ClientSecretMediated");
+        }
         Refusal::TooMany => "You've reached the maximum number of client secrets per client.",
         Refusal::OnlyActive => "You can't deactivate the only active client secret.",
-        Refusal::StillActive => {
+        Refusal::StillActive | Refusal::OnlyOne => {
             "You can't delete an active client secret. Deactivate the secret before deleting it."
         }
     };

@@ -17,6 +17,12 @@ use axum::routing::{get, post};
 
 use crate::core::Core;
 use crate::fault_answer::Vendor;
+use crate::several::Rules;
+use crate::state::random_slot_id;
+
+/// Two, of which an inactive one counts.
+pub(crate) const RULES: Rules =
+    Rules { most: 2, deactivation: true, stays: None, id: random_slot_id };
 
 const VENDOR: Vendor = Vendor {
     throttled: error::throttled,

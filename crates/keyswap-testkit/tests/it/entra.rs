@@ -87,6 +87,27 @@ async fn a_password_is_shown_once_and_known_by_its_name_and_the_begin_of_its_val
 }
 
 #[tokio::test]
+async fn an_entity_has_the_properties_that_a_request_selects() {
+    let server = entra(Duration::ZERO).await;
+    for (path, selected) in [
+        ("applications/object-1", "appId,passwordCredentials"),
+        ("applications(appId='billing')", "id"),
+        ("servicePrincipals(appId='managed')", "servicePrincipalType"),
+    ] {
+        let select = format!("{path}?$select={selected}");
+        let read = body(graph(&server, "reader", &select, None).await, 200).await;
+        let names: Vec<_> = read.as_object().unwrap().keys().map(String::as_str).collect();
+        let expected: Vec<_> =
+            std::iter::once("@odata.context").chain(selected.split(',')).collect();
+        assert_eq!(names, expected, "{path}");
+        let context = read["@odata.context"].as_str().unwrap();
+        assert!(context.contains(&format!("({selected})/$entity")), "{context}");
+    }
+    let all = body(graph(&server, "reader", "applications/object-1", None).await, 200).await;
+    assert_eq!(all.as_object().unwrap().len(), 7, "{all}");
+}
+
+#[tokio::test]
 async fn a_change_is_listed_and_taken_by_each_node_in_its_own_time() {
     let server = entra(Duration::from_secs(30)).await;
     let add = "applications/object-1/addPassword";

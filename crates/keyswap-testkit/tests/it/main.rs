@@ -1,6 +1,7 @@
 //! The server as its callers see it: over real sockets, with a client that shares nothing with it.
 
 mod assertion;
+mod cognito;
 mod entra;
 mod faults;
 mod fusionauth;
