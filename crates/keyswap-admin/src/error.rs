@@ -6,6 +6,7 @@ use std::fmt;
 use keyswap_store::{Hold, StoreError};
 
 use crate::authority::AuthorityError;
+use crate::planned::Ground;
 use crate::rotation::{JournalError, Missing, StuckReason, WayBack};
 
 /// What kind of stop it is.
@@ -17,6 +18,8 @@ pub enum RotateErrorKind {
     /// The server holds one secret and chooses its value itself, so that requests fail on the way, and
     /// [nobody accepted that](crate::Rotator::accept_gap); nothing was changed.
     GapNotAccepted,
+    /// What the [plan](crate::Rotator::as_planned) rests on has moved since it was made; nothing was changed.
+    PlanMoved(Vec<Ground>),
     /// There is no rotation to resume.
     NothingToResume,
     /// Programs may hold the new secret alone, or another reason why the rotation cannot go back;
@@ -46,6 +49,9 @@ pub enum RotateErrorKind {
     OutcomeUnknown,
     /// The journal is damaged, or of a version that this program does not know: a person has to look.
     JournalUnreadable,
+    /// It was [asked to stop](crate::Rotator::stopping_when), and stopped between two acts: resume, or go back where
+    /// there is a [way](WayBack). `None` if nothing was begun yet.
+    Interrupted(Option<WayBack>),
     /// A person put a hold on the rotations: resume, or begin, when it is over or released.
     Held(Hold),
     /// The history is not as it was written: a person has to look.
@@ -127,6 +133,7 @@ impl RotateError {
                 | RotateErrorKind::AwaitsConfirmation(_)
                 | RotateErrorKind::Busy
                 | RotateErrorKind::Held(_)
+                | RotateErrorKind::Interrupted(Some(_))
                 | RotateErrorKind::OutcomeUnknown
                 | RotateErrorKind::Unfinished
         )

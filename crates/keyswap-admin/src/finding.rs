@@ -105,6 +105,11 @@ impl Finding {
         Self { level: Level::Warning, subject, text: text.into(), kind: None }
     }
 
+    /// Something about who uses the secret that would be worth knowing, and why it was not found out.
+    pub(crate) fn unseen_use(what: &str, why: &str) -> Self {
+        Self::warning(Subject::Use, format!("{what} could not be looked at: {why}"))
+    }
+
     /// What keeps a rotation from beginning: the very error that it would end with.
     pub(crate) fn error(subject: Subject, error: &RotateError) -> Self {
         let kind = Some(error.kind().clone());

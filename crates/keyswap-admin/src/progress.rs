@@ -73,11 +73,8 @@ impl fmt::Display for Progress {
             Self::Checking => f.write_str("checking the server, the store and the present secret"),
             Self::Entered { state, direction, after, hurries, regenerates } => {
                 let after = after.unwrap_or_default().as_secs_f64();
-                let reached = match reached_with_a_gap(*state).filter(|_| *regenerates) {
-                    Some(reached) => reached,
-                    None => reached(*state, *direction, *hurries),
-                };
-                write!(f, "{:<13} {reached} ({after:.1} s)", state.name())
+                let meaning = meaning(*state, *direction, *hurries, *regenerates);
+                write!(f, "{:<13} {meaning} ({after:.1} s)", state.name())
             }
             Self::TakenUp { state, direction: Direction::Forward } => {
                 write!(f, "taken up again in state {state}")
@@ -111,6 +108,17 @@ fn name(f: &mut fmt::Formatter<'_>, missing: &[impl fmt::Display], most: usize) 
 
 /// How many of those that a gate waits for one line names.
 const MOST_NAMED: usize = 3;
+
+/// What is true in a state, in words for a person.
+pub(crate) fn meaning(
+    state: State,
+    direction: Direction,
+    hurries: bool,
+    regenerates: bool,
+) -> &'static str {
+    let with_a_gap = reached_with_a_gap(state).filter(|_| regenerates);
+    with_a_gap.unwrap_or_else(|| reached(state, direction, hurries))
+}
 
 /// Where the server chooses the value of the only secret that it holds.
 fn reached_with_a_gap(state: State) -> Option<&'static str> {

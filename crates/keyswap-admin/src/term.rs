@@ -47,15 +47,18 @@ pub(crate) fn is_over() -> bool {
 ///
 /// The HTTP client asks for it right before it writes it to the socket, and that in a task of its own. So a
 /// process that was stopped in between sends half a request at most when it goes on, which changes nothing.
+///
+/// That holds for one without bytes as well: it says nothing of its length, so that the client asks for it all the same.
 pub(crate) struct LeasedBody {
-    bytes: Bytes,
+    /// `None` once they are given away.
+    bytes: Option<Bytes>,
     term: Option<Term>,
 }
 
 impl LeasedBody {
     /// Without a lease, it is given away in any case.
     pub(crate) fn new(bytes: Bytes) -> Self {
-        Self { bytes, term: TERM.try_with(Term::clone).ok() }
+        Self { bytes: Some(bytes), term: TERM.try_with(Term::clone).ok() }
     }
 }
 
@@ -74,21 +77,23 @@ impl Body for LeasedBody {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        if self.bytes.is_empty() {
-            return Poll::Ready(None);
-        }
-        if self.term.as_ref().is_some_and(Term::is_over) {
+        if self.bytes.is_some() && self.term.as_ref().is_some_and(Term::is_over) {
             return Poll::Ready(Some(Err(io::Error::other("the rotation lease is over"))));
         }
-        Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.bytes)))))
+        let bytes = self.bytes.take().filter(|bytes| !bytes.is_empty());
+        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.bytes.is_empty()
+        self.bytes.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes.len() as u64)
+        match &self.bytes {
+            Some(bytes) if bytes.is_empty() => SizeHint::default(),
+            Some(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            None => SizeHint::with_exact(0),
+        }
     }
 }
 

@@ -10,12 +10,12 @@ use std::time::Duration;
 use common::Program;
 use dropped::{Wanted, each, injecting};
 use keyswap_admin::authority::{
-    AddAnswer, Authority, ChangeAnswer, EntraBuilder, Listed, NewSecret, SlotId,
+    AddAnswer, Authority, ChangeAnswer, EntraBuilder, Listed, NewSecret, Probe, SlotId,
 };
 use keyswap_admin::rotation::{Record, StuckReason, Timestamp};
 use keyswap_admin::{
-    Application, AuthorityErrorKind, Entra, Finished, Progress, RotateError, RotateErrorKind,
-    RotationPolicy, Rotator, State,
+    Application, AuthorityErrorKind, Entra, Finished, Level, Progress, RotateError,
+    RotateErrorKind, RotationPolicy, Rotator, State,
 };
 use keyswap_core::{Secret, SecretId, SecretList, SecretRing};
 use keyswap_store::{FileStore, SecretStore};
@@ -54,6 +54,7 @@ impl World {
             .client(Client::new("with-key", OLD).authentication(Registered::PrivateKeyJwt))
             .client(rotator("rotator", OWNED))
             .client(rotator("reader", "Application.Read.All"))
+            .client(rotator("auditor", OWNED).scopes([OWNED, "AuditLog.Read.All"]))
             .start()
             .await
             .unwrap();
@@ -147,6 +148,37 @@ async fn a_rotation_passes_through_every_state_and_nothing_but_the_old_secret_go
     assert_eq!(states, path().filter(|state| *state != State::Done).collect::<Vec<_>>());
     world.assert_rotated(&finished, &[&foreign]).await;
     assert_eq!(world.server.counts().changes, 2, "added, removed");
+}
+
+#[tokio::test]
+async fn when_each_secret_was_last_used_is_told_where_microsoft_tells_it() {
+    let world = World::new().await;
+    let foreign = world.server.add_secret("billing", "somebody-elses-secret-012345");
+    world.server.until_settled("billing").await;
+    let auditor = world.builder_for("billing", ("auditor", MANAGEMENT)).build().unwrap();
+    let look = async || {
+        let found = auditor.look().await;
+        (found[0].level(), found[0].text().to_owned())
+    };
+    let (_, text) = look().await;
+    assert!(text.contains(&format!("key id {}: not in the report", world.old)), "{text}");
+    assert_eq!(auditor.probe(&secret("somebody-elses-secret-012345")).await, Probe::Accepted);
+    let (level, text) = look().await;
+    let (used, unused) = text.split_once("; ").unwrap();
+    assert!(used.contains(&format!("key id {foreign}: 20")), "{text}");
+    assert_eq!(unused, format!("key id {}: not in the report", world.old));
+    assert_eq!(level, Level::Ok);
+
+    let broken = Fault::Html { endpoint: Endpoint::ReadLog, status: 404 };
+    world.server.inject(broken, Times::ONCE);
+    let (level, text) = look().await;
+    assert_eq!(level, Level::Warning);
+    assert!(text.contains("could not be looked at") && text.contains("404"), "{text}");
+
+    let without = world.builder().build().unwrap().look().await;
+    assert_eq!(without[0].level(), Level::Ok);
+    let text = without[0].text();
+    assert!(text.contains("AuditLog.Read.All") && text.contains("API permissions"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

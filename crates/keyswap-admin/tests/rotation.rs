@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::Program;
 use keyswap_admin::authority::{Authority, AuthorityError, Capabilities, ChangeAnswer, Probe};
-use keyswap_admin::rotation::{Gate, StuckReason};
+use keyswap_admin::rotation::{Gate, StuckReason, WayBack};
 use keyswap_admin::{
     Application, Auth0, AuthorityErrorKind, Finished, Progress, RotateError, RotateErrorKind,
     RotationPolicy, Rotator, State,
@@ -134,6 +134,24 @@ async fn a_rotation_passes_through_every_state_in_order() {
     assert_eq!(states, State::PATH[..State::PATH.len() - 1]);
     assert!(!finished.rolled_back);
     assert_eq!(world.server.counts().changes, 1);
+}
+
+/// In a debug build, which takes many times what a release build does; a thread has 2 MiB unless it is told otherwise.
+#[test]
+fn a_rotation_fits_on_a_quarter_of_the_stack_that_a_thread_has() {
+    let rotate = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let world = World::new().await;
+            let program = world.program().await;
+            let rotator = world.rotator();
+            let finished = rotator.run(policy()).await.unwrap();
+            program.stop().await;
+            world.assert_rotated(&finished).await;
+        });
+    };
+    let thread = std::thread::Builder::new().stack_size(512 * 1024);
+    thread.spawn(rotate).unwrap().join().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -796,4 +814,105 @@ async fn a_probe_tells_the_secret_in_force_from_another_one() {
     assert_eq!(authority.probe(&secret("wrong")).await, Probe::Refused);
     world.server.inject(Fault::ServerError { endpoint: Endpoint::Token, status: 503 }, Times::ONCE);
     assert!(matches!(authority.probe(&secret(OLD)).await, Probe::Inconclusive(_)));
+}
+
+/// Comes back when the server has applied so many changes.
+fn changed(server: &AuthorizationServer, times: u64) -> impl Future<Output = ()> + Send + use<> {
+    let server = server.clone();
+    async move {
+        while server.counts().changes < times {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_that_is_asked_to_stop_before_it_begins_changes_nothing() {
+    let world = World::new().await;
+    let rotator = world.rotator().stopping_when(std::future::ready(()));
+    let error = rotator.run(policy()).await.unwrap_err();
+    assert!(matches!(error.kind(), RotateErrorKind::Interrupted(None)), "{error:?}");
+    assert!(error.to_string().contains("nothing was changed"), "{error}");
+    assert!(world.store.journal().await.unwrap().is_none());
+    assert_eq!(world.server.counts().management_requests, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_that_is_asked_to_stop_while_it_waits_stops_at_once_and_is_resumed() {
+    let world = World::new().await;
+    // Nobody is there, and its patience is far longer than this test.
+    let (ask, asked) = tokio::sync::oneshot::channel::<()>();
+    let ask = std::sync::Mutex::new(Some(ask));
+    let rotator = world
+        .rotator()
+        .patience(Duration::from_secs(3600))
+        .stopping_when(async move { drop(asked.await) })
+        .on_progress(move |progress| {
+            if matches!(progress, Progress::Waiting { .. }) {
+                ask.lock().unwrap().take();
+            }
+        });
+    let mut slow = policy();
+    slow.poll_every = Duration::from_secs(3600);
+    let error = rotator.run(slow).await.unwrap_err();
+    let withdraw = RotateErrorKind::Interrupted(Some(WayBack::Withdraw));
+    assert_eq!(format!("{:?}", error.kind()), format!("{withdraw:?}"));
+    assert!(error.to_string().contains("interrupted in state staged"), "{error}");
+    // Who is asked still stops again, also on another way.
+    for error in [rotator.resume(None).await, rotator.rollback(None).await] {
+        let error = error.unwrap_err();
+        assert!(matches!(error.kind(), RotateErrorKind::Interrupted(Some(_))), "{error:?}");
+    }
+    // The lease is free, and the way back was begun.
+    let finished = world.rotator().resume(None).await.unwrap();
+    world.assert_rolled_back(&finished).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_that_is_asked_to_stop_takes_the_answer_to_its_change_along() {
+    let world = World::new().await;
+    let program = world.program().await;
+    let late = Fault::LatencyAfterChange { delay: Duration::from_millis(500) };
+    world.server.inject(late, Times::ONCE);
+    let rotator = world.rotator().stopping_when(changed(&world.server, 1));
+    let error = rotator.run(policy()).await.unwrap_err();
+    let back = RotateErrorKind::Interrupted(Some(WayBack::SetBack));
+    assert_eq!(format!("{:?}", error.kind()), format!("{back:?}"));
+    let record = world.rotator().status().await.unwrap().record.unwrap();
+    assert_eq!(record.state, State::CutOver, "the outcome of the change is in the journal");
+    let finished = world.rotator().resume(None).await.unwrap();
+    assert_eq!(world.server.counts().changes, 1, "it is not sent again");
+    world.assert_rotated(&finished).await;
+    program.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_was_announced_and_not_sent_is_none_that_may_be_on_its_way() {
+    let world = World::new().await;
+    let program = world.program().await;
+    let (ask, asked) = tokio::sync::oneshot::channel::<()>();
+    let ask = std::sync::Mutex::new(Some(ask));
+    let rotator = world.rotator().stopping_when(async move { drop(asked.await) }).on_progress(
+        move |progress| {
+            // The journal tells of the change by now.
+            if matches!(progress, Progress::Entered { state: State::CuttingOver, .. }) {
+                ask.lock().unwrap().take();
+            }
+        },
+    );
+    let error = rotator.run(policy()).await.unwrap_err();
+    assert!(error.to_string().contains("interrupted in state cutting_over"), "{error}");
+    assert_eq!(world.server.counts().changes, 0);
+    let record = world.rotator().status().await.unwrap().record.unwrap();
+    assert_eq!((record.change.sends, record.change.unresolved), (0, false));
+    // So there is nothing to wait for on the way back, and not before the next one either.
+    let mut slow = policy();
+    slow.in_flight_bound = Duration::from_secs(3600);
+    let finished = world.rotator().rollback(None).await.unwrap();
+    world.assert_rolled_back(&finished).await;
+    let record = world.rotator().status().await.unwrap().record.unwrap();
+    assert!(!record.change.unresolved);
+    let finished = world.rotator().run(slow).await.unwrap();
+    world.assert_rotated(&finished).await;
+    program.stop().await;
 }

@@ -55,6 +55,9 @@ struct Trouble {
     chosen_by_caller: bool,
     shows: Shows,
     deactivation: bool,
+    /// The server takes two, chooses their values, never removes the one that came last, and says which one it has
+    /// added when it is asked again.
+    newest_stays: bool,
     crashes: u32,
     lost_answers: u32,
     rollback_after: Option<u32>,
@@ -197,6 +200,8 @@ impl World {
             return match self.roll(4) {
                 0 => (Some(self.now), lost()),
                 1 => (None, lost()),
+                // Where there is room for two, one that comes later finds none.
+                2 if self.trouble.newest_stays => (Some(self.now + self.roll(WINDOW / 2)), lost()),
                 2 => (Some(self.now + self.roll(3 * WINDOW)), lost()),
                 _ => (None, Err(ChangeAnswer::RetryAfter(Duration::from_millis(300)))),
             };
@@ -204,8 +209,16 @@ impl World {
         (Some(self.now), Ok(()))
     }
 
-    fn add(&mut self, new: &NewSecret) -> AddAnswer {
-        if self.listed().count() >= MOST {
+    fn add(&mut self, new: &NewSecret, again: bool) -> AddAnswer {
+        let own = |held: &Held| held.secret.id() == new.id() && !held.foreign;
+        if self.trouble.newest_stays
+            && again
+            && let Some((held, _)) = self.listed().find(|(held, _)| own(held))
+        {
+            return AddAnswer::Added(held.id.clone(), held.secret.clone());
+        }
+        let most = if self.trouble.newest_stays { 2 } else { MOST };
+        if self.listed().count() >= most {
             let error = keyswap_admin::AuthorityError::new(
                 keyswap_admin::AuthorityErrorKind::Refused,
                 "there is no room",
@@ -231,8 +244,10 @@ impl World {
     fn change(&mut self, slot: &SlotId, to: Option<bool>) -> ChangeAnswer {
         let (applied, answer) = self.answer();
         let change = applied.map(|applied| self.change_of(to, applied));
+        let is_last = self.listed().last().is_some_and(|(held, _)| held.id == *slot);
         let held = self.server.iter_mut().find(|held| held.id == *slot).unwrap();
         assert!(!held.foreign, "the rotation touched {slot}, which is somebody else's");
+        assert!(!self.trouble.newest_stays || !is_last, "{slot} is the newest, and stays");
         held.changes.extend(change);
         answer.err().unwrap_or(ChangeAnswer::Applied)
     }
@@ -276,7 +291,7 @@ impl World {
             Effect::Observe => {
                 Event::Fleet(Fleet { live: self.programs.reports(), unreadable: Vec::new() })
             }
-            Effect::Add => Event::Added(self.add(&record.new)),
+            Effect::Add => Event::Added(self.add(&record.new, record.change.unresolved)),
             Effect::ChangeSlot(slot, change) => Event::SlotChanged(match change {
                 SlotChange::Activate => self.change(&slot, Some(true)),
                 SlotChange::Deactivate => self.change(&slot, Some(false)),
@@ -317,7 +332,8 @@ impl World {
         };
         let listed = self.slots(&[secret("old")]);
         let present = SlotId::new("slot-0");
-        let mut slots = Slots::new(present.clone(), &listed, self.trouble.deactivation);
+        let mut slots = Slots::new(present.clone(), &listed, self.trouble.deactivation)
+            .where_the_newest_stays(self.trouble.newest_stays);
         if self.trouble.full.is_some() {
             let named = SlotId::new("slot-1");
             slots = slots.without(Removal::of(&named, &present, (&listed, 3), &[]).unwrap());
@@ -406,6 +422,7 @@ fn servers() -> impl Strategy<Value = Trouble> {
             // A value that nobody knows can be recognised by the text that goes with it alone.
             shows: if chosen_by_caller { shows } else { Shows::Text },
             deactivation,
+            newest_stays: false,
             crashes,
             lost_answers,
             rollback_after: None,
@@ -582,6 +599,106 @@ proptest! {
         let others: Vec<_> = others.map(|(id, active)| (id.as_str(), *active)).collect();
         prop_assert_eq!(others, [("old", true), ("foreign", true)]);
     }
+}
+
+/// As WSO2 is.
+fn where_the_newest_stays() -> impl Strategy<Value = Trouble> {
+    servers().prop_map(|trouble| Trouble {
+        chosen_by_caller: false,
+        shows: Shows::Value,
+        deactivation: false,
+        newest_stays: true,
+        ..trouble
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(80))]
+
+    /// Nothing is added twice, so nothing is left over either.
+    #[test]
+    fn where_the_newest_stays_a_rotation_ends_with_the_new_secret_alone(
+        seed in any::<u64>(),
+        trouble in where_the_newest_stays(),
+    ) {
+        let mut world = World::new(seed, trouble);
+        let (ending, record) = world.rotate(Event::TakenUp);
+        prop_assert!(matches!(ending, Ending::Done), "{ending:?} {record:?}");
+        let left = world.left();
+        prop_assert_eq!(world.failed, 0);
+        prop_assert_eq!(left, ["new"]);
+        prop_assert!((0..NODES).all(|node| !world.accepts(node, &record.old)));
+    }
+
+    /// From where programs may hold what was added it goes forward, and before that what was added is left.
+    #[test]
+    fn where_the_newest_stays_a_rotation_is_left_before_anything_is_handed_out_or_goes_on(
+        seed in any::<u64>(),
+        trouble in where_the_newest_stays(),
+        rollback_after in 0u32..60,
+    ) {
+        let rollback_after = Some(rollback_after);
+        let mut world = World::new(seed, Trouble { rollback_after, ..trouble });
+        let (ending, record) = world.rotate(Event::TakenUp);
+        let (stays, may_be_left) = match ending {
+            Ending::RolledBack => ("old", &["old", "new"][..]),
+            Ending::Done => ("new", &["new"][..]),
+            other => panic!("{other:?}: {record:?}"),
+        };
+        let left = world.left();
+        prop_assert_eq!(world.failed, 0);
+        prop_assert!(left.iter().all(|id| may_be_left.contains(&id.as_str())), "{left:?}");
+        prop_assert!(left.iter().any(|id| id == stays), "{left:?}");
+        let ids: Vec<String> = world.published.1.ids().map(ToString::to_string).collect();
+        prop_assert_eq!(ids, [stays]);
+        if stays == "old" {
+            let from = record.rollback.unwrap().from;
+            prop_assert!(matches!(from, State::Generated | State::Adding), "{from}");
+        }
+    }
+}
+
+#[test]
+fn what_a_server_refuses_to_add_again_is_said_and_asked_for_when_it_is_resumed() {
+    let trouble = Trouble {
+        chosen_by_caller: false,
+        shows: Shows::Value,
+        deactivation: false,
+        newest_stays: true,
+        crashes: 0,
+        lost_answers: 0,
+        rollback_after: None,
+        compromised_and_deaf: false,
+        full: None,
+        at_the_console: None,
+    };
+    let mut world = World::new(1, trouble);
+    let mut rotation = Rotation::new(world.begin());
+    let at = |world: &World| Timestamp::from_milliseconds(world.now);
+    assert!(matches!(rotation.step(Event::TakenUp, at(&world)), Effect::List));
+    let listed = |world: &World| Event::Listed(Listed::Slots(world.slots(&[secret("old")])));
+    assert!(matches!(rotation.step(listed(&world), at(&world)), Effect::Add));
+    let lost = Event::Added(AddAnswer::Unknown("the answer was lost".into()));
+    assert!(matches!(rotation.step(lost, at(&world)), Effect::List));
+    // Nothing is there yet, and may be on its way.
+    assert!(matches!(rotation.step(listed(&world), at(&world)), Effect::Wait(..)));
+    world.hold(secret("foreign"), 0, true);
+    assert!(
+        matches!(rotation.step(listed(&world), at(&world)), Effect::Add),
+        "the server can tell"
+    );
+    let error = keyswap_admin::AuthorityError::new(
+        keyswap_admin::AuthorityErrorKind::Refused,
+        "there is no room",
+    );
+    let refused = Event::Added(AddAnswer::Refused(error.clone()));
+    assert!(matches!(rotation.step(refused, at(&world)), Effect::List));
+    let effect = rotation.step(listed(&world), at(&world));
+    assert!(matches!(&effect, Effect::Stop(Ending::Refused(said)) if *said == error), "{effect:?}");
+    assert_eq!(rotation.record().state, State::Adding);
+    assert_eq!(rotation.record().way_back(), WayBack::Leave);
+    assert!(matches!(rotation.step(Event::TakenUp, at(&world)), Effect::List));
+    assert!(matches!(rotation.step(listed(&world), at(&world)), Effect::Add));
 }
 
 proptest! {

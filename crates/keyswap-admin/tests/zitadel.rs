@@ -12,8 +12,8 @@ use dropped::{Wanted, each};
 use keyswap_admin::authority::{AddAnswer, Authority, ZitadelBuilder};
 use keyswap_admin::rotation::{Record, StuckReason, WayBack};
 use keyswap_admin::{
-    Application, AuthorityErrorKind, ClientAuthentication, Finished, RotateError, RotateErrorKind,
-    RotationPolicy, Rotator, State, Zitadel,
+    Application, AuthorityErrorKind, ClientAuthentication, Finished, Progress, RotateError,
+    RotateErrorKind, RotationPolicy, Rotator, State, Zitadel,
 };
 use keyswap_core::{Secret, SecretId, SecretList};
 use keyswap_store::{FileStore, SecretStore};
@@ -240,6 +240,85 @@ async fn a_lost_answer_is_followed_by_another_request_and_a_rate_limit_by_the_sa
         program.end().await;
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_that_is_asked_to_stop_in_the_gap_first_hands_out_the_value() {
+    let pause = Duration::from_millis(500);
+    let token = Fault::Latency { endpoint: Endpoint::Token, delay: pause };
+    let limited = Fault::RateLimited {
+        endpoint: Endpoint::RotateSecret,
+        retry_after: Some(Duration::from_secs(1)),
+        reset_after: None,
+    };
+    let cases = [
+        // The answer, which alone tells the value, is under way.
+        (Fault::LatencyAfterChange { delay: pause }, None),
+        // Nobody knows the value. While it looks whether the old one is in force, it is asked to stop, and then the
+        // server wants it to wait before it chooses another one.
+        (Fault::AnswerLostAfterChange, Some((token, limited))),
+    ];
+    each(cases, async |(fault, then)| {
+        let world = World::new().await;
+        world.server.inject(fault.clone(), Times::ONCE);
+        let changed = {
+            let server = world.server.clone();
+            let then = then.clone();
+            // A task, since nobody looks at a future whose answer would not count.
+            tokio::spawn(async move {
+                while server.counts().changes == 0 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                if let Some((_, limited)) = then {
+                    server.inject(limited, Times::ONCE);
+                }
+            })
+        };
+        let changed = async { changed.await.unwrap() };
+        if let Some((token, _)) = then {
+            world.server.inject(token, Times::EVERY);
+        }
+        let error = world.rotator().stopping_when(changed).run(policy()).await.unwrap_err();
+        let interrupted = matches!(error.kind(), RotateErrorKind::Interrupted(Some(_)));
+        assert!(interrupted, "{fault:?}: {error}");
+        // It does not wait for the programs, which have what they need.
+        assert_eq!(world.record().await.state, State::Staged, "{fault:?}: {error}");
+        let document = world.store.published().await.unwrap().unwrap();
+        world.server.until_settled(CLIENT).await;
+        assert!(world.server.accepts(CLIENT, document.list.preferred().expose()), "{fault:?}");
+        world.server.clear_faults();
+        let program = world.program().await;
+        let finished = Wanted::Resume.of(&world.rotator()).await.unwrap();
+        world.assert_rotated(&finished).await;
+        program.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_that_is_asked_to_stop_before_the_request_opens_no_gap() {
+    let world = World::new().await;
+    let (ask, asked) = tokio::sync::oneshot::channel::<()>();
+    let ask = std::sync::Mutex::new(Some(ask));
+    let rotator = world.rotator().stopping_when(async move { drop(asked.await) }).on_progress(
+        move |progress| {
+            // The journal tells of the request by now.
+            if matches!(progress, Progress::Entered { state: State::Adding, .. }) {
+                ask.lock().unwrap().take();
+            }
+        },
+    );
+    let program = world.program().await;
+    let error = rotator.run(policy()).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("interrupted in state adding") && !text.contains("without"), "{text}");
+    assert_eq!((world.server.counts().changes, world.record().await.gaps().len()), (0, 0));
+    program.stop().await;
+    let program = world.program().await;
+    let finished = Wanted::Resume.of(&world.rotator()).await.unwrap();
+    world.assert_rotated(&finished).await;
+    assert_eq!(world.server.counts().changes, 1);
+    program.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

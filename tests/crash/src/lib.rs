@@ -1,76 +1,12 @@
 //! What the rotating process of these tests is told, and where it may die.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use keyswap_admin::crash::Fate;
+pub use keyswap_admin::crash::{Act, Point, Side};
 use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
-
-mod authority;
-mod store;
-
-pub use authority::DyingAuthority;
-pub use store::DyingStore;
-
-/// An act of the rotator that leaves a trace outside of its process.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-pub enum Act {
-    /// The lease is taken.
-    Acquire,
-    /// A line goes into the history.
-    AppendHistory,
-    /// The journal is written.
-    SaveJournal,
-    /// A list is published.
-    Publish,
-    /// The change is sent to the server.
-    SetSecret,
-    /// The server is asked which secret it holds.
-    ReadBack,
-    /// The server is asked to add a secret.
-    AddSecret,
-    /// The server is asked to choose another secret.
-    RegenerateSecret,
-    /// The server is asked which secrets it has.
-    ListSecrets,
-    /// One of the secrets at the server is activated or deactivated.
-    SetActive,
-    /// One of the secrets at the server is removed.
-    RemoveSecret,
-    /// A token request is made with one of the secrets.
-    Probe,
-    /// The lease is given back.
-    Release,
-}
-
-/// On which side of an act the process dies.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-pub enum Side {
-    /// The act is not done.
-    Before,
-    /// The act is done, and what came of it is lost.
-    After,
-}
-
-/// A moment at which the process dies.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-pub struct Point {
-    /// At this act,
-    pub act: Act,
-    /// when it is done for the nth time, from 1.
-    pub nth: u32,
-    /// On this side of it.
-    pub side: Side,
-}
-
-impl fmt::Display for Point {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {:?} {}", self.side, self.act, self.nth)
-    }
-}
 
 /// What the process does.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -137,47 +73,14 @@ pub const APPLICATION: &str = "billing-app";
 /// How many there are.
 pub const INSTANCES: u32 = 2;
 
-/// Counts the acts of this process, and ends it at the one that was chosen.
-#[derive(Clone, Debug, Default)]
-pub struct Fate {
-    dies: Option<Point>,
-    done: Arc<Mutex<BTreeMap<Act, u32>>>,
-}
-
-impl Fate {
-    /// Dies there, or not at all.
-    #[must_use]
-    pub fn new(dies: Option<Point>) -> Self {
-        Self { dies, done: Arc::default() }
-    }
-
-    /// What was done how often.
-    #[must_use]
-    pub fn done(&self) -> BTreeMap<Act, u32> {
-        self.done.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) async fn around<T>(&self, act: Act, doing: impl Future<Output = T>) -> T {
-        let nth = {
-            let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-            let nth = done.entry(act).or_default();
-            *nth += 1;
-            *nth
-        };
-        self.meet(Point { act, nth, side: Side::Before });
-        let done = doing.await;
-        self.meet(Point { act, nth, side: Side::After });
-        done
-    }
-
-    fn meet(&self, point: Point) {
-        if self.dies != Some(point) {
-            return;
-        }
+/// Ends this process at that point, or not at all.
+#[must_use]
+pub fn fate(dies: Option<Point>) -> Fate {
+    Fate::new(dies, || {
         // As `kill -9` does it: nothing is flushed, dropped or said.
         let _ = kill_process(getpid(), Signal::KILL);
         loop {
             std::thread::park();
         }
-    }
+    })
 }

@@ -9,6 +9,8 @@ pub(crate) struct Several {
     /// Whether it chooses the value of a secret that is added.
     pub(crate) chooses: bool,
     pub(crate) deactivation: bool,
+    /// Whether it never removes the one that was added last, and says which one that is when it is asked again.
+    pub(crate) newest_stays: bool,
     /// How many it takes.
     pub(crate) room: usize,
     /// How long an old secret stays deactivated.
@@ -36,11 +38,22 @@ pub(crate) enum Console {
 }
 
 impl Several {
+    /// As WSO2 is.
+    pub(crate) const NEWEST_STAYS: Self = Self {
+        shows: Shows::Nothing,
+        chooses: true,
+        deactivation: false,
+        newest_stays: true,
+        room: 2,
+        ..Self::LISTED
+    };
+
     /// As Okta is, with more room.
     pub(crate) const LISTED: Self = Self {
         shows: Shows::Value,
         chooses: false,
         deactivation: true,
+        newest_stays: false,
         room: 4,
         observation: 1,
         console: Console::Adds,

@@ -96,10 +96,12 @@ pub(crate) enum Mutation {
     ReadmissionDropped,
     /// That a retired secret was found in force is forgotten once it is published.
     ReadmissionForgotten,
+    /// The rotation does not know that the server never removes the secret that was added last.
+    NewestForgotten,
 }
 
 impl Mutation {
-    pub(crate) const ALL: [Self; 41] = [
+    pub(crate) const ALL: [Self; 42] = [
         Self::AdoptionNotAwaited,
         Self::ReportsOfTheStore,
         Self::ReadBeforeRegistering,
@@ -141,6 +143,7 @@ impl Mutation {
         Self::DeadlineForgotten,
         Self::ReadmissionDropped,
         Self::ReadmissionForgotten,
+        Self::NewestForgotten,
     ];
 
     /// A small world in which it shows.
@@ -169,6 +172,7 @@ impl Mutation {
             Self::AddedNotJournaled => {
                 several(Several { shows: Shows::Text, chooses: true, ..Several::LISTED })
             }
+            Self::NewestForgotten => Bounds { rollbacks: 1, ..several(Several::NEWEST_STAYS) },
             Self::ForeignIsOwn => Bounds { foreign: 1, ..at_the_console(Console::Adds) },
             Self::UnknownAddIsRefused | Self::TakenUpAddAsRefused | Self::AddedAgainAtOnce => {
                 let hidden = several(Several { shows: Shows::Nothing, ..Several::LISTED });

@@ -8,6 +8,7 @@ use crate::bounds::{Console, Several, Shows};
 use crate::mutation::Mutation;
 use crate::rotations::{End, FOREIGN, Happened, List, NONE, Value, WhichOne, bit};
 use crate::rules::{Action, Rules};
+use crate::slots::CHOSEN;
 use crate::world::{Doing, Instance, Life, Process, World};
 
 macro_rules! reached {
@@ -103,6 +104,9 @@ impl Rules {
             always("what somebody else added is not touched", |_, world| {
                 !world.noted.foreign_touched
             }),
+            always("what the server never removes is not asked for", |_, world| {
+                !world.noted.newest_touched
+            }),
             always("nothing is done under a hold", |_, world| !world.noted.acted_under_hold),
             always("done means the new secret alone, everywhere", done_is_done),
         ]
@@ -113,7 +117,7 @@ impl Rules {
     /// no text says it, of one.
     fn is_in_doubt_of_its_own(&self, world: &World) -> bool {
         self.bounds.several.is_some_and(|several| match several {
-            Several { shows: Shows::Text, .. } => false,
+            Several { shows: Shows::Text, .. } | Several { newest_stays: true, .. } => false,
             Several { chooses: true, .. } => world.noted.unheard,
             Several { shows: Shows::Nothing, .. } => {
                 world.noted.doubled && self.bounds.late.is_none_or(|late| late > self.bounds.window)
@@ -324,14 +328,16 @@ impl Rules {
         if bounds.rollbacks > 0 {
             properties.extend([
                 reached!(Withdrawing),
-                sometimes("taken back after programs had both", |rules, world| {
-                    let written = rules.rotations.written(world.store.journal);
-                    written.state == State::RolledBack && world.store.revision > 3
-                }),
                 sometimes("stopped: there is no way back", |_, world| {
                     world.process == Process::Stopped(End::NoWayBack)
                 }),
             ]);
+            if !several.newest_stays {
+                properties.push(sometimes("taken back after programs had both", |rules, world| {
+                    let written = rules.rotations.written(world.store.journal);
+                    written.state == State::RolledBack && world.store.revision > 3
+                }));
+            }
             if bounds.lost > 0 && several.deactivation {
                 properties.push(sometimes(
                     "the old secret is deactivated late, on the way back",
@@ -359,7 +365,8 @@ impl Rules {
                 }
             }
         }
-        if several.shows != Shows::Text && several.chooses && bounds.lost > 0 {
+        let unheard = several.shows != Shows::Text && several.chooses && !several.newest_stays;
+        if unheard && bounds.lost > 0 {
             properties.push(sometimes("stuck: a secret appeared", |rules, world| {
                 rules.is_stuck(world, StuckReason::SecretAppeared)
             }));
@@ -437,13 +444,19 @@ fn done_is_done(rules: &Rules, world: &World) -> bool {
         return true;
     }
     let doubted = rules.is_in_doubt_of_its_own(world);
+    // What cannot be taken back is left behind.
+    let left = written.state == State::RolledBack
+        && rules.bounds.several.is_some_and(|several| several.newest_stays);
     let mut foreign = 0;
     let mut targets = 0;
     let alone = slots.present().all(|(name, value)| {
         let is_target = Some(name) == written.target_slot;
         targets += u8::from(is_target);
         foreign += u8::from(value == FOREIGN);
-        is_target || value == FOREIGN || doubted && value != written.source
+        is_target
+            || value == FOREIGN
+            || doubted && value != written.source
+            || left && value >= CHOSEN
     });
     alone
         && targets == 1

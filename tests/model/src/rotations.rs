@@ -276,7 +276,11 @@ impl Rotations {
         let forgotten = bounds.mutation == Some(Mutation::DeadlineForgotten);
         let compromised = bounds.compromised.filter(|_| !forgotten);
         let horizon = Timestamp::from_milliseconds(100 * TICK);
-        Self { policy, several: bounds.several, compromised, horizon, table: RwLock::default() }
+        let mut several = bounds.several;
+        if bounds.mutation == Some(Mutation::NewestForgotten) {
+            several = several.map(|several| Several { newest_stays: false, ..several });
+        }
+        Self { policy, several, compromised, horizon, table: RwLock::default() }
     }
 
     /// The journal with which a rotation begins.
@@ -300,7 +304,8 @@ impl Rotations {
         }
         if let Some(several) = self.several {
             let listed = [Slot::new(slot_id(0))];
-            record = record.adding(Slots::new(slot_id(0), &listed, several.deactivation));
+            let slots = Slots::new(slot_id(0), &listed, several.deactivation);
+            record = record.adding(slots.where_the_newest_stays(several.newest_stays));
         }
         let record = match earlier {
             Some(earlier) => record.after(self.rotation(earlier).record(), self.horizon),

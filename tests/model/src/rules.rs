@@ -354,9 +354,16 @@ impl Rules {
             world.server.apply(request.value());
             return Some(None);
         };
+        let own = |held: Value| held != 0 && held != FOREIGN;
+        let newest_stays = self.bounds.several.is_some_and(|several| several.newest_stays);
         match request {
+            Request::Add(_) if newest_stays && slots.present().any(|(_, held)| own(held)) => {
+                return Some(slots.present().find(|(_, held)| own(*held)).map(|(name, _)| name));
+            }
+            Request::Change(slot, Status::Gone) if newest_stays && slots.newest() == Some(slot) => {
+                world.noted.newest_touched = true;
+            }
             Request::Add(value) if slots.present().count() < self.room() => {
-                let own = |held: Value| held != 0 && held != FOREIGN;
                 world.noted.doubled |= slots.present().any(|(_, held)| own(held));
                 return Some(Some(slots.add(value)?));
             }

@@ -118,6 +118,11 @@ impl Slots {
         named.filter(|(_, slot)| is_listed(slot.status())).map(|(name, slot)| (name, slot.value))
     }
 
+    /// The name of the one that was added last.
+    pub(crate) fn newest(&self) -> Option<u8> {
+        self.present().last().map(|(name, _)| name)
+    }
+
     /// The name of the one with this value.
     pub(crate) fn named(&self, value: Value) -> Option<u8> {
         self.present().find(|(_, held)| *held == value).map(|(name, _)| name)

@@ -134,6 +134,9 @@ fn a_rotation_at_a_server_with_several_secrets_survives_what_may_go_wrong_in_a_s
     check("several secrets, no deactivation", several(Several { deactivation: false, ..LISTED }));
     check("several secrets, values chosen, lost answer", Bounds { lost: 1, ..several(CHOSEN) });
     check("several secrets, nothing shown, lost answer", Bounds { lost: 1, ..several(HIDDEN) });
+    let newest_stays = several(Several::NEWEST_STAYS);
+    check("several secrets, the newest stays, lost answer", Bounds { lost: 1, ..newest_stays });
+    check("several secrets, the newest stays, rollback", Bounds { rollbacks: 1, ..newest_stays });
     check("several secrets, somebody adds one", at_the_console(Console::Adds));
     check("several secrets, somebody removes the old one", at_the_console(Console::RemovesOld));
     check("several secrets, the old one is put back", at_the_console(Console::ActivatesOld));
@@ -157,6 +160,8 @@ fn a_rotation_at_a_server_with_several_secrets_survives_what_may_go_wrong_in_lar
     let late = Bounds { in_flight: 2, late: Some(2), ..listed };
     larger
         .check("several secrets, rollback, lost answer", Bounds { rollbacks: 1, lost: 1, ..late });
+    let stays = Bounds { rollbacks: 1, lost: 1, crashes: 1, ..several(Several::NEWEST_STAYS) };
+    larger.check("several secrets, the newest stays, rollback, lost answer, crash", stays);
     let removed = at_the_console(Console::RemovesNew);
     larger.check("several secrets, the new one is removed", Bounds { rollbacks: 1, ..removed });
 }

@@ -218,6 +218,8 @@ pub(crate) struct Noted {
     pub(crate) foreign_outage: bool,
     /// What somebody else added was touched.
     pub(crate) foreign_touched: bool,
+    /// The server was asked to remove the secret that was added last, and never does that.
+    pub(crate) newest_touched: bool,
     /// A secret was added of which no answer told, and more than one.
     pub(crate) unheard: bool,
     pub(crate) doubled: bool,

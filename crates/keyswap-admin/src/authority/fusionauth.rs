@@ -25,6 +25,8 @@ use serde::de::IgnoredAny;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::described::{Asked, Request, written_down};
+use super::endpoint::TokenEndpoint;
 use super::http::{
     Answer, ask, authorization, body_with_secret, client_for, lost, send, unreachable,
     with_segments,
@@ -99,6 +101,19 @@ impl FusionAuth {
             propagation_window: Self::usual().propagation_window,
             pace: Pace::default(),
         }
+    }
+}
+
+impl FusionAuth {
+    /// Where programs get their tokens.
+    ///
+    /// # Errors
+    ///
+    /// When the address has no path.
+    pub fn token_endpoint(server: &Url) -> Result<TokenEndpoint, AuthorityError> {
+        let url = with_segments(server, &["oauth2", "token"])?;
+        let endpoint = TokenEndpoint::new(url, Profile::FusionAuth, ClientAuthentication::Post);
+        Ok(endpoint.issuer(server.clone()))
     }
 }
 
@@ -241,6 +256,10 @@ impl Authority for FusionAuth {
             ));
         }
         self.check_proof().await
+    }
+
+    async fn describe(&self, asked: &Asked<'_>) -> Vec<Request> {
+        written_down(self, asked).await
     }
 
     async fn probe(&self, secret: &Secret) -> Probe {

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::described::{asking, unless_written_down};
 use super::pace::{Said, Turns};
 use super::{AuthorityError, AuthorityErrorKind, ChangeAnswer};
 use crate::term::LeasedBody;
@@ -33,7 +34,10 @@ pub(super) async fn send(
     turns: &Turns,
     request: reqwest::RequestBuilder,
 ) -> Result<Answer, reqwest::Error> {
+    let (http, request) = request.build_split();
+    let Some(request) = unless_written_down(request?).await else { return Ok(Answer::none()) };
     turns.turn().await;
+    let request = reqwest::RequestBuilder::from_parts(http, request);
     let answer = exchange(request).await?;
     turns.pace.told(&answer.said_of_limit());
     Ok(answer)
@@ -47,7 +51,7 @@ where
 {
     let mut asked = 1;
     loop {
-        let answer = request().await?;
+        let answer = asking(request()).await?;
         if answer.turned_away().is_none() || asked == MOST_ASKED {
             return Ok(answer);
         }
@@ -74,6 +78,12 @@ async fn exchange(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::E
 }
 
 impl Answer {
+    /// What stands for the answer to a request that was only written down: it says nothing.
+    fn none() -> Self {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Self { status, headers: HeaderMap::new(), body: Zeroizing::default() }
+    }
+
     /// The body as JSON of this shape. No error text of the parser is kept: it may repeat a secret.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(&self.body).ok()
@@ -265,7 +275,7 @@ pub(super) fn leased_body(bytes: bytes::Bytes) -> reqwest::Body {
     reqwest::Body::wrap(LeasedBody::new(bytes))
 }
 
-fn json_with_secret(before: &str, secret: &Secret, after: &str) -> bytes::Bytes {
+pub(super) fn json_with_secret(before: &str, secret: &Secret, after: &str) -> bytes::Bytes {
     // Large enough for every character escaped, since a buffer that grows leaves a copy behind.
     let capacity = before.len() + 6 * secret.expose().len() + 2 + after.len();
     let mut body = Zeroizing::new(Vec::with_capacity(capacity));
@@ -300,14 +310,17 @@ mod tests {
     }
 
     /// What a server gets of a change that is sent under a lease with this end.
-    async fn received(end: tokio::time::Instant) -> (String, Result<(), reqwest::Error>) {
+    async fn received(
+        end: tokio::time::Instant,
+        body: impl FnOnce() -> reqwest::Body,
+    ) -> (String, Result<(), reqwest::Error>) {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut text = Vec::new();
-            while !text.ends_with(b"}") {
+            while !text.ends_with(b"}") && !text.ends_with(b"\r\n0\r\n\r\n") {
                 let mut piece = [0; 4096];
                 match stream.read(&mut piece).await.unwrap() {
                     0 => break,
@@ -318,10 +331,8 @@ mod tests {
             String::from_utf8(text).unwrap()
         });
         let act = async {
-            let secret = Secret::new("a".parse().unwrap(), "value-of-the-secret").unwrap();
-            let body = body_with_secret("{\"client_secret\":", &secret, "}");
-            assert!(!format!("{body:?}").contains("value-of"));
-            send(&Turns::default(), reqwest::Client::new().patch(url).body(body)).await.map(drop)
+            let request = reqwest::Client::new().patch(url).body(body());
+            send(&Turns::default(), request).await.map(drop)
         };
         let sent = crate::term::Term::until(end).scope(act).await;
         (server.await.unwrap(), sent)
@@ -330,15 +341,32 @@ mod tests {
     #[tokio::test]
     async fn a_change_is_not_given_away_once_its_lease_is_over() {
         let now = tokio::time::Instant::now();
-        let (text, sent) = received(now + Duration::from_secs(60)).await;
+        let body = || {
+            let secret = Secret::new("a".parse().unwrap(), "value-of-the-secret").unwrap();
+            let body = body_with_secret("{\"client_secret\":", &secret, "}");
+            assert!(!format!("{body:?}").contains("value-of"));
+            body
+        };
+        let (text, sent) = received(now + Duration::from_secs(60), body).await;
         sent.unwrap();
         assert!(text.contains("content-length: 39\r\n"), "{text}");
         assert!(text.ends_with("{\"client_secret\":\"value-of-the-secret\"}"), "{text}");
 
-        let (text, sent) = received(now).await;
+        let (text, sent) = received(now, body).await;
         assert!(!text.contains("client_secret"), "{text}");
         let error = sent.unwrap_err();
         assert!(!format!("{error:?}").contains("value-of"), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn neither_is_a_change_whose_body_holds_nothing() {
+        let now = tokio::time::Instant::now();
+        let body = || leased_body(bytes::Bytes::new());
+        let (text, sent) = received(now + Duration::from_secs(60), body).await;
+        sent.unwrap();
+        assert!(text.ends_with("\r\n\r\n0\r\n\r\n"), "{text}");
+        let (text, sent) = received(now, body).await;
+        assert!(sent.is_err() && text.is_empty(), "{text}");
     }
 
     #[test]

@@ -18,6 +18,8 @@ use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::described::{Asked, Request, written_down};
+use super::endpoint::TokenEndpoint;
 use super::http::{
     Answer, ask, body_with_secret, client_for, lost, send, unreachable, with_segments,
 };
@@ -107,6 +109,19 @@ impl Hydra {
     }
 }
 
+impl Hydra {
+    /// Where programs get their tokens, at the public address.
+    ///
+    /// # Errors
+    ///
+    /// When the address has no path.
+    pub fn token_endpoint(public: &Url) -> Result<TokenEndpoint, AuthorityError> {
+        let url = with_segments(public, &["oauth2", "token"])?;
+        let endpoint = TokenEndpoint::new(url, Profile::Hydra, ClientAuthentication::Basic);
+        Ok(endpoint.issuer(public.clone()))
+    }
+}
+
 impl HydraBuilder {
     /// The scope of the token requests that prove a secret.
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
@@ -150,7 +165,7 @@ impl HydraBuilder {
     /// [`AuthorityErrorKind::Configuration`] if an address is neither https nor loopback.
     pub fn build(self) -> Result<Hydra, AuthorityError> {
         let http = client_for("hydra", &[&self.public, &self.admin])?;
-        let token_endpoint = with_segments(&self.public, &["oauth2", "token"])?;
+        let token_endpoint = Hydra::token_endpoint(&self.public)?.url;
         let mut probe = ProbeRequest::new(http.clone(), token_endpoint, self.client.clone())
             .profile(Profile::Hydra)
             .authentication(self.authentication);
@@ -263,6 +278,10 @@ impl Authority for Hydra {
 
     async fn read_back(&self, _: &[Secret]) -> ReadBack {
         ReadBack::Unavailable("Hydra does not show a client's secret".to_owned())
+    }
+
+    async fn describe(&self, asked: &Asked<'_>) -> Vec<Request> {
+        written_down(self, asked).await
     }
 
     async fn probe(&self, secret: &Secret) -> Probe {

@@ -4,6 +4,9 @@
 //! plan from that, and knows no server.
 
 mod auth0;
+mod cognito;
+pub(crate) mod described;
+mod endpoint;
 mod entra;
 mod error;
 mod exec;
@@ -19,6 +22,7 @@ mod probe;
 mod registration;
 mod slot;
 mod value;
+mod wso2;
 mod zitadel;
 
 use std::fmt;
@@ -30,6 +34,10 @@ use keyswap_core::{Secret, SecretId};
 use crate::finding::Finding;
 
 pub use auth0::{Auth0, Auth0Builder};
+#[cfg(feature = "cognito")]
+pub use cognito::{Cognito, CognitoBuilder};
+pub use described::{Asked, Request};
+pub use endpoint::TokenEndpoint;
 pub use entra::{Entra, EntraBuilder};
 pub use error::{AuthorityError, AuthorityErrorKind};
 pub use exec::{Exec, ExecBuilder};
@@ -43,6 +51,7 @@ pub use probe::{ClientAuthentication, ProbeRequest};
 pub use registration::{Registration, RegistrationBuilder, RegistrationToken};
 pub use slot::{AddAnswer, Listed, NewSecret, Slot, SlotId};
 pub use value::ValueRules;
+pub use wso2::{Wso2, Wso2Builder};
 pub use zitadel::{Zitadel, ZitadelBuilder};
 
 /// What each server can do that is known here, in the order of their names; [`Exec`] says itself what its own can.
@@ -50,6 +59,7 @@ pub use zitadel::{Zitadel, ZitadelBuilder};
 pub fn known() -> Vec<Capabilities> {
     vec![
         Auth0::usual(),
+        cognito::usual(),
         Entra::usual(),
         FusionAuth::usual(),
         Hydra::usual(),
@@ -57,6 +67,7 @@ pub fn known() -> Vec<Capabilities> {
         Keycloak::usual(),
         Okta::usual(),
         registration::usual(),
+        Wso2::usual(),
         Zitadel::usual(),
     ]
 }
@@ -97,6 +108,13 @@ pub trait Authority: Send + Sync {
         ready(())
     }
 
+    /// What it would send for that, in order, without changing anything: a plan shows it. The secrets in it are
+    /// no secrets. Nothing by default, which a plan says.
+    fn describe(&self, asked: &Asked<'_>) -> impl Future<Output = Vec<Request>> + Send {
+        let _ = asked;
+        ready(Vec::new())
+    }
+
     /// Makes one token request with this secret, without a fallback.
     fn probe(&self, secret: &Secret) -> impl Future<Output = Probe> + Send;
 
@@ -130,7 +148,7 @@ pub trait Authority: Send + Sync {
 
     /// Adds a secret after a request of which no answer came, so that this one, which is in force and which
     /// the programs hold, stays so whatever that request did. Like [`add_secret`](Self::add_secret), unless a
-    /// server has no other way to get rid of a secret that nobody was told.
+    /// server has no other way to get rid of a secret that nobody was told, or can still say what it is.
     fn add_secret_again(
         &self,
         new: &NewSecret,
@@ -198,6 +216,9 @@ pub struct Capabilities {
     /// Whether a secret can be taken out of force and put back. Where it can, an old secret is before it is
     /// removed for good.
     pub deactivation: bool,
+    /// Whether the secret that was added last can be removed. Where it cannot, a rotation that has added one has
+    /// no way back.
+    pub removes_newest: bool,
     /// How long after a change its nodes may disagree.
     pub propagation_window: Duration,
     /// Which values it takes. Where the server chooses the value, that of a rotation is none of them.
@@ -255,6 +276,7 @@ impl Capabilities {
             chosen_by_caller: true,
             read_back: false,
             deactivation: false,
+            removes_newest: true,
             propagation_window: Duration::from_secs(30),
             value: ValueRules::default(),
             needs: "",
@@ -293,6 +315,13 @@ impl Capabilities {
     #[must_use]
     pub fn deactivation(mut self, deactivation: bool) -> Self {
         self.deactivation = deactivation;
+        self
+    }
+
+    /// Sets [`removes_newest`](Self::removes_newest).
+    #[must_use]
+    pub fn removes_newest(mut self, removes: bool) -> Self {
+        self.removes_newest = removes;
         self
     }
 

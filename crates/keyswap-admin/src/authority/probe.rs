@@ -12,6 +12,7 @@ use serde::Deserialize;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
+use super::described::unless_written_down;
 use super::http::{REQUEST_TIMEOUT, error_code, lost};
 use super::{AuthorityError, AuthorityErrorKind, Probe};
 
@@ -139,6 +140,9 @@ impl ProbeRequest {
 
     async fn exchange(&self, secret: &Secret) -> Result<Probe, String> {
         let request = self.request(secret)?;
+        let Some(request) = unless_written_down(request).await else {
+            return Err("it was not sent".to_owned());
+        };
         let response = self.http.execute(request).await.map_err(|error| lost(&error))?;
         let response: http::Response<reqwest::Body> = response.into();
         let (head, body) = response.into_parts();

@@ -86,9 +86,20 @@ impl fmt::Display for ValueRules {
         }
         match &self.characters {
             None => f.write_str(" characters"),
-            Some(characters) => write!(f, " of {characters}"),
+            Some(characters) => match besides_letters_and_digits(characters) {
+                Some(others) => write!(f, " letters, digits and any of {others}"),
+                None => write!(f, " of {characters}"),
+            },
         }
     }
+}
+
+/// The others, where all letters and digits are among them and there are some more.
+fn besides_letters_and_digits(characters: &str) -> Option<String> {
+    let mut all = ('a'..='z').chain('A'..='Z').chain('0'..='9');
+    let others = || characters.chars().filter(|one| !one.is_ascii_alphanumeric());
+    (all.all(|one| characters.contains(one)) && others().next().is_some())
+        .then(|| others().collect())
 }
 
 #[cfg(test)]
@@ -113,6 +124,18 @@ mod tests {
         assert_eq!(digits.len(), 78, "256 bits need so many");
         let signs = made(&any.characters("-._~!*+$"));
         assert!(signs.len() == 86 && signs.bytes().all(|byte| b"-._~!*+$".contains(&byte)));
+    }
+
+    #[test]
+    fn all_letters_and_digits_are_not_listed_one_by_one() {
+        let letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        let rules = |more: &str| {
+            let rules = ValueRules::default().length(24, 64);
+            rules.characters(format!("{letters}{more}")).to_string()
+        };
+        assert_eq!(rules("0123456789_+"), "24 to 64 letters, digits and any of _+");
+        assert_eq!(rules("012345678_"), format!("24 to 64 of {letters}012345678_"));
+        assert_eq!(rules("0123456789"), format!("24 to 64 of {letters}0123456789"));
     }
 
     #[test]

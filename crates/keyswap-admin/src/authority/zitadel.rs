@@ -26,6 +26,8 @@ use serde_json::json;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::described::{Asked, Request, written_down};
+use super::endpoint::TokenEndpoint;
 use super::http::{
     Answer, ask, authorization, client_for, error_code, leased_body, lost, send, unreachable,
     with_segments,
@@ -108,6 +110,19 @@ impl Zitadel {
     }
 }
 
+impl Zitadel {
+    /// Where the programs of an instance get their tokens.
+    ///
+    /// # Errors
+    ///
+    /// When the address has no path.
+    pub fn token_endpoint(instance: &Url) -> Result<TokenEndpoint, AuthorityError> {
+        let url = with_segments(instance, &["oauth", "v2", "token"])?;
+        let endpoint = TokenEndpoint::new(url, Profile::Zitadel, ClientAuthentication::Basic);
+        Ok(endpoint.issuer(instance.clone()))
+    }
+}
+
 impl ZitadelBuilder {
     /// The ids of the project and of the application in it, as the console shows them. Required: neither is
     /// the client id.
@@ -161,7 +176,7 @@ impl ZitadelBuilder {
             configuration("zitadel: the token cannot be one: it holds more than printable ASCII")
         })?;
         let http = client_for("zitadel", &[&self.instance])?;
-        let token_endpoint = with_segments(&self.instance, &["oauth", "v2", "token"])?;
+        let token_endpoint = Zitadel::token_endpoint(&self.instance)?.url;
         let probe = ProbeRequest::new(http.clone(), token_endpoint, self.client.clone())
             .profile(Profile::Zitadel)
             .authentication(self.authentication)
@@ -283,6 +298,10 @@ impl Authority for Zitadel {
             ));
         }
         self.authentication.check(&self.client, Some(configuration.method()))
+    }
+
+    async fn describe(&self, asked: &Asked<'_>) -> Vec<Request> {
+        written_down(self, asked).await
     }
 
     async fn probe(&self, secret: &Secret) -> Probe {

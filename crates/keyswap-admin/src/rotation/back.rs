@@ -58,12 +58,17 @@ pub enum WayBack {
     SetBack,
     /// The server takes both secrets: programs are led back to the old one, and the new one is removed.
     Remove,
+    /// Nothing was handed out. What the server may have added meanwhile stays there, since it never removes the
+    /// secret that was added last.
+    Leave,
     /// It goes back already.
     UnderWay,
     /// Programs may hold the new secret alone: only another rotation replaces it.
     TooLate,
     /// The server chose another value, or may have, and nobody can set the old one there again.
     OldIsGone,
+    /// The server has the new secret, and never removes the one that was added last.
+    NewestStays,
     /// The rotation is done: only another one replaces the new secret.
     Done,
     /// Somebody else published another list, so it is not known which secrets the programs hold.
@@ -88,6 +93,15 @@ impl fmt::Display for WayBack {
             Self::Remove => {
                 "the server takes both secrets, or may. The programs will lead with the old one again, and \
                  the new one is removed at the server when nobody uses it any more"
+            }
+            Self::Leave => {
+                "the programs hold the old secret alone, and go on with it. The server may have added another \
+                 one, which it does not remove while that is the newest: it stays there, and takes the room of \
+                 the next rotation. To resume this one makes use of it"
+            }
+            Self::NewestStays => {
+                "the server does not remove the secret that was added last, so there is no way back: it takes \
+                 both meanwhile. Bring this rotation to its end, and rotate again to replace the new secret"
             }
             Self::OldIsGone => {
                 "the server was asked to choose another secret, and nobody can set the old one there again: \
@@ -156,10 +170,12 @@ impl Record {
         match state {
             Generated | MakingRoom => WayBack::Withdraw,
             Adding if self.plan.regenerates() && !self.is_in_a_gap() => WayBack::Withdraw,
+            Adding if self.plan.keeps_the_newest() => WayBack::Leave,
             Retiring | Retired => WayBack::TooLate,
             // Programs may have held the new secret alone, and not all of them hold both since.
             _ if self.entered.iter().any(|entered| entered.state == Retiring) => WayBack::TooLate,
             _ if self.plan.regenerates() => WayBack::OldIsGone,
+            _ if self.plan.keeps_the_newest() => WayBack::NewestStays,
             // The server holds neither secret, or did.
             Staged | Adopted | CuttingOver if !self.readmitted.is_empty() => WayBack::SetBack,
             Staged | Adopted if !self.plan.adds() => WayBack::Withdraw,
@@ -198,7 +214,7 @@ impl Record {
             _ => (self.state, None),
         };
         let state = match way {
-            WayBack::Withdraw => State::Withdrawing,
+            WayBack::Withdraw | WayBack::Leave => State::Withdrawing,
             WayBack::SetBack => State::Adopted,
             // Nothing was published yet, so there is nothing to be led back.
             WayBack::Remove if from == State::Adding => State::Removing,
@@ -209,6 +225,7 @@ impl Record {
             }
             WayBack::TooLate
             | WayBack::OldIsGone
+            | WayBack::NewestStays
             | WayBack::Done
             | WayBack::ForeignList
             | WayBack::RolledBack => return false,

@@ -110,7 +110,7 @@ pub(super) fn whom(missing: &Missing) -> (String, String) {
             (application.as_str(), "")
         }
         Missing::Unreadable { instance, .. } => ("", instance.as_str()),
-        Missing::InFlight { .. } | Missing::Observation { .. } => ("", ""),
+        Missing::InFlight { .. } | Missing::Observation { .. } | Missing::Window { .. } => ("", ""),
     };
     (application.to_owned(), what.to_owned())
 }

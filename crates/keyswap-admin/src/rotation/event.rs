@@ -115,6 +115,21 @@ pub enum Effect {
     Stop(Ending),
 }
 
+impl Effect {
+    /// What happened if it is a request that changes something at the server, and was not sent: as good as one that
+    /// the server did not look at. `None` for anything else.
+    pub(crate) fn unsent(&self) -> Option<Event> {
+        match self {
+            Self::Send => Some(Event::Answered(ChangeAnswer::RetryAfter(Duration::ZERO))),
+            Self::Add => Some(Event::Added(AddAnswer::RetryAfter(Duration::ZERO))),
+            Self::ChangeSlot(..) => {
+                Some(Event::SlotChanged(ChangeAnswer::RetryAfter(Duration::ZERO)))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Why a rotation stops.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -97,6 +97,13 @@ pub enum Missing {
         /// For how long it is to be, before it is taken away, in milliseconds.
         wanted_ms: u64,
     },
+    /// It is none of the times in which the rotation may change something at the server.
+    Window {
+        /// These times.
+        windows: String,
+        /// When the next one begins, if that can be told.
+        opens: Option<Timestamp>,
+    },
     /// An instance that is not waited for, at a person's word. It keeps no gate shut, and is named beside
     /// those that do.
     LeftOut {
@@ -160,6 +167,10 @@ impl fmt::Display for Missing {
                 seconds(*observed_ms),
                 seconds(*wanted_ms)
             ),
+            Self::Window { windows, opens } => {
+                write!(f, "what is changed at the server is held to {windows}")?;
+                opens.iter().try_for_each(|opens| write!(f, ", which opens at {opens}"))
+            }
             Self::LeftOut { application, instance, by } => {
                 write!(f, "{application}/{instance} is not waited for: {by} said so")
             }
@@ -169,6 +180,31 @@ impl fmt::Display for Missing {
 }
 
 impl Missing {
+    /// What is waited for, by name: for how long it has been is no part of it, since that changes with each
+    /// look and is no news.
+    #[must_use]
+    pub fn who(&self) -> String {
+        match self {
+            Self::InUse { application, instance, .. } => format!("{application}/{instance} in use"),
+            Self::InFlight { .. } => "in flight".to_owned(),
+            Self::Observation { .. } => "observation".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
+    /// The instance that is the reason, if it is one.
+    #[must_use]
+    pub fn instance(&self) -> Option<&str> {
+        match self {
+            Self::Revision { instance, .. }
+            | Self::InUse { instance, .. }
+            | Self::Undeclared { instance, .. }
+            | Self::LeftOut { instance, .. }
+            | Self::Unreadable { instance, .. } => Some(instance),
+            _ => None,
+        }
+    }
+
     /// Whether one instance is the reason, so that it would be gone without that.
     pub(super) fn is_of_an_instance(&self) -> bool {
         matches!(

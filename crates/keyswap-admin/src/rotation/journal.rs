@@ -308,6 +308,7 @@ mod tests {
             stuck: Some(StuckReason::ForeignSecret),
         });
         record.policy.applications.push(Application::new("printer").manual());
+        record.policy.change_windows = Some("Sat 22:00-02:00 Europe/Berlin".parse().unwrap());
         record = record.compromised_within(Duration::from_secs(60));
         record.state = State::Promoted;
         let now = Timestamp::from_milliseconds(11);

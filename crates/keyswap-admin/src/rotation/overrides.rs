@@ -16,7 +16,7 @@ use super::step::Rotation;
 
 impl Gate {
     /// The gate at which instances are waited for in this state.
-    fn of_instances(state: State) -> Option<Self> {
+    pub(super) fn of_instances(state: State) -> Option<Self> {
         match state {
             State::Staged => Some(Self::Adopted),
             State::Promoted | State::Deactivated => Some(Self::Drained),

@@ -40,6 +40,9 @@ pub struct Slots {
     pub before: Vec<SlotId>,
     /// Whether the old one is deactivated before it is removed.
     pub deactivation: bool,
+    /// Whether the server never removes the one that was added last.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub newest_stays: bool,
     /// What is removed before the new one is added, to make room for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removal: Option<Removal>,
@@ -56,9 +59,16 @@ impl Slots {
     #[must_use]
     pub fn new(old: SlotId, listed: &[Slot], deactivation: bool) -> Self {
         let before = listed.iter().map(|slot| slot.id.clone()).collect();
-        let (new, removal) = (None, None);
-        let (old_expires, new_expires) = (None, None);
-        let mut slots = Self { old, new, before, deactivation, removal, old_expires, new_expires };
+        let mut slots = Self {
+            old,
+            new: None,
+            before,
+            deactivation,
+            newest_stays: false,
+            removal: None,
+            old_expires: None,
+            new_expires: None,
+        };
         slots.note_expiry(listed);
         slots
     }

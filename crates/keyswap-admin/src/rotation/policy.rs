@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::window::ChangeWindows;
+
 /// A moment on the rotator's clock, in milliseconds since 1970-01-01T00:00Z.
 ///
 /// Wall-clock time, since a rotation may be resumed by another process on another day. A clock that
@@ -182,7 +184,12 @@ pub struct RotationPolicy {
     /// [says so](super::Event::RetireWanted).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hold_at_drained: bool,
+    /// The times in which something may be changed at the server; `None`: at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change_windows: Option<ChangeWindows>,
 }
+
+const USUAL_PATIENCE: Duration = Duration::from_secs(900);
 
 impl RotationPolicy {
     /// The defaults for these applications: a quiet period of 10 minutes, 8 probes, a look each
@@ -199,6 +206,7 @@ impl RotationPolicy {
             late_write_bound: Duration::from_secs(24 * 3600),
             observation_period: None,
             hold_at_drained: false,
+            change_windows: None,
         }
     }
 
@@ -227,10 +235,25 @@ impl RotationPolicy {
         self
     }
 
+    /// Sets [`change_windows`](Self::change_windows).
+    pub fn change_windows(mut self, windows: ChangeWindows) -> Self {
+        self.change_windows = Some(windows);
+        self
+    }
+
     /// Sets [`observation_period`](Self::observation_period).
     pub fn observation_period(mut self, period: Duration) -> Self {
         self.observation_period = Some(period);
         self
+    }
+
+    /// How long a rotation stays in one state before it stops, unless it is told otherwise: 15 minutes, or a
+    /// quarter more than the longest time that it has to let pass. With less it would stop in that state each
+    /// time, and begin to wait anew when it is resumed.
+    #[must_use]
+    pub fn usual_patience(&self) -> Duration {
+        let longest = self.quiet().max(self.observation()).max(self.in_flight_bound);
+        USUAL_PATIENCE.max(longest + longest / 4)
     }
 
     /// The observation period in force.
@@ -301,6 +324,17 @@ mod milliseconds_or_none {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_rotation_is_patient_for_longer_than_it_has_to_wait() {
+        let quiet = |seconds| {
+            RotationPolicy::new([]).quiet_period(Duration::from_secs(seconds)).usual_patience()
+        };
+        assert_eq!(quiet(630), Duration::from_secs(900));
+        assert_eq!(quiet(3600), Duration::from_secs(4500));
+        let window = RotationPolicy::new([]).propagation_window(Duration::from_secs(7200));
+        assert_eq!(window.usual_patience(), Duration::from_secs(9000));
+    }
+
     use super::*;
 
     #[test]

@@ -169,6 +169,18 @@ impl Record {
         (self.old == *secret).then_some(&slots.old)
     }
 
+    /// Until when a node of the server may still list this secret, which this rotation took out of it at its end.
+    pub(crate) fn may_be_listed_until(&self, slot: &SlotId) -> Option<Timestamp> {
+        let slots = self.plan.slots()?;
+        let removed = match self.state {
+            State::Done => Some(&slots.old),
+            State::RolledBack => slots.new.as_ref(),
+            _ => None,
+        };
+        let is_removed = removed == Some(slot);
+        is_removed.then(|| self.change.last_sent.after(self.policy.window()))
+    }
+
     /// When this secret ends by itself, as the server said at the time, if it does and is one of the two.
     #[must_use]
     pub fn expires(&self, secret: &SecretId) -> Option<Timestamp> {

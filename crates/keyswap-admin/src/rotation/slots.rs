@@ -45,7 +45,7 @@ impl Rotation {
         self.add(now)
     }
 
-    fn add(&mut self, now: Timestamp) -> Effect {
+    pub(super) fn add(&mut self, now: Timestamp) -> Effect {
         if let Some(stop) = self.count_send(now) {
             return stop;
         }
@@ -126,6 +126,9 @@ impl Rotation {
             self.leave_alone(listed);
         }
         let new = &self.record.new;
+        if self.record.plan.keeps_the_newest() && new.secret().is_none() {
+            return self.ask_for_it_again(listed, now);
+        }
         if let Some(slot) = listed.iter().find(|slot| slot.is_for(new)) {
             return match new {
                 NewSecret::Known(_) => self.added_as(slot.id.clone(), now),

@@ -118,7 +118,7 @@ impl Rotation {
         let in_force = |hold: &&Hold| hold.is_in_force(now.milliseconds()) && !in_a_gap;
         match self.hold.as_ref().filter(in_force).cloned() {
             Some(hold) => self.step_under(hold, event, now),
-            None => self.step_on(event, now),
+            None => self.step_within_windows(event, now),
         }
     }
 

@@ -4,6 +4,7 @@ use keyswap_core::{Generator, Secret, SecretDocument, SecretId};
 use keyswap_store::SecretStore;
 
 use super::carry_out::fleet;
+use super::trace::{About, request};
 use super::{Rotator, journal, stop};
 use crate::authority::{
     Authority, AuthorityError, AuthorityErrorKind, Capabilities, Listed, NewSecret, Probe,
@@ -12,6 +13,18 @@ use crate::authority::{
 use crate::error::{RotateError, RotateErrorKind};
 use crate::progress::Progress;
 use crate::rotation::{Asker, Record, Removal, RotationPolicy, Slots, Timestamp};
+
+/// What was found where a rotation may begin.
+pub(super) struct Grounds {
+    pub(super) document: SecretDocument,
+    /// The journal of the rotation before.
+    pub(super) earlier: Option<Record>,
+    pub(super) capabilities: Capabilities,
+    /// Whether the server holds a secret that an earlier rotation retired.
+    pub(super) is_returned: bool,
+    /// At a server that holds several secrets.
+    pub(super) slots: Option<Slots>,
+}
 
 impl<A: Authority, S: SecretStore> Rotator<A, S> {
     /// Everything that must hold before a rotation may begin, up to the first journal entry.
@@ -29,7 +42,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         let capabilities = self.check_server().await?;
         self.check_gap(&capabilities)?;
         for remark in self.authority.remarks() {
-            (self.progress)(Progress::Note(format!("client {client} at {capabilities}: {remark}")));
+            self.tell(Progress::Note(format!("client {client} at {capabilities}: {remark}")));
         }
         let new = self.new_secret(&capabilities)?;
         let returned = self.check_secret(&old, earlier.as_ref(), &capabilities).await?;
@@ -37,14 +50,35 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             0 | 1 => None,
             _ => Some(self.find_slot(&old, earlier.as_ref(), &capabilities).await?),
         };
+        let is_returned = returned.is_some();
+        let new = returned.map_or(new, NewSecret::Known);
+        let grounds = Grounds { document, earlier, capabilities, is_returned, slots };
+        let reason = self.accepts_gap.clone();
+        let record = self.first_record(policy, (old, new), (&grounds, reason), now);
+        // Programs cannot sign in where it returned, so this waits for nothing that may be on its way: that is
+        // known.
+        if let Some(earlier) = grounds.earlier.as_ref().filter(|_| !is_returned) {
+            check_in_flight(earlier, now)?;
+        }
+        self.check_plan(&record, &grounds).await?;
+        Ok(record)
+    }
 
+    /// The journal of a rotation that begins on these grounds, and brings this secret in place of that one.
+    pub(super) fn first_record(
+        &self,
+        policy: RotationPolicy,
+        (old, new): (Secret, NewSecret),
+        (grounds, accepts_gap): (&Grounds, Option<String>),
+        now: Timestamp,
+    ) -> Record {
+        let Grounds { document, earlier, capabilities, is_returned, slots } = grounds;
         let window = policy.propagation_window.unwrap_or(capabilities.propagation_window);
         let policy = policy.propagation_window(window);
-        let (revision, is_returned) = (document.revision, returned.is_some());
-        let new = returned.map_or(new, NewSecret::Known);
-        let mut record =
-            Record::begin(client, policy, old, new, revision, now).asked_by(self.asker.clone());
-        if let Some(reason) = self.accepts_gap.clone() {
+        let client = self.store.client();
+        let mut record = Record::begin(client, policy, old, new, document.revision, now)
+            .asked_by(self.asker.clone());
+        if let Some(reason) = accepts_gap {
             record = record.regenerating(Asker { reason: Some(reason), ..self.asker.clone() });
         }
         // What returned is led out on a way back, which is never hurried.
@@ -52,18 +86,15 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             record = record.compromised_within(patience);
         }
         if let Some(slots) = slots {
-            record = record.adding(slots);
+            record = record.adding(slots.clone());
         }
-        if let Some(earlier) = &earlier {
+        if let Some(earlier) = earlier {
             record = record.after(earlier, now);
         }
-        if is_returned {
-            // Programs cannot sign in, so this waits for nothing that may be on its way: that is known.
+        if *is_returned {
             record = record.returned(now);
-        } else if let Some(earlier) = &earlier {
-            check_in_flight(earlier, now)?;
         }
-        Ok(record)
+        record
     }
 
     /// No person says "not now".
@@ -156,12 +187,13 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         };
         let retired = earlier.iter().flat_map(|record| &record.retired).map(|kept| &kept.secret);
         let known: Vec<Secret> = std::iter::once(old).chain(retired).cloned().collect();
-        let listed = match self.authority.slots(&known).await {
-            Listed::Slots(listed) => listed,
-            Listed::Unavailable(reason) => {
-                return Err(error(AuthorityErrorKind::Unexpected, reason));
-            }
-        };
+        let listed =
+            match request("list_secrets", About::Client, self.authority.slots(&known)).await {
+                Listed::Slots(listed) => listed,
+                Listed::Unavailable(reason) => {
+                    return Err(error(AuthorityErrorKind::Unexpected, reason));
+                }
+            };
         let names = |slots: &mut dyn Iterator<Item = &Slot>| {
             slots.map(|slot| slot.id.to_string()).collect::<Vec<_>>().join(", ")
         };
@@ -180,7 +212,8 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             let message = format!("{}, which the programs hold, is not in force there", present.id);
             return Err(error(AuthorityErrorKind::Refused, message));
         }
-        let slots = Slots::new(present.id.clone(), &listed, capabilities.deactivation);
+        let slots = Slots::new(present.id.clone(), &listed, capabilities.deactivation)
+            .where_the_newest_stays(!capabilities.removes_newest);
         if let Some(named) = &self.removed_first {
             let live = self.store.instances().await;
             let live =
@@ -191,11 +224,14 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                     let message = format!("the secret {named} is not removed: {reason}");
                     error(AuthorityErrorKind::Refused, message)
                 })?;
-            (self.progress)(Progress::Note(going(&removal, capabilities.deactivation)));
+            self.tell(Progress::Note(going(&removal, capabilities.deactivation)));
             return Ok(slots.without(removal));
         }
         if u32::try_from(listed.len()).unwrap_or(u32::MAX) >= capabilities.slots {
             let others = listed.iter().filter(|slot| slot.id != present.id);
+            if let Some(earlier) = earlier {
+                check_listing(earlier, others.clone(), Timestamp::now())?;
+            }
             let others: Vec<String> =
                 others.map(|slot| format!("{} ({})", slot.id, known_of(slot))).collect();
             return Err(error(
@@ -240,7 +276,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             _ => Vec::new(),
         };
         let known = [std::slice::from_ref(old), &retired].concat();
-        match self.authority.read_back(&known).await {
+        match request("read_back", About::Client, self.authority.read_back(&known)).await {
             ReadBack::Holds(id) if id != *old.id() => {
                 return Ok(retired.into_iter().find(|kept| *kept.id() == id));
             }
@@ -256,7 +292,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             }
             ReadBack::Holds(_) | ReadBack::Unavailable(_) => {}
         }
-        match self.authority.probe(old).await {
+        match request("probe", About::Secret(old.id()), self.authority.probe(old)).await {
             Probe::Accepted => return Ok(None),
             Probe::Refused => {}
             Probe::Inconclusive(reason) => {
@@ -271,7 +307,8 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         }
         // Where the server does not say what it holds, its nodes may.
         for kept in retired {
-            if self.authority.probe(&kept).await == Probe::Accepted {
+            let sending = self.authority.probe(&kept);
+            if request("probe", About::Secret(kept.id()), sending).await == Probe::Accepted {
                 return Ok(Some(kept));
             }
         }
@@ -380,5 +417,70 @@ pub(super) fn check_in_flight(earlier: &Record, now: Timestamp) -> Result<(), Ro
             ),
         )),
         _ => Ok(()),
+    }
+}
+
+/// None of those that are in the way is there only for nodes that do not know yet that it was removed.
+fn check_listing<'a>(
+    earlier: &Record,
+    mut others: impl Iterator<Item = &'a Slot>,
+    now: Timestamp,
+) -> Result<(), RotateError> {
+    let late = others.find_map(|slot| {
+        let until = earlier.may_be_listed_until(&slot.id)?;
+        (until > now).then(|| (&slot.id, until.since(now)))
+    });
+    let Some((slot, left)) = late else { return Ok(()) };
+    Err(RotateError::new(
+        RotateErrorKind::Waiting(Vec::new()),
+        format!(
+            "client {}: the server still lists {slot}, which the last rotation removed; its nodes may disagree \
+             for {} s yet. Begin then. Nothing was changed",
+            earlier.client,
+            left.as_secs() + 1
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use keyswap_core::{Revision, Secret};
+
+    use super::{Record, RotationPolicy, Slot, SlotId, Slots, Timestamp, check_listing};
+    use crate::rotation::State;
+
+    #[test]
+    fn what_the_last_rotation_removed_is_waited_for_as_long_as_a_node_may_list_it() {
+        let secret = |id: &str| Secret::new(id.parse().unwrap(), format!("{id}-value")).unwrap();
+        let slot = |name: &str| Slot::new(SlotId::new(name));
+        let policy = RotationPolicy::new([]).propagation_window(Duration::from_secs(10));
+        let mut slots = Slots::new(SlotId::new("first"), &[slot("first")], false);
+        slots.new = Some(SlotId::new("second"));
+        let sent = Timestamp::from_milliseconds(5_000);
+        let record = |state| {
+            let (old, new) = (secret("old"), secret("new"));
+            let begun =
+                Record::begin("billing", policy.clone(), old, new, Revision::default(), sent);
+            let mut record = begun.adding(slots.clone());
+            record.state = state;
+            record.change.last_sent = sent;
+            record
+        };
+        let checked = |state, listed: &str, seconds| {
+            let now = sent.after(Duration::from_secs(seconds));
+            check_listing(&record(state), [&slot(listed)].into_iter(), now)
+                .map_err(|error| error.to_string())
+        };
+        let told = checked(State::Done, "first", 3).unwrap_err();
+        assert!(told.contains("still lists first") && told.contains("for 8 s"), "{told}");
+        let told = checked(State::RolledBack, "second", 3).unwrap_err();
+        assert!(told.contains("still lists second"), "{told}");
+        assert_eq!(checked(State::Done, "first", 10), Ok(()), "no node is that late");
+        // What the rotation left there, and what somebody else put there.
+        assert_eq!(checked(State::Done, "second", 3), Ok(()));
+        assert_eq!(checked(State::RolledBack, "first", 3), Ok(()));
+        assert_eq!(checked(State::Done, "somebody-elses", 3), Ok(()));
     }
 }

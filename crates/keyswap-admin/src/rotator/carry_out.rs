@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::asked::Stops;
 use super::clock::Clock;
 use super::keep::keeping;
+use super::trace::{self, About, request};
 use super::waiting::Waiting;
 use super::{Finished, Rotator, journal, stop};
 use crate::authority::pace::{LONGEST_PAUSE, with_jitter};
@@ -12,11 +14,12 @@ use crate::error::{RotateError, RotateErrorKind};
 use crate::progress::Progress;
 use crate::rotation::{
     Application, Direction, Effect, Ending, Event, Fleet, Plan, Record, Rotation, SlotChange,
-    State, StuckReason, Timestamp, UnreadableReport,
+    State, StuckReason, Timestamp, UnreadableReport, Uses,
 };
 use keyswap_core::{Revision, Secret, SecretDocument, SecretList};
 use keyswap_store::{Instance, Lease, SecretStore, StoreError};
 use serde_json::json;
+use tracing::{Instrument, Span};
 
 impl<A: Authority, S: SecretStore> Rotator<A, S> {
     /// Takes the journal up with an event: [`Event::TakenUp`], or what a person wants.
@@ -50,12 +53,13 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             self.published_in(&record).await?;
         }
         let (state, direction) = (record.state, record.direction());
-        (self.progress)(Progress::TakenUp { state, direction });
+        self.tell(Progress::TakenUp { state, direction });
         let mut rotation = Rotation::new(record.clone()).asked_by(self.asker.clone());
         if let Some(applications) = applications {
             rotation = rotation.with_applications(applications);
         }
-        self.carry_out(rotation, record, event, lease).await
+        let state = trace::taken_up(&record);
+        self.carry_out((rotation, state), record, event, lease).await
     }
 
     /// A rotation that begins: nothing of it is in the journal yet.
@@ -68,13 +72,14 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         self.write(&mut rotation, true, lease).await?;
         self.tell_entered(rotation.record());
         let written = rotation.record().clone();
-        self.carry_out(rotation, written, Event::TakenUp, lease).await
+        let state = trace::entered(&written);
+        self.carry_out((rotation, state), written, Event::TakenUp, lease).await
     }
 
     /// The loop around [`Rotation::step`]: the record first, then the act that it announces.
     async fn carry_out(
         &self,
-        mut rotation: Rotation,
+        (mut rotation, mut state): (Rotation, Span),
         mut written: Record,
         mut event: Event,
         lease: &Lease,
@@ -99,16 +104,45 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             if written != *rotation.record() {
                 let entered = written.entered.len() != rotation.record().entered.len();
                 self.write(&mut rotation, entered, lease).await?;
-                self.tell_broken(&written, rotation.record());
+                state.in_scope(|| self.tell_broken(&written, rotation.record()));
                 if entered {
                     self.tell_entered(rotation.record());
+                    state = trace::entered(rotation.record());
                 }
                 written = rotation.record().clone();
             }
             let record = rotation.record();
-            let act = self.perform(effect, record, lease, (&mut waiting, clock.now()));
-            let performed = keeping(&self.store, lease, act)
-                .await
+            let stops = Stops::at(&effect, record);
+            let asked = || stop::interrupted(&record.client, Some(record));
+            if let Some(unsent) = effect.unsent() {
+                // What it has to wait for comes before the look at the lease.
+                let ready = Box::pin(keeping(&self.store, lease, self.authority.ready()));
+                let ready = match stops {
+                    Stops::No => Some(ready.await),
+                    _ => self.asked_to_stop.or(ready).await,
+                };
+                let Some(ready) = ready else {
+                    // Or whoever takes it up had to take it for one that may be on its way.
+                    let _ = rotation.step(unsent, clock.now());
+                    self.write(&mut rotation, false, lease).await?;
+                    let record = rotation.record();
+                    return Err(stop::interrupted(&record.client, Some(record)));
+                };
+                ready.map_err(|error| {
+                    self.store_error("keeping the rotation lease", error, record)
+                })?;
+            } else if stops != Stops::No && self.asked_to_stop.is_there() {
+                return Err(asked());
+            }
+            // What is done around it would hold it, and hold it once more, each time that it is handed on.
+            let act = Box::pin(self.perform(effect, record, lease, (&mut waiting, clock.now())));
+            let act = act.instrument(state.clone());
+            let act = keeping(&self.store, lease, act);
+            let performed = match stops {
+                Stops::Within => self.asked_to_stop.or(act).await.ok_or_else(asked)?,
+                Stops::Before | Stops::No => act.await,
+            };
+            let performed = performed
                 .map_err(|error| self.store_error("keeping the rotation lease", error, record))?;
             event = match performed? {
                 Performed::Happened(event) => event,
@@ -132,13 +166,12 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             }
             Effect::Observe => Event::Fleet(self.fleet(record).await?),
             Effect::Send => {
-                // What it has to wait for comes before the look at the lease.
-                self.authority.ready().await;
                 self.check_lease(record, lease).await?;
                 let Some(target) = record.secret(record.target()) else {
                     return Err(stop::value_unknown(record));
                 };
-                let answer = self.authority.set_secret(target).await;
+                let about = About::Secret(target.id());
+                let answer = request("set_secret", about, self.authority.set_secret(target)).await;
                 if let ChangeAnswer::Unknown(reason) = &answer {
                     self.note(format!(
                         "no certain answer to the change ({reason}); asking the server"
@@ -147,14 +180,18 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 Event::Answered(answer)
             }
             Effect::Add => {
-                self.authority.ready().await;
                 self.check_lease(record, lease).await?;
+                let about = About::Secret(record.new.id());
                 let answer = match record.plan {
-                    Plan::Regenerate(_) => self.authority.regenerate_secret(record.new.id()).await,
-                    _ if record.change.unresolved => {
-                        self.authority.add_secret_again(&record.new, &record.old).await
+                    Plan::Regenerate(_) => {
+                        let sending = self.authority.regenerate_secret(record.new.id());
+                        request("regenerate_secret", about, sending).await
                     }
-                    _ => self.authority.add_secret(&record.new).await,
+                    _ if record.change.unresolved => {
+                        let sending = self.authority.add_secret_again(&record.new, &record.old);
+                        request("add_secret_again", about, sending).await
+                    }
+                    _ => request("add_secret", about, self.authority.add_secret(&record.new)).await,
                 };
                 if let AddAnswer::Unknown(reason) = &answer {
                     self.note(format!(
@@ -164,30 +201,50 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 Event::Added(answer)
             }
             Effect::ChangeSlot(slot, change) => {
-                self.authority.ready().await;
                 self.check_lease(record, lease).await?;
-                Event::SlotChanged(match change {
-                    SlotChange::Activate => self.authority.set_active(&slot, true).await,
-                    SlotChange::Deactivate => self.authority.set_active(&slot, false).await,
-                    SlotChange::Remove => match stays(record) {
-                        Some(secret) => self.authority.remove_secret_beside(&slot, secret).await,
-                        None => self.authority.remove_secret(&slot).await,
-                    },
-                })
+                let name = match change {
+                    SlotChange::Activate => "activate_secret",
+                    SlotChange::Deactivate => "deactivate_secret",
+                    SlotChange::Remove => "remove_secret",
+                };
+                let sending = async {
+                    match change {
+                        SlotChange::Activate => self.authority.set_active(&slot, true).await,
+                        SlotChange::Deactivate => self.authority.set_active(&slot, false).await,
+                        SlotChange::Remove => match stays(record) {
+                            Some(secret) => {
+                                self.authority.remove_secret_beside(&slot, secret).await
+                            }
+                            None => self.authority.remove_secret(&slot).await,
+                        },
+                    }
+                };
+                Event::SlotChanged(request(name, About::Slot(&slot), sending).await)
             }
-            Effect::List => Event::Listed(self.authority.slots(&record.known()).await),
-            Effect::ReadBack => Event::ReadBack(self.authority.read_back(&record.known()).await),
+            Effect::List => {
+                let known = record.known();
+                let sending = self.authority.slots(&known);
+                Event::Listed(request("list_secrets", About::Client, sending).await)
+            }
+            Effect::ReadBack => {
+                let known = record.known();
+                let sending = self.authority.read_back(&known);
+                Event::ReadBack(request("read_back", About::Client, sending).await)
+            }
             Effect::Probe(which) => {
                 let Some(secret) = record.secret(which) else {
                     return Err(stop::value_unknown(record));
                 };
-                Event::Probed(which, self.authority.probe(secret).await)
+                let about = About::Secret(secret.id());
+                Event::Probed(which, request("probe", about, self.authority.probe(secret)).await)
             }
             Effect::ProbeRetired(id) => {
                 let Some(secret) = record.retired_secret(&id) else {
                     return Err(stop::value_unknown(record));
                 };
-                Event::ProbedRetired(id, self.authority.probe(secret).await)
+                let sending = self.authority.probe(secret);
+                let answer = request("probe", About::Secret(&id), sending).await;
+                Event::ProbedRetired(id, answer)
             }
             Effect::BackOff(time) => {
                 self.note(format!("the server asks to wait {} s", time.as_secs().max(1)));
@@ -201,12 +258,15 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 let awaited = waiting.look(missing, now);
                 if waiting.news(state, &awaited) {
                     let missing = awaited.clone();
-                    (self.progress)(Progress::Waiting { state, since, missing });
+                    self.tell(Progress::Waiting { state, since, missing });
                 }
-                if lasts > self.patience {
+                let patience = self.patience_with(&record.policy);
+                if lasts > patience {
                     return Err(stop::still_waiting(record, &awaited));
                 }
-                waiting.pause(time).await;
+                // A long pause ends with the patience.
+                let left = patience.saturating_sub(lasts) + Duration::from_millis(1);
+                waiting.pause(time.min(left.max(record.policy.poll_every))).await;
                 Event::Waited
             }
             Effect::Stop(Ending::Done | Ending::RolledBack) => return Ok(Performed::Over),
@@ -289,9 +349,13 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     ) -> Result<(), RotateError> {
         if entered {
             let record = rotation.record();
+            let mut line = history_line(record, &self.asker.holder);
+            if let Some(uses) = self.uses(record).await {
+                line["uses"] = json!(uses);
+            }
             let head = self
                 .store
-                .append_history(lease, &history_line(record, &self.asker.holder))
+                .append_history(lease, &line)
                 .await
                 .map_err(|error| self.store_error("writing the history", error, record))?;
             rotation.note_history(head);
@@ -301,6 +365,17 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             .save_journal(lease, &record.to_json())
             .await
             .map_err(|error| self.store_error("writing the rotation journal", error, record))
+    }
+
+    /// What the instances do with the two secrets as a state is entered, for whoever looks later. No step rests on
+    /// it, so what cannot be read is left out; and while programs are without a secret nothing is waited for.
+    async fn uses(&self, record: &Record) -> Option<Uses> {
+        if record.is_in_a_gap() {
+            return None;
+        }
+        let instances = self.store.instances().await.ok()?;
+        let secrets = (record.old.id(), record.new.id());
+        Some(Uses::of(&instances, secrets, record.since()))
     }
 
     fn store_error(&self, doing: &str, error: StoreError, record: &Record) -> RotateError {
@@ -318,14 +393,14 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         let (state, direction) = (record.state, record.direction());
         let hurries = record.hurries();
         let regenerates = matches!(record.plan, Plan::Regenerate(_));
-        (self.progress)(Progress::Entered { state, direction, after, hurries, regenerates });
+        self.tell(Progress::Entered { state, direction, after, hurries, regenerates });
     }
 
     fn tell_broken(&self, written: &Record, record: &Record) {
         let broken = record.broken().iter().skip(written.broken().len());
         let broken: Vec<_> = broken.map(|one| one.missing.clone()).collect();
         if !broken.is_empty() {
-            (self.progress)(Progress::Broken(broken));
+            self.tell(Progress::Broken(broken));
         }
         for one in record.left_out_at_gates.iter().skip(written.left_out_at_gates.len()) {
             self.note(format!("left out at a person's word, and may lose access: {}", one.missing));
@@ -333,7 +408,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     }
 
     fn note(&self, text: String) {
-        (self.progress)(Progress::Note(text));
+        self.tell(Progress::Note(text));
     }
 }
 

@@ -6,12 +6,20 @@
 use keyswap_core::{Secret, SecretDocument};
 use keyswap_store::SecretStore;
 
-use super::begin::{check_declared, check_in_flight, check_over};
+use super::begin::{Grounds, check_declared, check_in_flight, check_over};
 use super::{Rotator, Status, journal, verify_history};
 use crate::authority::{Authority, AuthorityErrorKind, Capabilities};
 use crate::error::{RotateError, RotateErrorKind};
 use crate::finding::{Finding, Findings, Subject};
 use crate::rotation::{Record, RotationPolicy, Slots, Timestamp};
+
+/// Everything that a look has seen.
+pub(super) struct Look {
+    pub(super) findings: Findings,
+    /// Where nothing of them is missing, with the secret that the server holds in place of the published one.
+    pub(super) grounds: Option<(Grounds, Option<Secret>)>,
+    pub(super) status: Option<Status>,
+}
 
 impl<A: Authority, S: SecretStore> Rotator<A, S> {
     /// Looks whether a rotation with this policy would begin, and what it would meet: the store, the server, the
@@ -22,14 +30,24 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     /// that programs cannot sign in. That requests fail on the way, where that [cannot be
     /// avoided](Self::accept_gap), is a warning.
     pub async fn verify(&self, policy: &RotationPolicy) -> Findings {
+        self.look(policy).await.findings
+    }
+
+    /// What [`verify`](Self::verify) finds, and the grounds on which a rotation would begin.
+    pub(super) async fn look(&self, policy: &RotationPolicy) -> Look {
         let mut findings = Findings::default();
         let (document, earlier) = self.look_at_store(policy, &mut findings).await;
         let is_fit = self.look_at_server(&mut findings).await;
         let capabilities = self.authority.capabilities();
+        let mut grounds = None;
         match document.filter(|_| is_fit) {
             Some(document) => {
-                let old = document.list.preferred();
-                self.look_at_secret((old, earlier.as_ref()), &capabilities, &mut findings).await;
+                let of = (document.list.preferred(), earlier.as_ref());
+                let found = self.look_at_secret(of, &capabilities, &mut findings).await;
+                grounds = found.map(|(returned, slots)| {
+                    let is_returned = returned.is_some();
+                    (Grounds { document, earlier, capabilities, is_returned, slots }, returned)
+                });
             }
             None => {
                 findings.not_looked_at.push(Subject::Secret);
@@ -38,8 +56,8 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 }
             }
         }
-        self.look_at_programs(policy, &mut findings).await;
-        findings
+        let status = self.look_at_programs(policy, &mut findings).await;
+        Look { findings, grounds, status }
     }
 
     /// Gives the published list, unless a rotation is under way, and the journal.
@@ -114,15 +132,15 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         (old, earlier): (&Secret, Option<&Record>),
         capabilities: &Capabilities,
         findings: &mut Findings,
-    ) {
+    ) -> Option<(Option<Secret>, Option<Slots>)> {
         let checked = self.check_secret(old, earlier, capabilities).await;
         let Some(returned) = findings.take(Subject::Secret, checked) else {
             if capabilities.slots > 1 {
                 findings.not_looked_at.push(Subject::Slots);
             }
-            return;
+            return None;
         };
-        match returned {
+        match &returned {
             Some(returned) => {
                 findings.add(Finding::returned(self.store.client(), returned.id(), old.id()));
             }
@@ -135,21 +153,26 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
                 }
             }
         }
-        if capabilities.slots > 1 {
-            let found = self.find_slot(old, earlier, capabilities).await;
-            if let Some(slots) = findings.take(Subject::Slots, found) {
-                let text = taken(&slots, capabilities.slots);
-                findings.add(Finding::ok(Subject::Slots, text));
-            }
+        if capabilities.slots <= 1 {
+            return Some((returned, None));
         }
+        let found = self.find_slot(old, earlier, capabilities).await;
+        let slots = findings.take(Subject::Slots, found)?;
+        let text = taken(&slots, capabilities.slots);
+        findings.add(Finding::ok(Subject::Slots, text));
+        Some((returned, Some(slots)))
     }
 
     /// For whom a rotation would wait.
-    async fn look_at_programs(&self, policy: &RotationPolicy, findings: &mut Findings) {
+    async fn look_at_programs(
+        &self,
+        policy: &RotationPolicy,
+        findings: &mut Findings,
+    ) -> Option<Status> {
         // What cannot be read is told already.
         let Ok(status) = Status::read(&self.store).await else {
             findings.not_looked_at.push(Subject::Applications);
-            return;
+            return None;
         };
         let missing = status.not_ready(&policy.applications);
         for one in &missing {
@@ -163,6 +186,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             );
             findings.add(Finding::ok(Subject::Applications, text));
         }
+        Some(status)
     }
 }
 

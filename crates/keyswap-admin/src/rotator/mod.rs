@@ -1,6 +1,8 @@
 //! Carries a rotation out: takes the lease, writes the journal, does what each step says, and reports
 //! what happened.
 
+mod age;
+mod asked;
 mod begin;
 mod carry_out;
 mod clock;
@@ -8,9 +10,12 @@ mod confirm;
 mod hold;
 mod keep;
 mod look;
+mod plan;
 mod stop;
+mod trace;
 mod verify;
 mod waiting;
+mod watch;
 
 use std::fmt;
 use std::time::Duration;
@@ -18,14 +23,17 @@ use std::time::Duration;
 use keyswap_core::{Generator, Revision, SecretDocument, SecretId};
 use keyswap_store::{Hold, Instance, Lease, SecretStore, StoreError};
 
+use self::asked::Asked;
 use self::keep::keeping;
 use crate::authority::{Authority, SlotId};
 use crate::error::{RotateError, RotateErrorKind};
+use crate::planned::Fingerprint;
 use crate::progress::Progress;
 use crate::rotation::{
     Application, Asker, Event, Gate, Missing, Record, RotationPolicy, State, not_adopted,
 };
 
+pub use age::{Age, AgeSource, age};
 pub use confirm::{confirm, leave_out};
 pub use hold::{hold, release_hold};
 pub use look::verify_server;
@@ -53,11 +61,13 @@ pub struct Rotator<A, S> {
     store: S,
     /// As the server's rules say, if it is not given.
     generator: Option<Generator>,
-    patience: Duration,
+    patience: Option<Duration>,
     asker: Asker,
     compromised: Option<Duration>,
     accepts_gap: Option<String>,
     removed_first: Option<SlotId>,
+    planned: Option<Fingerprint>,
+    asked_to_stop: Asked,
     progress: Box<dyn Fn(Progress) + Send + Sync>,
 }
 
@@ -174,11 +184,13 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
             store,
             generator: None,
             // Three times what the slowest usual source of a list needs: a mounted volume, 5 minutes.
-            patience: Duration::from_secs(900),
+            patience: None,
             asker: Asker { holder: holder(), ..Asker::default() },
             compromised: None,
             accepts_gap: None,
             removed_first: None,
+            planned: None,
+            asked_to_stop: Asked::never(),
             progress: Box::new(|_| {}),
         }
     }
@@ -192,11 +204,16 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     }
 
     /// How long to stay in one state before stopping with [`RotateErrorKind::Waiting`]. The rotation
-    /// can be resumed; a gate never fails on time.
+    /// can be resumed; a gate never fails on time. In place of
+    /// [`RotationPolicy::usual_patience`](crate::RotationPolicy::usual_patience).
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+        self.patience = Some(patience);
         self
+    }
+
+    fn patience_with(&self, policy: &RotationPolicy) -> Duration {
+        self.patience.unwrap_or(policy.usual_patience())
     }
 
     /// Who asks for what this rotator does, for the record in the journal and the history.
@@ -259,6 +276,27 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         self
     }
 
+    /// Says to [`run`](Self::run) that what this [plan](Self::plan) rests on is still so, which it is refused
+    /// without: [`RotateErrorKind::PlanMoved`] says what has moved.
+    #[must_use]
+    pub fn as_planned(mut self, plan: Fingerprint) -> Self {
+        self.planned = Some(plan);
+        self
+    }
+
+    /// Stops when this comes back, with [`RotateErrorKind::Interrupted`]: at once while it waits or asks, and
+    /// otherwise when the answer to what was sent is in the journal. The lease is given back, and
+    /// [`resume`](Self::resume) goes on from there. A change that is not on its way yet is not sent, and the journal
+    /// says so. Between a server's change and the publication of what it chose, programs may be without a
+    /// secret, so it does not stop there, also where the server asks to wait.
+    ///
+    /// Dropping the future of a rotation is as safe as a crash; this is for whoever wants to hear where it stands.
+    #[must_use]
+    pub fn stopping_when(mut self, asked: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.asked_to_stop = Asked::by(asked);
+        self
+    }
+
     /// Is told what happens, in order.
     #[must_use]
     pub fn on_progress(mut self, progress: impl Fn(Progress) + Send + Sync + 'static) -> Self {
@@ -273,14 +311,25 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
     /// [`RotateError`]; its [kind](RotateError::kind) says whether anything was changed and whether
     /// the rotation can be resumed.
     pub async fn run(&self, policy: RotationPolicy) -> Result<Finished, RotateError> {
+        trace::rotation(self.store.client(), "run", self.begin_and_carry_out(policy)).await
+    }
+
+    async fn begin_and_carry_out(&self, policy: RotationPolicy) -> Result<Finished, RotateError> {
+        if self.asked_to_stop.is_there() {
+            return Err(stop::interrupted(self.store.client(), None));
+        }
         let lease = self.lease().await?;
-        (self.progress)(Progress::Checking);
-        let begun = keeping(&self.store, &lease, self.begin(policy)).await;
-        let begun = begun
-            .map_err(|error| RotateError::store("keeping the rotation lease", error, false))
-            .flatten();
+        self.tell(Progress::Checking);
+        let begin = Box::pin(self.begin(policy));
+        let begun = self.asked_to_stop.or(keeping(&self.store, &lease, begin)).await;
+        let begun = match begun {
+            None => Err(stop::interrupted(self.store.client(), None)),
+            Some(begun) => begun
+                .map_err(|error| RotateError::store("keeping the rotation lease", error, false))
+                .flatten(),
+        };
         let finished = match begun {
-            Ok(record) => self.begin_with(record, &lease).await,
+            Ok(record) => Box::pin(self.begin_with(record, &lease)).await,
             Err(error) => Err(error),
         };
         self.release(lease).await;
@@ -299,7 +348,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         applications: Option<Vec<Application>>,
     ) -> Result<Finished, RotateError> {
         let event = self.compromised.map_or(Event::TakenUp, Event::CompromisedWanted);
-        self.take(event, applications).await
+        trace::rotation(self.store.client(), "resume", self.take(event, applications)).await
     }
 
     /// Takes the rotation that the journal tells of back to where it began. Nothing fails meanwhile:
@@ -317,7 +366,12 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         &self,
         applications: Option<Vec<Application>>,
     ) -> Result<Finished, RotateError> {
-        self.take(Event::RollbackWanted, applications).await
+        trace::rotation(
+            self.store.client(),
+            "rollback",
+            self.take(Event::RollbackWanted, applications),
+        )
+        .await
     }
 
     /// Retires the old secret of a rotation that
@@ -331,7 +385,8 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         &self,
         applications: Option<Vec<Application>>,
     ) -> Result<Finished, RotateError> {
-        self.take(Event::RetireWanted, applications).await
+        trace::rotation(self.store.client(), "retire", self.take(Event::RetireWanted, applications))
+            .await
     }
 
     async fn take(
@@ -340,7 +395,7 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         applications: Option<Vec<Application>>,
     ) -> Result<Finished, RotateError> {
         let lease = self.lease().await?;
-        let finished = self.take_up(event, applications, &lease).await;
+        let finished = Box::pin(self.take_up(event, applications, &lease)).await;
         self.release(lease).await;
         finished
     }
@@ -360,15 +415,18 @@ impl<A: Authority, S: SecretStore> Rotator<A, S> {
         Ok(hold.filter(|hold| self.asker.despite_hold_of.as_ref() != Some(&hold.by)))
     }
 
+    fn tell(&self, progress: Progress) {
+        trace::told(&progress);
+        (self.progress)(progress);
+    }
+
     async fn lease(&self) -> Result<Lease, RotateError> {
         lease(&self.store, &self.asker.holder).await
     }
 
     async fn release(&self, lease: Lease) {
         if let Err(error) = self.store.release(lease).await {
-            (self.progress)(Progress::Note(format!(
-                "the rotation lease could not be released: {error}"
-            )));
+            self.tell(Progress::Note(format!("the rotation lease could not be released: {error}")));
         }
     }
 }

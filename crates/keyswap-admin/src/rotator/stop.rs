@@ -61,6 +61,26 @@ pub(super) fn stopped_by_hold(client: &str, state: Option<State>, hold: Hold) ->
     RotateError::new(RotateErrorKind::Held(hold), message)
 }
 
+/// Somebody asked it to stop, before anything was begun or between two acts.
+pub(super) fn interrupted(client: &str, record: Option<&Record>) -> RotateError {
+    let Some(record) = record else {
+        let message =
+            format!("client {client}: interrupted before anything was begun; nothing was changed");
+        return RotateError::new(RotateErrorKind::Interrupted(None), message);
+    };
+    let mut message = format!(
+        "client {client}: interrupted in state {}, since {}. Nothing is lost",
+        record.state,
+        record.since()
+    );
+    if record.is_in_a_gap() {
+        message.push_str(
+            ", but programs may be without a secret that the server takes until it goes on",
+        );
+    }
+    RotateError::new(RotateErrorKind::Interrupted(Some(record.way_back())), message)
+}
+
 pub(super) fn stopped(ending: Ending, record: &Record) -> RotateError {
     let client = &record.client;
     let held = record.id(record.source());

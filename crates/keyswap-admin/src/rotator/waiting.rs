@@ -44,8 +44,8 @@ impl Waiting {
     pub(super) fn look(&mut self, missing: Vec<Missing>, now: Timestamp) -> Vec<Awaited> {
         let mut before = std::mem::take(&mut self.awaited);
         let awaited = missing.into_iter().map(|missing| {
-            let (who, since) =
-                before.remove_entry(&*who(&missing)).unwrap_or_else(|| (who(&missing), now));
+            let who = missing.who().into_boxed_str();
+            let since = before.remove(&who).unwrap_or(now);
             self.awaited.insert(who, since);
             Awaited { missing, since }
         });
@@ -58,23 +58,12 @@ impl Waiting {
         }
         let mut names = DefaultHasher::new();
         for one in awaited {
-            who(&one.missing).hash(&mut names);
+            one.missing.who().hash(&mut names);
         }
         let told = Some((state, names.finish()));
         let news = self.told != told;
         self.told = told;
         news
-    }
-}
-
-/// What is waited for, by name. For how long changes with each look and is no news.
-fn who(missing: &Missing) -> Box<str> {
-    match missing {
-        Missing::InUse { application, instance, .. } => {
-            format!("{application}/{instance} in use").into()
-        }
-        Missing::InFlight { .. } => "in flight".into(),
-        other => other.to_string().into(),
     }
 }
 

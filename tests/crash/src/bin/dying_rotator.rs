@@ -6,13 +6,14 @@
 use std::error::Error;
 use std::time::Duration;
 
+use keyswap_admin::crash::{DyingAuthority, DyingStore, Fate};
 use keyswap_admin::{
     Application, Auth0, Authority, Finished, Okta, RotateError, RotationPolicy, Rotator,
 };
 use keyswap_core::{Secret, SecretList, SecretRing};
 use keyswap_crash_tests::{
-    APPLICATION, AUDIENCE, CLIENT, Command, DyingAuthority, DyingStore, Fate, INSTANCES,
-    MANAGEMENT_CLIENT, OKTA_APPLICATION, Orders, Server,
+    APPLICATION, AUDIENCE, CLIENT, Command, INSTANCES, MANAGEMENT_CLIENT, OKTA_APPLICATION, Orders,
+    Server, fate,
 };
 use keyswap_store::FileStore;
 
@@ -20,7 +21,7 @@ use keyswap_store::FileStore;
 async fn main() -> Result<(), Box<dyn Error>> {
     let orders = std::env::args().nth(1).ok_or("the orders are missing")?;
     let orders: Orders = serde_json::from_str(&orders)?;
-    let fate = Fate::new(orders.dies);
+    let fate = fate(orders.dies);
     let secret = Secret::new("management".parse()?, orders.management_secret.as_str())?;
     let ended = match orders.server {
         Server::Auth0 => {

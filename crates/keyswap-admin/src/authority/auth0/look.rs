@@ -30,7 +30,9 @@ pub(super) async fn look(auth0: &Auth0) -> Vec<Finding> {
     found.extend(scope.as_deref().map(permissions));
     match auth0.read_client::<Dependants>(FIELDS).await {
         Ok(client) => found.extend(client.depend()),
-        Err(error) => found.push(not_looked("who depends on the secret", &error.to_string())),
+        Err(error) => {
+            found.push(Finding::unseen_use("who depends on the secret", &error.to_string()))
+        }
     }
     found.push(used(auth0).await);
     found
@@ -49,10 +51,6 @@ fn permissions(scope: &str) -> Finding {
              token requests tell what the server holds: grant it read:client_keys ({CONSOLE})"
         ),
     )
-}
-
-fn not_looked(what: &str, why: &str) -> Finding {
-    Finding::warning(Subject::Use, format!("{what} could not be looked at: {why}"))
 }
 
 /// The parts of a client that say who depends on its secret.
@@ -102,7 +100,7 @@ async fn used(auth0: &Auth0) -> Finding {
     let what = "what the tenant's log tells of its use";
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@:/".contains(&byte);
     if !auth0.client.bytes().all(plain) {
-        return not_looked(what, "its id cannot be searched for");
+        return Finding::unseen_use(what, "its id cannot be searched for");
     }
     let url = match with_segments(&auth0.base, &["api", "v2", "logs"]) {
         Ok(mut url) => {
@@ -115,11 +113,11 @@ async fn used(auth0: &Auth0) -> Finding {
                 .append_pair("per_page", &RECORDS.to_string());
             url
         }
-        Err(error) => return not_looked(what, &error.to_string()),
+        Err(error) => return Finding::unseen_use(what, &error.to_string()),
     };
     let answer = match auth0.get(&url).await {
         Ok(answer) => answer,
-        Err(error) => return not_looked(what, &error.to_string()),
+        Err(error) => return Finding::unseen_use(what, &error.to_string()),
     };
     if answer.status == StatusCode::FORBIDDEN {
         let text = format!("{what} is not looked at: that needs read:logs ({CONSOLE})");
@@ -127,7 +125,7 @@ async fn used(auth0: &Auth0) -> Finding {
     }
     match answer.json::<Vec<Record>>().filter(|_| answer.status.is_success()) {
         Some(records) => Finding::ok(Subject::Use, tell(&records)),
-        None => not_looked(what, &answer.said()),
+        None => Finding::unseen_use(what, &answer.said()),
     }
 }
 

@@ -21,6 +21,8 @@ use serde::de::DeserializeOwned;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::described::{Asked, Request, written_down};
+use super::endpoint::TokenEndpoint;
 use super::http::{Answer, ask, body_with_secret, client_for, error_code, with_segments};
 use super::management::{ManagementTokens, no_token};
 use super::pace::Turns;
@@ -129,6 +131,20 @@ impl Auth0 {
     }
 }
 
+impl Auth0 {
+    /// Where the programs of a tenant get their tokens.
+    ///
+    /// # Errors
+    ///
+    /// When the address is none of a tenant.
+    pub fn token_endpoint(base: &Url) -> Result<TokenEndpoint, AuthorityError> {
+        address::check_tenant(base)?;
+        let url = with_segments(base, &["oauth", "token"])?;
+        let endpoint = TokenEndpoint::new(url, Profile::Auth0, ClientAuthentication::Post);
+        Ok(endpoint.issuer(base.clone()))
+    }
+}
+
 impl Auth0Builder {
     /// The client that makes the management requests, with its secrets. Required.
     pub fn management(mut self, client_id: impl Into<String>, secrets: SecretRing) -> Self {
@@ -175,11 +191,10 @@ impl Auth0Builder {
     /// [`AuthorityErrorKind::Configuration`] if the management client is missing, or an address cannot be that
     /// of a tenant or of its Management API, or is neither https nor loopback.
     pub fn build(self) -> Result<Auth0, AuthorityError> {
-        address::check_tenant(&self.base)?;
+        let token_endpoint = Auth0::token_endpoint(&self.base)?.url;
         if let Some(audience) = &self.management_audience {
             address::check_audience(audience)?;
         }
-        let token_endpoint = with_segments(&self.base, &["oauth", "token"])?;
         let management_audience = match self.management_audience {
             Some(audience) => audience,
             None => format!("{}/", with_segments(&self.base, &["api", "v2"])?),
@@ -334,6 +349,10 @@ impl Authority for Auth0 {
             ),
             Err(error) => ReadBack::Unavailable(error.to_string()),
         }
+    }
+
+    async fn describe(&self, asked: &Asked<'_>) -> Vec<Request> {
+        written_down(self, asked).await
     }
 
     async fn probe(&self, secret: &Secret) -> Probe {

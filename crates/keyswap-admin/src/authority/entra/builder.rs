@@ -7,6 +7,7 @@ use keyswap_core::SecretRing;
 use keyswap_tower::Profile;
 use url::Url;
 
+use super::super::endpoint::TokenEndpoint;
 use super::super::http::{client_for, with_segments};
 use super::super::management::ManagementTokens;
 use super::super::pace::{Pace, Turns};
@@ -37,6 +38,32 @@ pub struct EntraBuilder {
     propagation_window: Duration,
     pace: Pace,
     beside: Option<(reqwest::Client, ManagementTokens)>,
+}
+
+impl Entra {
+    /// Where the programs of a tenant get their tokens: at the login address of the public cloud, unless another is
+    /// given.
+    ///
+    /// # Errors
+    ///
+    /// When the address has no path.
+    pub fn token_endpoint(
+        login: Option<&Url>,
+        tenant: &str,
+    ) -> Result<TokenEndpoint, AuthorityError> {
+        let login = match login {
+            Some(url) => url.clone(),
+            None => LOGIN.parse().map_err(|_| {
+                AuthorityError::new(
+                    AuthorityErrorKind::Configuration,
+                    "entra: an address cannot be read",
+                )
+            })?,
+        };
+        let url = with_segments(&login, &[tenant, "oauth2", "v2.0", "token"])?;
+        let endpoint = TokenEndpoint::new(url, Profile::Entra, ClientAuthentication::Post);
+        Ok(endpoint.issuer(with_segments(&login, &[tenant, "v2.0"])?))
+    }
 }
 
 impl EntraBuilder {
@@ -150,7 +177,7 @@ impl EntraBuilder {
         };
         let (login, graph) = (url(self.login, LOGIN)?, url(self.graph, GRAPH)?);
         let graph_scope = format!("{}/.default", graph.as_str().trim_end_matches('/'));
-        let token_endpoint = with_segments(&login, &[&self.tenant, "oauth2", "v2.0", "token"])?;
+        let token_endpoint = Entra::token_endpoint(Some(&login), &self.tenant)?.url;
         let (http, tokens) = match self.beside {
             Some(shared) => shared,
             None => {

@@ -5,6 +5,7 @@
 //! flow on the Microsoft identity platform". That a new secret is refused for some seconds, and that what Graph lists lags
 //! behind what was changed, is from reports (microsoft-graph-docs 17966, msgraph-bicep-types 193).
 
+mod activity;
 mod application;
 mod builder;
 mod refusal;
@@ -20,6 +21,7 @@ use url::Url;
 
 use self::application::{Added, Application, Principal, label};
 pub use self::builder::EntraBuilder;
+use super::described::{Asked, Request, written_down};
 use super::http::{Answer, ask, leased_body, with_segments};
 use super::management::ManagementTokens;
 use super::pace::Turns;
@@ -28,6 +30,7 @@ use super::{
     AddAnswer, Authority, AuthorityError, AuthorityErrorKind, Capabilities, ChangeAnswer, Listed,
     NewSecret, Probe, SlotId,
 };
+use crate::finding::Finding;
 use crate::rotation::Timestamp;
 
 /// "Maximum of two client secrets" for applications that let personal accounts sign in.
@@ -42,6 +45,8 @@ const MOST_WITH_PERSONAL_ACCOUNTS: u32 = 2;
 /// Microsoft chooses the value and shows it once. Each secret that keyswap adds bears `keyswap ID` as its display name, so
 /// that one whose answer was lost is known by it and removed. A new secret [ends by itself](EntraBuilder::lifetime) after
 /// 180 days, unless another lifetime is set.
+///
+/// With the permission `AuditLog.Read.All` as well, a [look](Authority::look) at it says when each of its secrets was last used.
 ///
 /// A secret is proved by a client-credentials request for [`scope`](EntraBuilder::scope), by default that of Microsoft
 /// Graph, which every application may ask for.
@@ -150,9 +155,17 @@ impl Authority for Entra {
         Ok(())
     }
 
+    async fn look(&self) -> Vec<Finding> {
+        vec![activity::look(self).await]
+    }
+
     async fn ready(&self) {
         self.tokens.ready().await;
         self.turns.take_ahead().await;
+    }
+
+    async fn describe(&self, asked: &Asked<'_>) -> Vec<Request> {
+        written_down(self, asked).await
     }
 
     async fn probe(&self, secret: &Secret) -> Probe {
@@ -205,6 +218,10 @@ impl Entra {
     async fn read(&self, url: &Url, fields: &str) -> Result<Answer, AuthorityError> {
         let mut url = url.clone();
         url.query_pairs_mut().append_pair("$select", fields);
+        self.get(&url).await
+    }
+
+    async fn get(&self, url: &Url) -> Result<Answer, AuthorityError> {
         let request = || self.http.get(url.clone());
         let answer = ask(|| self.tokens.send(&self.turns, request)).await;
         answer.map_err(|failure| failure.into_error(&self.graph, |error| self.no_token(error)))

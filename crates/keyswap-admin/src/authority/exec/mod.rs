@@ -21,6 +21,7 @@ use keyswap_core::{Secret, SecretId};
 use self::message::{Answer, Ask, Outcome};
 use self::process::{Ended, Fault, Program, Said, Value};
 use self::redact::Redactor;
+use super::described::{Asked, Request};
 use super::http::{DEFAULT_PAUSE, MOST_ASKED, REQUEST_TIMEOUT};
 use super::pace::{Said as SaidOfLimit, Turns};
 use super::{
@@ -421,6 +422,25 @@ impl Authority for Exec {
 
     async fn ready(&self) {
         self.turns.take_ahead().await;
+    }
+
+    /// The program is not run: what it would get is what is shown.
+    async fn describe(&self, asked: &Asked<'_>) -> Vec<Request> {
+        let ask = match *asked {
+            Asked::Probe(secret) => Ask::Probe(secret),
+            Asked::ReadBack if !self.shared.capabilities.read_back => return Vec::new(),
+            Asked::ReadBack => Ask::ReadBack,
+            Asked::List(_) => Ask::ListSecrets,
+            Asked::Set(secret) => Ask::SetSecret(secret),
+            Asked::Add(new) => Ask::AddSecret(new.id(), new.secret()),
+            Asked::Regenerate(id) => Ask::RegenerateSecret(id),
+            Asked::SetActive(slot, active) => Ask::SetActive(slot, active),
+            Asked::Remove(slot, _) => Ask::RemoveSecret(slot),
+        };
+        let program = &self.shared.program;
+        let line = ask.to_line(&self.client, program.timeout);
+        let line = String::from_utf8_lossy(&line);
+        vec![Request::new("RUN", program.command.display().to_string()).body(line.trim_end())]
     }
 
     async fn probe(&self, secret: &Secret) -> Probe {

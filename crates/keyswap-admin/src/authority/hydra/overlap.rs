@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
 use keyswap_core::{Generator, Secret, SecretId};
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -72,9 +71,8 @@ impl Hydra {
             Ok(url) => url,
             Err(error) => return AddAnswer::Refused(error),
         };
-        // Hydra looks at no body; this one is not given away once the lease is over.
-        let body = leased_body(Bytes::from_static(b"{}"));
-        let request = self.http.post(url).header(CONTENT_TYPE, "application/json").body(body);
+        // The call has no body; that of no bytes is not given away once the lease is over.
+        let request = self.http.post(url).body(leased_body(Bytes::new()));
         let answer = match send(&self.turns, request).await {
             Ok(answer) => answer,
             Err(error) => return AddAnswer::Unknown(lost(&error)),

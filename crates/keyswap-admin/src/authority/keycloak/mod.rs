@@ -18,6 +18,8 @@ use keyswap_tower::Profile;
 use url::Url;
 
 use self::client::{Change, Client, unix_now};
+use super::described::{Asked, Request, written_down};
+use super::endpoint::TokenEndpoint;
 use super::http::{DEFAULT_PAUSE, ask, body_with_secret, client_for, with_segments};
 use super::management::ManagementTokens;
 use super::pace::Turns;
@@ -140,6 +142,20 @@ impl Keycloak {
     }
 }
 
+impl Keycloak {
+    /// Where the programs of a realm get their tokens.
+    ///
+    /// # Errors
+    ///
+    /// When the address has no path.
+    pub fn token_endpoint(base: &Url, realm: &str) -> Result<TokenEndpoint, AuthorityError> {
+        let issuer = with_segments(base, &["realms", realm])?;
+        let url = with_segments(&issuer, &["protocol", "openid-connect", "token"])?;
+        let endpoint = TokenEndpoint::new(url, Profile::Keycloak, ClientAuthentication::Post);
+        Ok(endpoint.issuer(issuer))
+    }
+}
+
 impl KeycloakBuilder {
     /// The client that makes the management requests, with its secrets. Required.
     pub fn management(mut self, client_id: impl Into<String>, secrets: SecretRing) -> Self {
@@ -192,13 +208,13 @@ impl KeycloakBuilder {
                 let realm = self.management_realm.unwrap_or_else(|| self.realm.clone());
                 let http = client_for("keycloak", &[&self.base])?;
                 let id = management.0.clone();
-                let endpoint = (&http, token_endpoint(&self.base, &realm)?);
+                let endpoint = (&http, Keycloak::token_endpoint(&self.base, &realm)?.url);
                 let tokens = ManagementTokens::of_client(management, endpoint, Profile::Keycloak);
                 Shared { http, tokens, management: (id, realm) }
             }
         };
         let Shared { http, tokens, management } = shared;
-        let endpoint = token_endpoint(&self.base, &self.realm)?;
+        let endpoint = Keycloak::token_endpoint(&self.base, &self.realm)?.url;
         let probe = ProbeRequest::new(http.clone(), endpoint, self.client.clone())
             .profile(Profile::Keycloak)
             .authentication(self.authentication)
@@ -226,10 +242,6 @@ impl KeycloakBuilder {
 /// service account and mints nothing. A client that is bound to DPoP is missed its proof before that.
 const PAST_AUTHENTICATION: [(&str, &str); 2] =
     [("invalid_request", "No refresh token"), ("invalid_request", "DPoP proof is missing")];
-
-fn token_endpoint(base: &Url, realm: &str) -> Result<Url, AuthorityError> {
-    with_segments(base, &["realms", realm, "protocol", "openid-connect", "token"])
-}
 
 impl Authority for Keycloak {
     fn capabilities(&self) -> Capabilities {
@@ -302,6 +314,10 @@ impl Authority for Keycloak {
                 "the management client may not read the secret (role manage-clients)".to_owned(),
             ),
         }
+    }
+
+    async fn describe(&self, asked: &Asked<'_>) -> Vec<Request> {
+        written_down(self, asked).await
     }
 
     async fn probe(&self, secret: &Secret) -> Probe {

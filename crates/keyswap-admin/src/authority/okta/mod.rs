@@ -21,6 +21,8 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use self::management::{Management, SCOPE, ServiceApp, no_token};
+use super::described::{Asked, Request, written_down};
+use super::endpoint::TokenEndpoint;
 use super::http::{
     Answer, ask, authorization, body_with_secret, client_for, error_code, leased_body,
     with_segments,
@@ -118,6 +120,24 @@ impl Okta {
     }
 }
 
+impl Okta {
+    /// Where programs get their tokens at an authorization server of an org, which is `default` unless another is
+    /// named.
+    ///
+    /// # Errors
+    ///
+    /// When the address has no path.
+    pub fn token_endpoint(
+        org: &Url,
+        authorization_server: Option<&str>,
+    ) -> Result<TokenEndpoint, AuthorityError> {
+        let issuer = with_segments(org, &["oauth2", authorization_server.unwrap_or("default")])?;
+        let url = with_segments(&issuer, &["v1", "token"])?;
+        let endpoint = TokenEndpoint::new(url, Profile::Okta, ClientAuthentication::Basic);
+        Ok(endpoint.issuer(issuer))
+    }
+}
+
 impl OktaBuilder {
     /// The API token that the management requests carry. This or a [service app](Self::service_app) is required.
     pub fn api_token(mut self, token: Secret) -> Self {
@@ -207,7 +227,7 @@ impl OktaBuilder {
             }
         };
         let server = self.authorization_server.as_str();
-        let token_endpoint = with_segments(&self.org, &["oauth2", server, "v1", "token"])?;
+        let token_endpoint = Okta::token_endpoint(&self.org, Some(server))?.url;
         let mut probe = ProbeRequest::new(http.clone(), token_endpoint, self.client.clone())
             .profile(Profile::Okta)
             .authentication(self.authentication);
@@ -320,6 +340,10 @@ impl Authority for Okta {
         }
         let method = client.token_endpoint_auth_method;
         self.authentication.check(&self.client, method.as_deref())
+    }
+
+    async fn describe(&self, asked: &Asked<'_>) -> Vec<Request> {
+        written_down(self, asked).await
     }
 
     async fn probe(&self, secret: &Secret) -> Probe {

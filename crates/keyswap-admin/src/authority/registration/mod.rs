@@ -28,6 +28,7 @@ use url::Url;
 pub use self::token::RegistrationToken;
 
 use self::answer::Registered;
+use super::described::{Asked, Request, asking, written_down};
 use super::http::{
     Answer, DEFAULT_PAUSE, MOST_ASKED, authorization, client_for, error_code, lost, send,
     unreachable,
@@ -246,6 +247,10 @@ impl<S: SecretStore> Authority for Registration<S> {
         self.authentication.check(&self.client, registered.method())
     }
 
+    async fn describe(&self, asked: &Asked<'_>) -> Vec<Request> {
+        written_down(self, asked).await
+    }
+
     async fn probe(&self, secret: &Secret) -> Probe {
         self.probe.send(secret).await
     }
@@ -317,7 +322,7 @@ impl<S: SecretStore> Registration<S> {
     async fn read(&self) -> Result<Registered, Unanswered> {
         let mut asked = 1;
         loop {
-            match self.call(Method::GET, None).await {
+            match asking(self.call(Method::GET, None)).await {
                 Err(Unanswered::Other(answer))
                     if answer.turned_away().is_some() && asked < MOST_ASKED =>
                 {

@@ -1,12 +1,12 @@
 //! An authority whose process may die around each request.
 
-use keyswap_admin::AuthorityError;
-use keyswap_admin::authority::{
-    AddAnswer, Authority, Capabilities, ChangeAnswer, Listed, NewSecret, Probe, ReadBack, SlotId,
-};
 use keyswap_core::{Secret, SecretId};
 
-use crate::{Act, Fate};
+use super::{Act, Fate};
+use crate::AuthorityError;
+use crate::authority::{
+    AddAnswer, Authority, Capabilities, ChangeAnswer, Listed, NewSecret, Probe, ReadBack, SlotId,
+};
 
 /// The authority inside, and the moments before and after each of its requests.
 #[derive(Debug)]
