@@ -62,6 +62,9 @@ const FLEETS: [usize; 3] = [1_000, 10_000, 100_000];
 /// How long nothing has to be written for it to count as settled.
 const LOOK_AFTER: Duration = Duration::from_millis(700);
 
+/// The largest fleet beside which the cost of one operation is measured.
+const COSTS_BESIDE: usize = 2_000;
+
 /// What a watch costs is measured with so many lists.
 const LISTS_TOLD: usize = 8;
 
@@ -146,12 +149,16 @@ pub(crate) async fn measure(count: usize, length: Length) -> Outcome<Vec<Table>>
     store.publish(&lease, revision, &list_of_one(1)?, None).await?;
     store.release(lease).await?;
     settle(&etcd, count).await?;
-    let costs = costs(&etcd, &store, &mut instances, length).await?;
+    // Beside what a larger fleet does at rest, one operation is not to be told from noise.
+    let costs = match count {
+        ..=COSTS_BESIDE => Some(costs(&etcd, &store, &mut instances, length).await?),
+        _ => None,
+    };
 
     let seconds = length.rest.as_secs_f64();
     let (grown, per) = (full.since(empty), count as f64);
     let name = format!("etcd {count}");
-    Ok(vec![
+    let mut tables = vec![
         adopted(&name, count, &published, joined, load_at_publish),
         at_rest(
             &name,
@@ -163,9 +170,11 @@ pub(crate) async fn measure(count: usize, length: Length) -> Outcome<Vec<Table>>
             seconds,
         ),
         memories(&name, memory as f64 / per, grown.memory / per, grown.database / per),
-        costs_of(&name, costs),
-        simulated(&name, costs),
-    ])
+    ];
+    if let Some(costs) = costs {
+        tables.extend([costs_of(&name, costs), simulated(&name, costs)]);
+    }
+    Ok(tables)
 }
 
 fn adopted(name: &str, count: usize, all: &[Publication], joined: u64, load: String) -> Table {

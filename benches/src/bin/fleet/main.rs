@@ -48,7 +48,7 @@ fn main() -> Outcome<()> {
             ["file", count] => file::measure(count.parse()?, 40).await?,
             ["etcd"] => etcd::measure(1000, etcd::Length::WHOLE).await?,
             ["etcd", count] => etcd::measure(count.parse()?, etcd::Length::WHOLE).await?,
-            ["reports"] => reports::measure(100_000).await?,
+            ["reports"] => reports::measure(20_000).await?,
             ["reports", count] => reports::measure(count.parse()?).await?,
             ["smoke"] => {
                 let mut tables = file::measure(3, 2).await?;

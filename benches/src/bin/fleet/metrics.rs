@@ -23,12 +23,9 @@ pub(crate) struct Counted {
 
 impl Counted {
     pub(crate) async fn read(etcd: &Etcd) -> Outcome<Self> {
-        let mut nodes = Vec::new();
-        for endpoint in etcd.endpoints() {
-            nodes.push(reqwest::get(format!("{endpoint}/metrics")).await?.text().await?);
-        }
-        let all = |name: &str, label: &str| nodes.iter().map(|node| sum(node, name, label)).sum();
-        let one = |name: &str| nodes.iter().map(|node| sum(node, name, "")).fold(0.0, f64::max);
+        let nodes = etcd.metrics().await?;
+        let all = |name: &str, label: &str| nodes.iter().map(|node| node.sum(name, label)).sum();
+        let one = |name: &str| nodes.iter().map(|node| node.sum(name, "")).fold(0.0, f64::max);
         Ok(Self {
             puts: one("etcd_mvcc_put_total"),
             proposals: one("etcd_server_proposals_applied_total"),
@@ -50,31 +47,5 @@ impl Counted {
             memory: self.memory - before.memory,
             database: self.database - before.database,
         }
-    }
-}
-
-/// The sum of a metric over its labels, of which one may be asked for.
-fn sum(page: &str, name: &str, label: &str) -> f64 {
-    let values = page.lines().filter_map(|line| {
-        let rest = line.strip_prefix(name)?;
-        let (labels, value) = rest.rsplit_once(' ')?;
-        let is_it = labels.is_empty() || labels.starts_with('{');
-        (is_it && labels.contains(label)).then(|| value.parse::<f64>().ok())?
-    });
-    values.sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_metric_is_summed_over_its_labels_and_not_taken_for_one_with_a_longer_name() {
-        let page = "# TYPE a counter\na{m=\"Range\",c=\"OK\"} 2\na{m=\"Range\",c=\"No\"} 1e+01\n\
-                    a{m=\"Txn\"} 5\na_total 7\nb 1.5\n";
-        assert_eq!(sum(page, "a", "m=\"Range\""), 12.0);
-        assert_eq!(sum(page, "a", ""), 17.0);
-        assert_eq!(sum(page, "b", ""), 1.5);
-        assert_eq!(sum(page, "c", ""), 0.0);
     }
 }

@@ -63,7 +63,7 @@ pub(crate) const INSTRUCTIONS: &[InstructionGoal] = &[
         peer: "form_each",
         compared: Ratio,
         at_most: 0.6,
-        recorded: 1.02,
+        recorded: 1.07,
     },
     InstructionGoal {
         path: "one refusal, answer read, next secret accepted, order learnt: to the do-it-yourself retry",
