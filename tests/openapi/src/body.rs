@@ -7,19 +7,26 @@ use serde_json::{Map, Value};
 use crate::operation::Operation;
 use crate::schema::{Direction, validator};
 
+/// A body as it was sent.
+pub(crate) struct Body<'a> {
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) bytes: &'a [u8],
+    /// Parameters of a form that are right although they are not described.
+    pub(crate) also_takes: &'a [&'a str],
+}
+
 /// What is wrong with a body. `content` is by media type; null if there is none.
 pub(crate) fn check(
     operation: &Operation<'_>,
     content: &Value,
-    headers: &HeaderMap,
-    body: &[u8],
+    body: &Body<'_>,
     direction: Direction,
 ) -> Vec<String> {
     let what = match direction {
         Direction::Request => "the body of the request",
         Direction::Answer => "the body of the answer",
     };
-    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = body.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default();
     let media_type = media_type.trim().to_ascii_lowercase();
     let described = content.as_object().into_iter().flatten();
@@ -30,7 +37,7 @@ pub(crate) fn check(
     let Some(schema) = media.get("schema") else { return Vec::new() };
     let value = match media_type.as_str() {
         "application/x-www-form-urlencoded" => form(body),
-        _ => match serde_json::from_slice(body) {
+        _ => match serde_json::from_slice(body.bytes) {
             Ok(value) => value,
             // The text of the error may repeat a value.
             Err(_) => return vec![format!("{what} is not JSON")],
@@ -47,7 +54,8 @@ pub(crate) fn check(
         .collect()
 }
 
-fn form(body: &[u8]) -> Value {
-    let pairs = form_urlencoded::parse(body).into_owned();
+fn form(body: &Body<'_>) -> Value {
+    let pairs = form_urlencoded::parse(body.bytes).into_owned();
+    let pairs = pairs.filter(|(name, _)| !body.also_takes.contains(&name.as_str()));
     Value::Object(pairs.map(|(name, value)| (name, Value::String(value))).collect::<Map<_, _>>())
 }

@@ -101,18 +101,27 @@ fn fit(template: &str, path: &str) -> Option<Vec<(String, String)>> {
     loop {
         match (template.next(), path.next()) {
             (None, None) => return Some(variables),
-            (Some(expected), Some(found)) => {
-                let variable = expected.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
-                match variable {
-                    Some(_) if found.is_empty() => return None,
-                    Some(name) => variables.push((name.to_owned(), decoded(found))),
-                    None if expected == found => {}
-                    None => return None,
+            (Some(expected), Some(found)) => match variable(expected) {
+                Some((before, name, after)) => {
+                    let value = found.strip_prefix(before)?.strip_suffix(after)?;
+                    if value.is_empty() {
+                        return None;
+                    }
+                    variables.push((name.to_owned(), decoded(value)));
                 }
-            }
+                None if expected == found => {}
+                None => return None,
+            },
             _ => return None,
         }
     }
+}
+
+/// The variable of a segment, and what stands around it: Microsoft Graph has `applications(appId='{appId}')`.
+fn variable(segment: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = segment.split_once('{')?;
+    let (name, after) = rest.split_once('}')?;
+    Some((before, name, after))
 }
 
 /// A path segment without its percent-encoding.
@@ -133,7 +142,8 @@ mod tests {
                 "servers": [{ "url": "https://{host}/t/{tenant}/api" }],
                 "paths": {
                     "/clients/{id}": { "get": { "operationId": "read" } },
-                    "/clients/mine": { "get": { "operationId": "mine" } }
+                    "/clients/mine": { "get": { "operationId": "mine" } },
+                    "/clients(name='{name}')": { "get": { "operationId": "named" } }
                 }
             }"#,
         )
@@ -148,9 +158,15 @@ mod tests {
     fn an_operation_is_found_by_its_template_and_the_most_literal_one_counts() {
         assert_eq!(found("/t/carbon.super/api/clients/7").as_deref(), Some("read"));
         assert_eq!(found("/t/carbon.super/api/clients/mine").as_deref(), Some("mine"));
-        for path in
-            ["/clients/7", "/t/x/api/clients/", "/t/x/api/clients/7/more", "/t/x/api/client/7"]
-        {
+        assert_eq!(found("/t/x/api/clients(name='b')").as_deref(), Some("named"));
+        for path in [
+            "/clients/7",
+            "/t/x/api/clients/",
+            "/t/x/api/clients/7/more",
+            "/t/x/api/client/7",
+            "/t/x/api/clients(name='')",
+            "/t/x/api/clients(id='b')",
+        ] {
             assert_eq!(found(path), None, "{path}");
         }
         let description = description();

@@ -50,8 +50,12 @@ impl<'a> Operation<'a> {
             let _ = validator(document, &parameter["schema"], Direction::Request);
         }
         let answers = self.operation["responses"].as_object().into_iter().flatten();
-        let answers = answers.map(|(_, answer)| &self.description.resolved(answer)["content"]);
-        let answers = answers.map(|content| (content, Direction::Answer));
+        let answers: Vec<&Value> =
+            answers.map(|(_, answer)| self.description.resolved(answer)).collect();
+        for (_, header) in answers.iter().filter_map(|one| one["headers"].as_object()).flatten() {
+            let _ = validator(document, &header["schema"], Direction::Answer);
+        }
+        let answers = answers.iter().map(|answer| (&answer["content"], Direction::Answer));
         let request = self.request_body().map(|(content, _)| (content, Direction::Request));
         for (content, direction) in answers.chain(request) {
             for (_, media) in content.as_object().into_iter().flatten() {

@@ -1,4 +1,5 @@
-//! What the path, the query and the headers of a request say, against the parameters that an operation describes.
+//! What the path, the query and the headers of a request say, against the parameters that an operation describes, and
+//! the headers of an answer.
 
 use http::{HeaderMap, Request};
 use serde_json::{Value, json};
@@ -26,17 +27,8 @@ pub(crate) fn check<B>(operation: &Operation<'_>, request: &Request<B>) -> Vec<S
         if values.is_empty() && parameter["required"] == true {
             wrong.push(format!("the {place} parameter {name} is missing"));
         }
-        for value in values {
-            let schema = operation.description.resolved(&parameter["schema"]);
-            let validator = validator(
-                operation.description.document(),
-                &parameter["schema"],
-                Direction::Request,
-            );
-            for error in validator.iter_errors(&typed(schema, &value)) {
-                wrong.push(format!("the {place} parameter {name}: {}", error.masked()));
-            }
-        }
+        let errors = errors(operation, &parameter["schema"], &values, Direction::Request);
+        wrong.extend(errors.map(|error| format!("the {place} parameter {name}: {error}")));
     }
     let is_described = |name: &str| {
         described.iter().any(|parameter| parameter["in"] == "query" && parameter["name"] == name)
@@ -48,6 +40,41 @@ pub(crate) fn check<B>(operation: &Operation<'_>, request: &Request<B>) -> Vec<S
         wrong.push(missing);
     }
     wrong
+}
+
+/// What is wrong with the headers of an answer, of which `described` is what the operation says. Others may come.
+pub(crate) fn check_headers(
+    operation: &Operation<'_>,
+    described: &Value,
+    headers: &HeaderMap,
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (name, header) in described["headers"].as_object().into_iter().flatten() {
+        let header = operation.description.resolved(header);
+        let values = in_headers(headers, name);
+        if values.is_empty() && header["required"] == true {
+            wrong.push(format!("the header {name} of the answer is missing"));
+        }
+        let errors = errors(operation, &header["schema"], &values, Direction::Answer);
+        wrong.extend(errors.map(|error| format!("the header {name} of the answer: {error}")));
+    }
+    wrong
+}
+
+/// What is wrong with the values of one parameter or header.
+fn errors(
+    operation: &Operation<'_>,
+    schema: &Value,
+    values: &[String],
+    direction: Direction,
+) -> impl Iterator<Item = String> + use<> {
+    let described = operation.description.resolved(schema);
+    let validator = validator(operation.description.document(), schema, direction);
+    let wrong = |value: &String| -> Vec<String> {
+        let value = typed(described, value);
+        validator.iter_errors(&value).map(|error| error.masked().to_string()).collect()
+    };
+    values.iter().flat_map(wrong).collect::<Vec<_>>().into_iter()
 }
 
 fn values_of(pairs: &[(String, String)], name: &str) -> Vec<String> {

@@ -6,10 +6,11 @@ use std::fmt;
 use http::{Method, Response};
 use keyswap_testkit::Exchange;
 
+use crate::body::{self, Body};
 use crate::description::Description;
 use crate::operation::Operation;
+use crate::parameters;
 use crate::schema::Direction;
-use crate::{body, parameters};
 
 /// The descriptions of one vendor, and what they leave out.
 pub struct Vendor {
@@ -17,6 +18,7 @@ pub struct Vendor {
     descriptions: Vec<Description>,
     undescribed: Vec<(Method, String)>,
     also_answers: Vec<(String, u16)>,
+    also_takes: Vec<(String, String)>,
 }
 
 /// What does not agree with the description. It names the operation, and repeats no value.
@@ -39,6 +41,7 @@ impl Vendor {
             descriptions: descriptions.iter().map(|text| Description::parse(text)).collect(),
             undescribed: Vec::new(),
             also_answers: Vec::new(),
+            also_takes: Vec::new(),
         }
     }
 
@@ -62,14 +65,22 @@ impl Vendor {
         self
     }
 
+    /// A parameter in the form of a request that an operation is known to take although its description does not name it.
+    #[must_use]
+    pub fn also_takes(mut self, operation: &str, parameter: &str) -> Self {
+        self.also_takes.push((operation.to_owned(), parameter.to_owned()));
+        self
+    }
+
     /// Whether an exchange is one of those that the vendor describes, and which; `None` if it was said to be
     /// [`undescribed`](Self::undescribed).
     ///
     /// Compared are the method and path, the parameters (also that there are no others), the credentials that
-    /// `security` asks for, the media types, the bodies of request and answer, and the status. Beyond OpenAPI's own
-    /// rules, a member of a body that is not described is a mismatch, unless the schema says that others may come, or
-    /// was cut and it comes from the server. An answer with a status of 500 or more that is not described is no answer
-    /// of the operation, but of something on the way: there the request alone is checked.
+    /// `security` asks for, the media types, the bodies of request and answer, the status, and those headers of an answer
+    /// that are described. Beyond OpenAPI's own rules, a member of a body that is not described is a mismatch, unless the
+    /// schema says that others may come, or was cut and it comes from the server. An answer with a status of 500 or more
+    /// that is not described is no answer of the operation, but of something on the way: there the request alone is
+    /// checked.
     ///
     /// # Errors
     ///
@@ -85,7 +96,7 @@ impl Vendor {
             };
         };
         let mut reasons = parameters::check(&operation, request);
-        reasons.extend(check_request_body(&operation, exchange));
+        reasons.extend(self.check_request_body(&operation, exchange));
         if let Some(answer) = &exchange.answer {
             reasons.extend(self.check_answer(&operation, answer));
         }
@@ -167,29 +178,36 @@ impl Vendor {
             };
         };
         let bytes = answer.body().as_ref();
+        let mut wrong = parameters::check_headers(operation, described, answer.headers());
         match described.get("content") {
             Some(content) => {
-                body::check(operation, content, answer.headers(), bytes, Direction::Answer)
+                let sent = Body { headers: answer.headers(), bytes, also_takes: &[] };
+                wrong.extend(body::check(operation, content, &sent, Direction::Answer));
             }
             // Errors without a described body have one all the same.
             None if status.is_success() && !bytes.is_empty() => {
-                vec!["the answer has a body, and none is described".to_owned()]
+                wrong.push("the answer has a body, and none is described".to_owned());
             }
-            None => Vec::new(),
+            None => {}
         }
+        wrong
     }
-}
 
-fn check_request_body(operation: &Operation<'_>, exchange: &Exchange) -> Vec<String> {
-    let bytes = exchange.request.body();
-    match operation.request_body() {
-        None if bytes.is_empty() => Vec::new(),
-        None => vec!["the request has a body, and none is described".to_owned()],
-        Some((_, false)) if bytes.is_empty() => Vec::new(),
-        Some((_, true)) if bytes.is_empty() => vec!["the request has no body".to_owned()],
-        Some((content, _)) => {
-            let headers = exchange.request.headers();
-            body::check(operation, content, headers, bytes, Direction::Request)
+    fn check_request_body(&self, operation: &Operation<'_>, exchange: &Exchange) -> Vec<String> {
+        let bytes = exchange.request.body();
+        match operation.request_body() {
+            None if bytes.is_empty() => Vec::new(),
+            None => vec!["the request has a body, and none is described".to_owned()],
+            Some((_, false)) if bytes.is_empty() => Vec::new(),
+            Some((_, true)) if bytes.is_empty() => vec!["the request has no body".to_owned()],
+            Some((content, _)) => {
+                let id = operation.id();
+                let known = self.also_takes.iter().filter(|(own, _)| *own == id);
+                let also_takes: Vec<&str> = known.map(|(_, name)| name.as_str()).collect();
+                let headers = exchange.request.headers();
+                let sent = Body { headers, bytes, also_takes: &also_takes };
+                body::check(operation, content, &sent, Direction::Request)
+            }
         }
     }
 }

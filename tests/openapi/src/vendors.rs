@@ -23,24 +23,46 @@ impl Vendor {
             .also_answers("getApplication", 401)
     }
 
-    /// Keycloak: clients and their secrets in the Admin REST API. Errors are not described.
+    /// Keycloak: clients and their secrets in the Admin REST API. That describes no errors, and says 200 of what has no
+    /// body: the statuses are those that 26.7.3 gives.
     #[must_use]
     pub fn keycloak() -> Self {
-        Self::new("Keycloak", &[description!("keycloak-admin-23.0.7")])
-            .undescribed("POST", "/realms/{}/protocol/openid-connect/token")
+        let measured = [
+            ("getClients", &[401, 403, 404][..]),
+            ("getClientByRealmById", &[401, 403, 404]),
+            ("putClient", &[204, 400, 401, 403, 404]),
+        ];
+        let mut keycloak = Self::new("Keycloak", &[description!("keycloak-admin-23.0.7")])
+            .undescribed("POST", "/realms/{}/protocol/openid-connect/token");
+        for (operation, statuses) in measured {
+            for status in statuses {
+                keycloak = keycloak.also_answers(operation, *status);
+            }
+        }
+        keycloak
     }
 
-    /// Microsoft Entra ID: the passwords of an application in Microsoft Graph (written by hand from its metadata).
+    /// Microsoft Entra ID: the passwords of an application in Microsoft Graph, and the report of their use (written by hand
+    /// from its metadata and reference).
     #[must_use]
     pub fn entra() -> Self {
-        Self::new("Microsoft Entra ID", &[description!("msgraph-application-passwords")])
+        let activity = description!("msgraph-beta-credential-activity");
+        Self::new("Microsoft Entra ID", &[description!("msgraph-application-passwords"), activity])
             .undescribed("POST", "/{}/oauth2/v2.0/token")
     }
 
-    /// Ory Hydra: clients and their rotated secrets, and the token endpoint.
+    /// Ory Hydra: clients and their rotated secrets, and the token endpoint, for clients that authenticate with Basic. Of the
+    /// parameters of a token request the description has some (RFC 6749 section 4.4.2 has a scope).
     #[must_use]
     pub fn hydra() -> Self {
-        Self::new("Ory Hydra", &[description!("hydra")])
+        Self::new("Ory Hydra", &[description!("hydra")]).also_takes("oauth2TokenExchange", "scope")
+    }
+
+    /// Ory Hydra up to v26.2.0, which has no rotated secrets: there a request for them is one for a path that there is not,
+    /// and the answer to that is not described.
+    #[must_use]
+    pub fn hydra_without_rotated_secrets() -> Self {
+        Self::hydra().also_answers("deleteRotatedOAuth2ClientSecrets", 404)
     }
 
     /// FusionAuth: an application. What is sent to the OAuth endpoints is not described. Its documentation says that some
@@ -66,5 +88,6 @@ impl Vendor {
     #[must_use]
     pub fn registration() -> Self {
         Self::new("RFC 7591 and 7592", &[description!("rfc7591-7592-registration")])
+            .undescribed("POST", "/token")
     }
 }

@@ -106,11 +106,47 @@ fn every_description_at_hand_can_be_checked_against() {
         Vendor::keycloak(),
         Vendor::entra(),
         Vendor::hydra(),
+        Vendor::hydra_without_rotated_secrets(),
         Vendor::fusionauth(),
         Vendor::wso2(),
         Vendor::registration(),
     ];
     for vendor in vendors {
         assert!(vendor.operations() > 0, "{vendor:?}");
+    }
+}
+
+/// An answer with a header, to a form with a parameter beside the described one.
+fn form_answered_with(header: (&str, &str)) -> Exchange {
+    let request =
+        Request::post("/token").header("content-type", "application/x-www-form-urlencoded");
+    let request = request.body(Bytes::from_static(b"grant_type=x&scope=read")).unwrap();
+    let answer = Response::builder().header(header.0, header.1).body(Bytes::new()).unwrap();
+    Exchange::new(request, Some(answer))
+}
+
+#[test]
+fn headers_of_an_answer_and_parameters_of_a_form_are_looked_at_as_well() {
+    let description = r##"{ "openapi": "3.0.3", "paths": { "/token": { "post": {
+        "operationId": "token",
+        "requestBody": { "content": { "application/x-www-form-urlencoded": { "schema": {
+            "type": "object", "properties": { "grant_type": { "type": "string" } } } } } },
+        "responses": { "200": { "description": "", "headers": {
+            "Retry-After": { "required": true, "schema": { "type": "integer" } } } } }
+    } } } }"##;
+    let vendor = || Vendor::new("Some", &[description]);
+    let checked = |vendor: Vendor, header| {
+        let checked = vendor.check(&form_answered_with(header));
+        checked.map_err(|mismatch| mismatch.to_string())
+    };
+    let knowing = || vendor().also_takes("token", "scope");
+    assert_eq!(checked(knowing(), ("retry-after", "7")).unwrap().as_deref(), Some("token"));
+    for (vendor, header, says) in [
+        (vendor(), ("retry-after", "7"), "scope"),
+        (knowing(), ("retry-after", "soon"), "the header Retry-After of the answer: "),
+        (knowing(), ("x-other", "7"), "the header Retry-After of the answer is missing"),
+    ] {
+        let error = checked(vendor, header).unwrap_err();
+        assert!(error.contains(says) && !error.contains("soon"), "{says:?} is not in {error:?}");
     }
 }

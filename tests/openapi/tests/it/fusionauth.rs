@@ -1,9 +1,11 @@
 //! What is sent to FusionAuth in whole rotations, and what the embedded FusionAuth answers.
 
+use std::time::Duration;
+
 use keyswap_admin::authority::{Authority, FusionAuthBuilder};
 use keyswap_admin::{FusionAuth, State};
 use keyswap_openapi_tests::Vendor;
-use keyswap_testkit::{AuthorizationServer, Client, Fault, Provider};
+use keyswap_testkit::{AuthorizationServer, Client, Endpoint, Fault, Provider, Times};
 
 use crate::rotation::{Site, WINDOW, secret, statuses};
 
@@ -46,14 +48,23 @@ async fn rotations_and_refusals_are_as_fusionauth_describes_them() {
     for refused in [
         fusionauth(&server).api_key(secret("wrong")),
         fusionauth(&server).application("85a03867-dccf-4882-adde-1a79aeec50df"),
+        fusionauth(&server).tenant("no-tenant"),
     ] {
         let refused = refused.build().unwrap();
         let _ = refused.check().await;
         let _ = refused.set_secret(&secret("another-secret-of-billing-012345")).await;
     }
+    let limited = Fault::RateLimited {
+        endpoint: Endpoint::UpdateClient,
+        retry_after: None,
+        reset_after: Some(Duration::from_millis(1)),
+    };
+    server.inject(limited, Times::ONCE);
+    let right = fusionauth(&server).build().unwrap();
+    let _ = right.set_secret(&secret("another-secret-of-billing-012345")).await;
     let exchanges = server.exchanges();
     let seen = Vendor::fusionauth().assert_described(&exchanges);
     assert!(seen["retrieveApplicationWithId"] >= 5, "{seen:?}");
-    assert_eq!(seen["patchApplicationWithId"], 4, "{seen:?}");
-    assert_eq!(statuses(&exchanges), [200, 401, 404]);
+    assert_eq!(seen["patchApplicationWithId"], 6, "{seen:?}");
+    assert_eq!(statuses(&exchanges), [200, 400, 401, 404, 429]);
 }

@@ -55,7 +55,12 @@ impl Site {
     }
 
     fn rotator<A: Authority>(&self, authority: A) -> Rotator<A, FileStore> {
-        Rotator::new(authority, self.store.clone()).patience(Duration::from_secs(20))
+        let has_gap = authority.capabilities().has_gap();
+        let rotator = Rotator::new(authority, self.store.clone()).patience(Duration::from_secs(20));
+        match has_gap {
+            true => rotator.asked_by("ada").accept_gap("a test"),
+            false => rotator,
+        }
     }
 
     /// Rotates, and each of these faults happens once, from the moment that its state is entered.
