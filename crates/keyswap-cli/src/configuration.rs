@@ -2,13 +2,14 @@
 
 mod aws;
 mod client;
-mod entra;
 mod etcd;
+mod proxy;
 mod store;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use keyswap_admin::rotation::ChangeWindows;
 use keyswap_tower::Profile;
 use serde::Deserialize;
 use url::Url;
@@ -16,11 +17,12 @@ use url::Url;
 pub(crate) use self::aws::AwsTable;
 use self::client::ClientTables;
 pub(crate) use self::client::{KEYSWAP, OfClient};
-pub(crate) use self::entra::EntraTable;
 pub(crate) use self::etcd::EtcdTable;
+pub(crate) use self::proxy::ProxyTable;
 pub(crate) use self::store::StoreTable;
+use crate::authority::{AuthorityTable, Limit};
 use crate::exit::Failure;
-use crate::secret_source::{EXPECTED, SecretSource};
+use crate::secret_source::EXPECTED;
 
 /// A configuration, its paths taken relative to the directory of its file.
 #[derive(Debug, Deserialize)]
@@ -34,167 +36,14 @@ pub(crate) struct Configuration {
     applications: Vec<ApplicationTable>,
     #[serde(default)]
     pub(crate) policy: PolicyTable,
+    #[serde(default)]
+    pub(crate) proxy: ProxyTable,
     /// Where it came from.
     #[serde(skip)]
     path: PathBuf,
     /// What is still to be filled in.
     #[serde(skip)]
     unfilled: Option<String>,
-}
-
-/// The authorization server; `kind` says which fields there are.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) enum AuthorityTable {
-    Auth0 {
-        url: Url,
-        audience: Option<String>,
-        management_client_id: String,
-        management_secret: SecretSource,
-        management_audience: Option<String>,
-        requests_per_second: Option<f64>,
-        share: Option<f64>,
-    },
-    Entra(EntraTable),
-    // In one word, as its profile and its capabilities name it.
-    #[serde(rename = "fusionauth")]
-    FusionAuth {
-        url: Url,
-        api_key: SecretSource,
-        application_id: Option<String>,
-        tenant_id: Option<String>,
-        requests_per_second: Option<f64>,
-        share: Option<f64>,
-    },
-    Hydra {
-        url: Url,
-        admin_url: Url,
-        scope: Option<String>,
-        overlap: Option<bool>,
-        requests_per_second: Option<f64>,
-        share: Option<f64>,
-    },
-    Keycloak {
-        url: Url,
-        realm: String,
-        management_client_id: String,
-        management_secret: SecretSource,
-        management_realm: Option<String>,
-        requests_per_second: Option<f64>,
-        share: Option<f64>,
-    },
-    Okta {
-        url: Url,
-        api_token: Option<SecretSource>,
-        management_client_id: Option<String>,
-        management_private_key: Option<SecretSource>,
-        management_key_id: Option<String>,
-        application_id: Option<String>,
-        authorization_server: Option<String>,
-        scope: Option<String>,
-        requests_per_second: Option<f64>,
-        share: Option<f64>,
-    },
-    Exec {
-        command: Vec<String>,
-        #[serde(default)]
-        environment: Vec<String>,
-        #[serde(
-            default,
-            with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional"
-        )]
-        timeout: Option<Duration>,
-        requests_per_second: Option<f64>,
-        share: Option<f64>,
-    },
-    Registration {
-        registration_client_uri: Url,
-        token_endpoint: Url,
-        #[serde(default)]
-        client_chooses: bool,
-        profile: Option<ProfileName>,
-        scope: Option<String>,
-        requests_per_second: Option<f64>,
-        share: Option<f64>,
-    },
-    Zitadel {
-        url: Url,
-        token: SecretSource,
-        project_id: String,
-        application_id: String,
-        requests_per_second: Option<f64>,
-        share: Option<f64>,
-    },
-}
-
-impl AuthorityTable {
-    /// The client that makes the management requests and where its secret comes from, if it is one that could
-    /// itself be rotated here.
-    fn management(&self) -> Option<(&str, &SecretSource)> {
-        match self {
-            Self::Auth0 { management_client_id, management_secret, .. } => {
-                Some((management_client_id, management_secret))
-            }
-            Self::Entra(table) => Some((&table.management_client_id, &table.management_secret)),
-            // A client of the same id in another realm is another one.
-            Self::Keycloak {
-                realm,
-                management_client_id,
-                management_secret,
-                management_realm,
-                ..
-            } if management_realm.as_ref().is_none_or(|other| other == realm) => {
-                Some((management_client_id, management_secret))
-            }
-            Self::Exec { .. }
-            | Self::FusionAuth { .. }
-            | Self::Hydra { .. }
-            | Self::Keycloak { .. }
-            | Self::Okta { .. }
-            | Self::Registration { .. }
-            | Self::Zitadel { .. } => None,
-        }
-    }
-
-    /// Where the secret comes from that management requests are made with.
-    fn secret_source(&mut self) -> Option<&mut SecretSource> {
-        match self {
-            Self::Auth0 { management_secret: source, .. }
-            | Self::Entra(EntraTable { management_secret: source, .. })
-            | Self::FusionAuth { api_key: source, .. }
-            | Self::Keycloak { management_secret: source, .. }
-            | Self::Okta { api_token: Some(source), .. }
-            | Self::Okta { management_private_key: Some(source), .. }
-            | Self::Zitadel { token: source, .. } => Some(source),
-            Self::Exec { .. }
-            | Self::Hydra { .. }
-            | Self::Okta { .. }
-            | Self::Registration { .. } => None,
-        }
-    }
-
-    /// What does not go together.
-    fn check(&self) -> Result<(), &'static str> {
-        let Self::Okta {
-            api_token,
-            management_client_id,
-            management_private_key,
-            management_key_id,
-            ..
-        } = self
-        else {
-            return Ok(());
-        };
-        match (api_token, management_client_id, management_private_key) {
-            (Some(_), None, None) if management_key_id.is_none() => Ok(()),
-            (None, Some(_), Some(_)) => Ok(()),
-            _ => Err(
-                "the management requests of okta are made with an `api_token`, or by a service app with its \
-                      `management_client_id` and its `management_private_key`: name either the one or both of the \
-                      others",
-            ),
-        }
-    }
 }
 
 /// A profile by its name, for instance `oidc-provider`.
@@ -208,38 +57,8 @@ impl<'de> Deserialize<'de> for ProfileName {
     }
 }
 
-impl AuthorityTable {
-    /// Whether nothing but this machine is between it and the rotator.
-    fn is_on_this_machine(&self) -> bool {
-        let url = match self {
-            Self::Auth0 { url, .. } | Self::FusionAuth { url, .. } => url,
-            Self::Entra(table) => return table.is_on_this_machine(),
-            Self::Hydra { admin_url, .. } => admin_url,
-            Self::Registration { registration_client_uri, .. } => registration_client_uri,
-            Self::Keycloak { url, .. } | Self::Okta { url, .. } | Self::Zitadel { url, .. } => url,
-            // Nobody knows where its server is.
-            Self::Exec { .. } => return false,
-        };
-        is_on_this_machine(url)
-    }
-
-    /// How many management requests a second the server allows, and the part of them that is taken.
-    pub(crate) fn limit(&self) -> (Option<f64>, Option<f64>) {
-        match self {
-            Self::Auth0 { requests_per_second, share, .. }
-            | Self::Entra(EntraTable { requests_per_second, share, .. })
-            | Self::Exec { requests_per_second, share, .. }
-            | Self::FusionAuth { requests_per_second, share, .. }
-            | Self::Hydra { requests_per_second, share, .. }
-            | Self::Keycloak { requests_per_second, share, .. }
-            | Self::Okta { requests_per_second, share, .. }
-            | Self::Registration { requests_per_second, share, .. }
-            | Self::Zitadel { requests_per_second, share, .. } => (*requests_per_second, *share),
-        }
-    }
-}
-
-fn is_on_this_machine(url: &Url) -> bool {
+/// Whether nothing but this machine is between that and the rotator.
+pub(crate) fn is_on_this_machine(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
@@ -275,6 +94,7 @@ pub(crate) struct PolicyTable {
     patience: Option<Duration>,
     #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
     in_flight_bound: Option<Duration>,
+    window: Option<ChangeWindows>,
 }
 
 /// A lease that is shorter is lost to a slow disk, and one that is longer is waited for.
@@ -296,7 +116,7 @@ impl Configuration {
         Self::parse(&text, path)
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
         let wrong = |place: String, reason: &str| {
             Failure::usage(format!("the configuration {}{place}: {reason}", path.display()))
         };
@@ -305,7 +125,7 @@ impl Configuration {
             let before = |span: std::ops::Range<usize>| &text[..span.start.min(text.len())];
             let line = error.span().map(|span| before(span).matches('\n').count() + 1);
             let place = line.map(|line| format!(", line {line}")).unwrap_or_default();
-            wrong(place, &without_values(error.message()))
+            wrong(place, &crate::nearest::with_hint(without_values(error.message())))
         })?;
         configuration.unfilled = placeholder(text).map(|(line, name)| {
             format!(
@@ -337,25 +157,16 @@ impl Configuration {
                  comes after it would undo the next rotation",
             ));
         }
-        let (rate, share) = configuration.authority.limit();
-        if rate.is_some_and(|rate| !(0.01..=1e6).contains(&rate)) {
+        let Limit { requests_per_second, share } = configuration.authority.limit();
+        if requests_per_second.is_some_and(|rate| !(0.01..=1e6).contains(&rate)) {
             return Err(wrong(String::new(), "`requests_per_second` is from 0.01 to 1000000"));
         }
         if share.is_some_and(|share| !(0.01..=1.0).contains(&share)) {
             return Err(wrong(String::new(), "a `share` is from 0.01 to 1"));
         }
         configuration.authority.check().map_err(|reason| wrong(String::new(), reason))?;
-        let proved_with = match configuration.authority {
-            AuthorityTable::Auth0 { .. } => ("auth0", Some("audience")),
-            AuthorityTable::Entra(_) => ("entra", Some("scope")),
-            AuthorityTable::Exec { .. } => ("exec", None),
-            AuthorityTable::FusionAuth { .. } => ("fusionauth", None),
-            AuthorityTable::Hydra { .. } => ("hydra", Some("scope")),
-            AuthorityTable::Keycloak { .. } => ("keycloak", None),
-            AuthorityTable::Okta { .. } => ("okta", Some("scope")),
-            AuthorityTable::Registration { .. } => ("registration", Some("scope")),
-            AuthorityTable::Zitadel { .. } => ("zitadel", None),
-        };
+        configuration.proxy.check().map_err(|reason| wrong(String::new(), &reason))?;
+        let proved_with = configuration.authority.proved_with();
         configuration
             .clients
             .check(&configuration.applications, proved_with)
@@ -479,116 +290,6 @@ mod tests {
         assert!(error.contains("line"), "{error}");
         let error = refused("instances = \"hunter2\"");
         assert!(!error.contains("hunter2"), "{error}");
-    }
-
-    #[test]
-    fn an_okta_is_read_and_its_token_never_stands_in_the_file() {
-        let okta = |token: &str| {
-            let head = "[client]\nid = \"0oa1\"\n[authority]\nkind = \"okta\"\n\
-                        url = \"https://org.okta.com\"\nscope = \"read\"\n";
-            let tail = "[store]\ndirectory = \"store\"\n[[application]]\nname = \"billing\"\n";
-            format!("{head}api_token = {token}\n{tail}")
-        };
-        let configuration = parse(&okta("{ file = \"api-token\" }")).unwrap();
-        let AuthorityTable::Okta { api_token, application_id: None, .. } = configuration.authority
-        else {
-            panic!("{:?}", configuration.authority)
-        };
-        assert_eq!(api_token, Some(SecretSource::File("etc/api-token".into())));
-        let error = refused(&okta("\"hunter2\""));
-        assert!(error.contains("PATH") && !error.contains("hunter2"), "{error}");
-    }
-
-    #[test]
-    fn a_keycloak_is_read_and_needs_a_realm_and_no_scope() {
-        let keycloak = |client: &str, authority: &str| {
-            format!(
-                "[client]\nid = \"billing\"\n{client}[authority]\nkind = \"keycloak\"\n\
-                 url = \"https://login.example/auth\"\nmanagement_client_id = \"keyswap\"\n\
-                 management_secret = {{ file = \"management\" }}\n{authority}\n\
-                 [store]\ndirectory = \"store\"\n[[application]]\nname = \"billing\"\n"
-            )
-        };
-        let configuration = parse(&keycloak("", "realm = \"shop\"")).unwrap();
-        let AuthorityTable::Keycloak { management_secret, management_realm: None, .. } =
-            configuration.authority
-        else {
-            panic!()
-        };
-        assert_eq!(management_secret, SecretSource::File("etc/management".into()));
-        assert!(refused(&keycloak("", "")).contains("missing field `realm`"));
-        let error = refused(&keycloak("scope = \"read\"\n", "realm = \"shop\""));
-        assert!(error.contains("has a `scope`") && error.contains("without one"), "{error}");
-    }
-
-    #[test]
-    fn an_entra_is_read_and_its_secrets_are_valid_for_days() {
-        let entra = |more: &str| {
-            format!(
-                "[client]\nid = \"1111\"\nscope = \"api://billing/.default\"\n[authority]\nkind = \"entra\"\n\
-                 tenant = \"contoso.onmicrosoft.com\"\nmanagement_client_id = \"2222\"\n\
-                 management_secret = {{ file = \"secret\" }}\n{more}\n\
-                 [store]\ndirectory = \"store\"\n[[application]]\nname = \"billing\"\n"
-            )
-        };
-        let configuration = parse(&entra("lifetime_days = 90")).unwrap();
-        let AuthorityTable::Entra(table) = &configuration.authority else { panic!() };
-        assert_eq!(table.management_secret, SecretSource::File("etc/secret".into()));
-        assert_eq!(table.lifetime(), Some(Duration::from_secs(90 * 86_400)));
-        assert!(!configuration.authority.is_on_this_machine());
-        let here = "login_url = \"http://127.0.0.1:4400\"\ngraph_url = \"http://localhost:4400\"";
-        assert!(parse(&entra(here)).unwrap().authority.is_on_this_machine());
-        let error = refused(&entra("lifetime = \"90d\""));
-        assert!(error.contains("unknown field `lifetime`"), "{error}");
-        assert!(error.contains("`lifetime_days`"), "{error}");
-        let error = refused(&entra("").replace("tenant", "tennant"));
-        assert!(error.contains("tennant"), "{error}");
-    }
-
-    #[test]
-    fn an_okta_has_an_api_token_or_a_service_app_with_its_key() {
-        let okta = |management: &str| {
-            format!(
-                "[client]\nid = \"0oa1\"\n[authority]\nkind = \"okta\"\nurl = \"https://org.okta.com\"\n\
-                 {management}\n[store]\ndirectory = \"store\"\n[[application]]\nname = \"billing\"\n"
-            )
-        };
-        let app = "management_client_id = \"0oa2\"";
-        let key = "management_private_key = { file = \"key.pem\" }";
-        let configuration = parse(&okta(&format!("{app}\n{key}"))).unwrap();
-        let AuthorityTable::Okta { management_private_key, .. } = configuration.authority else {
-            panic!()
-        };
-        assert_eq!(management_private_key, Some(SecretSource::File("etc/key.pem".into())));
-        let token = "api_token = { file = \"token\" }";
-        for mistake in [
-            String::new(),
-            app.to_owned(),
-            key.to_owned(),
-            format!("{token}\n{app}\n{key}"),
-            format!("{token}\nmanagement_key_id = \"key-1\""),
-        ] {
-            assert!(refused(&okta(&mistake)).contains("`management_private_key`"), "{mistake}");
-        }
-    }
-
-    #[test]
-    fn a_zitadel_is_read_and_needs_both_ids_and_no_scope() {
-        let zitadel = |client: &str, ids: &str| {
-            format!(
-                "[client]\nid = \"1@shop\"\n{client}[authority]\nkind = \"zitadel\"\n\
-                 url = \"https://shop.zitadel.cloud\"\ntoken = {{ file = \"token\" }}\n{ids}\n\
-                 [store]\ndirectory = \"store\"\n[[application]]\nname = \"billing\"\n"
-            )
-        };
-        let ids = "project_id = \"2\"\napplication_id = \"3\"";
-        let configuration = parse(&zitadel("", ids)).unwrap();
-        let AuthorityTable::Zitadel { token, .. } = configuration.authority else { panic!() };
-        assert_eq!(token, SecretSource::File("etc/token".into()));
-        let error = refused(&zitadel("", "project_id = \"2\""));
-        assert!(error.contains("missing field `application_id`"), "{error}");
-        let error = refused(&zitadel("scope = \"read\"\n", ids));
-        assert!(error.contains("has a `scope`") && error.contains("without one"), "{error}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(crate) enum Code {
     /// A person has to look: the server or the store is not as it should be, or another rotator took
     /// over.
     Person = 6,
-    /// It was interrupted; run `resume`.
+    /// It was interrupted at once; a rotation goes on with `resume`.
     Interrupted = 130,
 }
 
@@ -67,11 +67,9 @@ impl Failure {
         Self::new(Code::Usage, message)
     }
 
-    pub(crate) fn interrupted() -> Self {
-        Self::new(
-            Code::Interrupted,
-            "interrupted. A rotation that was under way is in the journal: go on with `keyswap resume`",
-        )
+    /// With what is left of what was interrupted.
+    pub(crate) fn interrupted(left: &str) -> Self {
+        Self::new(Code::Interrupted, format!("interrupted. {left}"))
     }
 
     /// With this text behind the paragraph.
@@ -116,6 +114,7 @@ impl From<&RotateErrorKind> for Code {
             | RotateErrorKind::AwaitsConfirmation(_)
             | RotateErrorKind::AwaitsRetirement
             | RotateErrorKind::Held(_)
+            | RotateErrorKind::Interrupted(_)
             | RotateErrorKind::Busy => Self::Waiting,
             RotateErrorKind::OutcomeUnknown => Self::OutcomeUnknown,
             RotateErrorKind::Stuck(_)

@@ -4,12 +4,13 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use keyswap_admin::rotation::{Direction, State};
 use keyswap_admin::{Finished, Progress};
 use serde_json::json;
 
 use crate::exit::Failure;
+use crate::window;
 
 /// Shows [`Progress`] to whoever looks.
 pub(crate) struct Presenter {
@@ -32,10 +33,8 @@ impl Presenter {
         let form = if json {
             Form::Json
         } else if std::io::stderr().is_terminal() {
-            let bar = ProgressBar::new_spinner();
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
-                bar.set_style(style);
-            }
+            let bar = ProgressBar::new_spinner()
+                .with_style(window::progress_style("{spinner} {wide_msg}"));
             bar.enable_steady_tick(Duration::from_millis(100));
             Form::Terminal(bar)
         } else {
@@ -64,13 +63,13 @@ impl Presenter {
                 | Progress::TakenUp { .. }
                 | Progress::Broken(_)
                 | Progress::Note(_) => {
-                    bar.println(progress.to_string());
+                    bar.println(window::broken(&progress.to_string()));
                     bar.set_message(now(progress).unwrap_or_default());
                 }
                 _ => bar.set_message(progress.to_string().trim_start().to_owned()),
             },
             (Form::Terminal(bar), Some((clients, ended))) => {
-                bar.println(format!("{client}: {progress}"));
+                bar.println(window::broken(&format!("{client}: {progress}")));
                 bar.set_message(format!("{ended} of {clients} clients at their end"));
             }
         }
@@ -86,7 +85,9 @@ impl Presenter {
                 json!({ "event": "failed", "client": client, "exit_code": code, "reason": failure.to_string() })
             ),
             Form::Plain => eprintln!("{client}: stopped ({code}): {failure}"),
-            Form::Terminal(bar) => bar.println(format!("{client}: stopped ({code}): {failure}")),
+            Form::Terminal(bar) => {
+                bar.println(window::broken(&format!("{client}: stopped ({code}): {failure}")));
+            }
         }
         self.one_ended();
     }
@@ -143,7 +144,7 @@ impl Presenter {
 
     fn say(&self, line: String) {
         match &self.form {
-            Form::Terminal(bar) => bar.suspend(|| println!("{line}")),
+            Form::Terminal(bar) => bar.suspend(|| println!("{}", window::broken(&line))),
             _ => println!("{line}"),
         }
     }

@@ -35,6 +35,11 @@ pub(crate) enum Missing {
     AnError,
 }
 
+/// The client's place in the store that a configuration names, which is there already.
+pub(crate) fn open_store(client: &OfClient<'_>) -> Result<ConfiguredStore, Failure> {
+    ConfiguredStore::open(client, Missing::AnError)
+}
+
 impl ConfiguredStore {
     /// The client's place in the store of its configuration.
     pub(crate) fn open(client: &OfClient<'_>, missing: Missing) -> Result<Self, Failure> {

@@ -292,7 +292,17 @@ fn a_configuration_with_a_mistake_is_refused_with_its_line() {
         "kind = \"auth0\"",
         "kind = \"other\"",
         Some("other"),
-        &["other", "auth0", "entra", "fusionauth", "hydra", "keycloak", "okta", "zitadel"],
+        &[
+            "other",
+            "auth0",
+            "cognito",
+            "entra",
+            "fusionauth",
+            "hydra",
+            "keycloak",
+            "okta",
+            "zitadel",
+        ],
     );
     refused("\"250ms\"\nquiet", "\"soon\"\nquiet", Some("soon"), &["duration"]);
     refused("instances = 1", "instances = 0", None, &["[[application]] number 1", "1 or more"]);
@@ -312,6 +322,77 @@ fn a_configuration_with_a_mistake_is_refused_with_its_line() {
         .says(2, &[&shown, "No such file", "`keyswap init`", "--config"]);
     std::fs::create_dir(site.configuration()).unwrap();
     site.command(&["rotate"]).run().says(2, &[&shown, "directory"]);
+}
+
+#[test]
+fn a_name_that_there_is_not_is_told_with_the_one_that_may_have_been_meant() {
+    let embedded = site_with_secret();
+    let site = &embedded.site;
+    let client = site.command(&["status", "--client", "biling"]).run();
+    client.says(2, &["names no client biling; it names billing; did you mean billing?"]);
+    let right = std::fs::read_to_string(site.configuration()).unwrap();
+    for (from, to, meant) in [
+        ("[store]", "[stroe]", "store"),
+        ("url = ", "ulr = ", "url"),
+        ("kind = \"auth0\"", "kind = \"auht0\"", "auth0"),
+        ("instances = 1", "instance = 1", "instances"),
+    ] {
+        std::fs::write(site.configuration(), right.replacen(from, to, 1)).unwrap();
+        let said = site.command(&["status"]).run();
+        said.says(2, &["unknown ", &format!("; did you mean {meant}?")]);
+    }
+    let printer = "[[application]]\nname = \"printer\"\nmanual = true\n\n[policy]";
+    std::fs::write(site.configuration(), right.replacen("[policy]", printer, 1)).unwrap();
+    site.command(&["rotate", "--patience", "1ms"]).run().ends_with(3);
+    let confirm = |application: &str| {
+        site.command(&["confirm", application, "--by", "ada", "--reason", "seen"]).run()
+    };
+    confirm("pirnter").says(1, &["pirnter is not declared", "; did you mean printer?"]);
+    let unlike = confirm("warehouse");
+    unlike.says(1, &["warehouse is not declared"]);
+    assert!(!unlike.stderr.contains("did you mean"), "{unlike:#?}");
+    // A command and an option, by the parser of the command line.
+    for (arguments, meant) in
+        [(&["rotat"][..], "'rotate'"), (&["rotate", "--patiense", "1s"], "'--patience'")]
+    {
+        let said = Command::new(&site.vault, arguments).run();
+        assert!(said.ends_with(2).stderr.contains("similar"), "{said:#?}");
+        assert!(said.stderr.contains(meant), "{said:#?}");
+    }
+}
+
+#[test]
+fn an_argument_that_is_not_utf_8_is_an_error_unless_it_names_a_file() {
+    use std::os::unix::ffi::OsStrExt;
+    let (directory, vault) = directory();
+    let bytes = std::ffi::OsStr::from_bytes(b"bill\xffing");
+    for arguments in [
+        &[][..],
+        &["status", "--client"],
+        &["rotate", "--reason"],
+        &["rotate", "--patience"],
+        &["rotate", "--window"],
+        &["rotate", "--plan"],
+        &["rotate", "--hold-at"],
+        &["confirm"],
+        &["hold", "--until"],
+        &["dev-server", "--listen"],
+        &["dev-server", "--provider"],
+        &["generate", "--length"],
+    ] {
+        let said = Command::new(&vault, arguments).argument(bytes).directory(directory.path());
+        let said = said.run();
+        let text = &said.ends_with(2).stderr;
+        assert!(text.starts_with("error: ") && !text.contains("panicked"), "{said:#?}");
+    }
+    let file = Command::new(&vault, &["status", "--config"]).argument(bytes).run();
+    file.says(2, &["cannot be read: No such file"]);
+    // A user's name, which the environment has for us.
+    let hold = ["hold", "--reason", "freeze"];
+    let hold = Command::new(&vault, &hold).directory(directory.path()).environment("USER", bytes);
+    let said = hold.run();
+    assert!(!said.ends_with(2).stderr.contains("panicked"), "{said:#?}");
+    assert_eq!(contents(directory.path()).len(), 0);
 }
 
 #[test]
@@ -523,22 +604,6 @@ fn only_one_rotator_is_at_work() {
     let _programs = Programs::start(site, CLIENT, 1, 10);
     first.wait().ends_with(0);
     site.is_rotated_from(&site.first_secret());
-}
-
-#[test]
-fn an_interrupted_rotation_says_so_and_is_resumed() {
-    for signal in ["INT", "TERM"] {
-        let embedded = site_with_secret();
-        let site = &embedded.site;
-        let mut rotating = rotate(site);
-        rotating.until_stderr("Z: billing: 0 of 1");
-        rotating.signal(signal);
-        rotating.wait().says(130, &["interrupted", "journal", "`keyswap resume`"]);
-        assert_eq!(site.state().as_deref(), Some("staged"));
-        let _programs = Programs::start(site, CLIENT, 1, 10);
-        resume(site).ends_with(0);
-        site.is_rotated_from(&site.first_secret());
-    }
 }
 
 /// Begins a rotation whose change is applied, and kills the server before it answers. Gives the new

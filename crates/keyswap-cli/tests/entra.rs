@@ -17,7 +17,7 @@ fn rotate_leaves_others_alone_and_status_says_when_the_new_secret_ends() {
     site.configure("kind = \"entra\"", "kind = \"entra\"\nlifetime_days = 20");
     let output = site.command(&["rotate"]).run();
     output.ends_with(0);
-    let history = site.history().join(" ");
+    let history = site.course();
     assert_eq!(history, format!("{FORWARD} retiring retired removing done"));
     let now = embedded.server().secrets(CLIENT);
     assert!(now.len() == 2 && now[0].0 == other && now != old, "{now:?}");

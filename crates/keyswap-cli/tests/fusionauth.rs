@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{CLIENT, Embedded};
+use common::{CLIENT, Embedded, dev_server_is_ready_for_a_rotation};
 
 #[test]
 fn rotate_reaches_its_end_and_what_is_wrong_is_said_before_it_begins() {
@@ -29,4 +29,9 @@ fn rotate_reaches_its_end_and_what_is_wrong_is_said_before_it_begins() {
     assert!(published.len() == 1 && embedded.server().accepts(CLIENT, &published[0]));
     assert!(!embedded.server().accepts_anywhere(CLIENT, &site.first_secret()));
     site.vault.search_files();
+}
+
+#[test]
+fn dev_server_is_like_fusionauth_on_demand() {
+    dev_server_is_ready_for_a_rotation("fusionauth");
 }

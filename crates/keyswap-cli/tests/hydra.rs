@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{CLIENT, Embedded};
+use common::{CLIENT, Embedded, dev_server_is_ready_for_a_rotation};
 use keyswap_testkit::Provider;
 
 #[test]
@@ -15,7 +15,7 @@ fn rotated_secrets_are_made_use_of_where_the_server_has_them() {
     output.ends_with(0);
     let path = "generated adding added staged adopted confirmed promoted drained retiring retired \
                 removing done";
-    assert_eq!(site.history().join(" "), path);
+    assert_eq!(site.course(), path);
     let published = site.published();
     assert!(published.len() == 1 && embedded.server().accepts(CLIENT, &published[0]));
     assert_eq!(embedded.server().accepted_secrets(CLIENT), 1);
@@ -35,4 +35,9 @@ fn a_version_without_them_is_refused_where_they_are_demanded_before_anything_is_
     refused.says(2, &["has no call that keeps the old secret", "update Hydra"]);
     assert_eq!(site.state(), None);
     assert_eq!(embedded.server().counts().changes, 0);
+}
+
+#[test]
+fn dev_server_is_like_hydra_on_demand() {
+    dev_server_is_ready_for_a_rotation("hydra");
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{CLIENT, Embedded, MANAGEMENT_CLIENT};
+use common::{CLIENT, Embedded, MANAGEMENT_CLIENT, dev_server_is_ready_for_a_rotation};
 
 #[test]
 fn rotate_goes_through_every_state_and_says_no_secret() {
@@ -65,4 +65,9 @@ fn what_is_wrong_is_said_with_the_way_out() {
     output.says(2, &["client billing at keycloak", "no realm elsewhere", "/auth"]);
     assert_eq!(site.state(), None);
     assert_eq!(embedded.server().counts().changes, 0);
+}
+
+#[test]
+fn dev_server_is_like_keycloak_on_demand() {
+    dev_server_is_ready_for_a_rotation("keycloak");
 }

@@ -8,7 +8,7 @@ const FORWARD: &str = "generated adding added staged adopted confirmed promoted 
 
 /// The states that the history tells of, as one text.
 fn history(embedded: &Embedded) -> String {
-    embedded.site.history().join(" ")
+    embedded.site.course()
 }
 
 #[test]

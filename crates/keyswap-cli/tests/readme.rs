@@ -15,6 +15,8 @@ const COMPROMISED: [&str; 2] = [
     "keyswap rotate --compromised --reason \"it was in a log\"",
     "keyswap resume --compromised --reason \"it was in a log\"",
 ];
+const BY_ITSELF: &str =
+    "keyswap rotate --if-older-than 90d --window \"Sat 02:00-04:00 Europe/Berlin\"";
 const GAP: &str = "keyswap rotate --accept-gap --reason \"a quiet night\"";
 const SEVERAL: [&str; 3] =
     ["keyswap rotate --all --at-once 8", "keyswap resume --all", "keyswap status --client orders"];
@@ -41,8 +43,12 @@ fn every_command_of_the_readme_is_run_by_a_test_or_by_continuous_integration() {
         "keyswap init --secret-file client-secret",
         "keyswap status",
         "keyswap verify",
+        "keyswap plan",
+        BY_ITSELF,
+        "keyswap proxy",
         "keyswap rotate",
         "keyswap resume",
+        "keyswap watch",
         "keyswap dev-server --directory keyswap-dev",
         "keyswap rollback",
         "keyswap rotate --hold-at drained",
@@ -53,6 +59,7 @@ fn every_command_of_the_readme_is_run_by_a_test_or_by_continuous_integration() {
         COMPROMISED[1],
         "keyswap history",
         "keyswap history verify",
+        "keyswap report --out rotation.html",
         CONFIRM,
         SEVERAL[0],
         SEVERAL[1],
@@ -99,8 +106,12 @@ fn a_reader_who_types_the_commands_of_the_readme_gets_what_it_says() {
     let programs = Programs::start(site, common::CLIENT, 1, 50);
     assert!(run("keyswap status").ends_with(0).stdout.contains("billing/"));
     assert!(run("keyswap verify").ends_with(0).stdout.contains("accepts the published secret"));
+    assert!(run("keyswap plan").ends_with(0).stdout.contains("keyswap rotate --plan "));
     run("keyswap rotate").ends_with(0);
+    // The secret is new.
+    assert!(run(BY_ITSELF).ends_with(0).stdout.contains("younger than 90d"));
     run("keyswap resume").says(1, &["nothing to resume"]);
+    assert!(run("keyswap watch").ends_with(0).stdout.contains(" done: s-"));
     site.is_rotated_from(&site.first_secret());
 
     run("keyswap rollback").says(1, &["is done", "`keyswap rotate`"]);
@@ -123,6 +134,9 @@ fn a_reader_who_types_the_commands_of_the_readme_gets_what_it_says() {
 
     assert!(run("keyswap history").ends_with(0).stdout.contains("rolled_back"));
     assert!(run("keyswap history verify").ends_with(0).stdout.contains("all as written"));
+    run("keyswap report --out rotation.html").ends_with(0);
+    let page = std::fs::read_to_string(here.path().join("rotation.html")).unwrap();
+    assert!(page.contains("compromised") && !page.contains("<script"), "{page}");
 
     let file = here.path().join("keyswap.toml");
     let text = std::fs::read_to_string(&file).unwrap();

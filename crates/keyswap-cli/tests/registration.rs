@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::{CLIENT, Command, Embedded};
+use common::{
+    CLIENT, Command, Embedded, LikeVendor, Vault, dev_server_is_ready_for_a_rotation, shown,
+};
 use keyswap_testkit::{Fault, Times};
 
 fn rotate(embedded: &Embedded) -> Command {
@@ -54,4 +56,31 @@ fn a_rotation_begins_once_the_token_is_stored_and_goes_on_with_another_one_when_
     }
     let token = ["init", "--registration-token-file", "/dev/null"];
     site.command(&token).run().ends_with(2);
+}
+
+#[test]
+fn dev_server_lets_a_client_manage_its_registration_on_demand() {
+    dev_server_is_ready_for_a_rotation("registration");
+}
+
+#[test]
+fn a_dev_server_that_is_started_again_takes_the_token_that_is_in_the_store_by_then() {
+    let directory = tempfile::tempdir().unwrap();
+    let vault = Vault::new(directory.path());
+    let server = LikeVendor::start(&vault, "registration", directory.path());
+    let [secret, token, _] = &server.next[..] else { panic!("{:?}", server.next) };
+    shown(&vault, secret).run().ends_with(0);
+    // As if rotations had brought another one.
+    let file = directory.path().join("registration-token");
+    std::fs::write(&file, "another-token-of-this-client").unwrap();
+    shown(&vault, token).run().ends_with(0);
+    std::fs::remove_file(&file).unwrap();
+    server.end();
+
+    let server = LikeVendor::start(&vault, "registration", directory.path());
+    let [rotate] = &server.next[..] else { panic!("{:?}", server.next) };
+    let output = shown(&vault, rotate).argument("--patience").argument("1s").run();
+    output.says(3, &["billing: 0 of 1 expected instances"]);
+    assert!(!file.exists(), "the token is in the store alone");
+    server.end();
 }

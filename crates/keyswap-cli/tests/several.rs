@@ -143,7 +143,11 @@ fn one_that_fails_ends_none_of_the_others_and_the_worst_is_the_exit_code() {
         .collect();
     assert_eq!(told.into_keys().collect::<Vec<_>>(), ["stock"]);
     is_rotated(&embedded, "stock", &old[3]);
-    for command in ["resume", "retire", "rollback"] {
+    // A schedule takes up what there is, and most of the time there is nothing; a person who acts is told.
+    assert!(site.command(&["resume", "--all"]).run().ends_with(0).stderr.contains("nothing to do"));
+    let incident = ["resume", "--all", "--compromised", "--reason", "it was in a log"];
+    site.command(&incident).run().says(1, &["no client has a rotation"]);
+    for command in ["retire", "rollback"] {
         let nothing = site.command(&[command, "--all"]).run();
         nothing.says(1, &["no client has a rotation that has not come to its end"]);
     }

@@ -2,31 +2,9 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-use common::{CLIENT, Embedded, Output, Site, contents, set_mode};
+use common::{CLIENT, Embedded, Example, Output, examples, set_mode};
 
 const PAGE: &str = include_str!("../../../docs/verify.md");
-
-/// An example: the heading that it stands under, the command, and what it prints.
-struct Example {
-    heading: &'static str,
-    command: &'static str,
-    printed: &'static str,
-}
-
-fn examples() -> Vec<Example> {
-    let section = |text: &'static str| {
-        let (heading, rest) = text.split_once('\n')?;
-        let (_, rest) = rest.split_once("```sh\n")?;
-        let (command, rest) = rest.split_once("\n```\n")?;
-        let (_, rest) = rest.split_once("```text\n")?;
-        let (printed, _) = rest.split_once("```")?;
-        Some(Example { heading, command, printed })
-    };
-    PAGE.split("\n## ").skip(1).filter_map(section).collect()
-}
 
 fn site_with_secret() -> Embedded {
     let embedded = Embedded::start();
@@ -89,61 +67,23 @@ fn set_up(heading: &str) -> Embedded {
     }
 }
 
-/// Every file of the site with what it holds. Instances that are there write their own reports, so of these only that
-/// they are there.
-fn trace(site: &Site) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = contents(&site.path(""));
-    let is_report = |path: &Path| path.parent().is_some_and(|parent| parent.ends_with("instances"));
-    found.retain(|path, _| !is_report(path) || path.extension().is_some_and(|end| end == "json"));
-    found.iter_mut().filter(|(path, _)| is_report(path)).for_each(|(_, text)| text.clear());
-    found
-}
-
 /// Runs it, and sees that it changed nothing.
 fn verify(embedded: &Embedded, arguments: &[&str]) -> Output {
-    let site = &embedded.site;
-    let before = (trace(site), embedded.server().counts());
-    let output = site.command(&[&["verify"], arguments].concat()).run();
-    let after = (trace(site), embedded.server().counts());
-    for (path, text) in &after.0 {
-        assert!(before.0.get(path) == Some(text), "{} was changed", path.display());
-    }
-    assert_eq!(after.0.len(), before.0.len(), "nothing was removed");
-    assert_eq!(after.1.management_writes, before.1.management_writes);
-    output
-}
-
-/// What was printed, without what differs from run to run.
-fn printed(site: &Site, embedded: &Embedded, output: &Output) -> String {
-    let mut text = format!("{}{}", output.stdout, output.stderr);
-    text = text.replace(&site.path("").display().to_string(), "");
-    let document: serde_json::Value = std::fs::read(site.client_directory().join("ring.json"))
-        .map(|text| serde_json::from_slice(&text).unwrap())
-        .unwrap_or_default();
-    for (number, secret) in document["secrets"].as_array().into_iter().flatten().enumerate() {
-        text = text.replace(secret["id"].as_str().unwrap(), ["PRESENT", "OTHER"][number]);
-    }
-    let provider = site.configuration();
-    if std::fs::read_to_string(provider).unwrap().contains("\"okta\"") {
-        for (number, (id, _)) in embedded.server().secrets(CLIENT).iter().enumerate() {
-            text = text.replace(id, ["ocs1", "ocs2"][number]);
-        }
-    }
-    text
+    embedded.looks(&[&["verify"], arguments].concat())
 }
 
 #[test]
 fn each_example_of_the_page_prints_what_the_page_shows_and_changes_nothing() {
-    let examples = examples();
+    let examples = examples(PAGE);
     assert!(examples.len() >= 10, "{}", examples.len());
     let mut differ = Vec::new();
     for Example { heading, command, printed: shown } in examples {
-        let embedded = set_up(heading);
+        let embedded = set_up(&heading);
         let mut arguments = command.split_whitespace();
         assert_eq!((arguments.next(), arguments.next()), (Some("keyswap"), Some("verify")));
         let arguments: Vec<_> = arguments.collect();
         let output = verify(&embedded, &arguments);
-        let text = printed(&embedded.site, &embedded, &output);
+        let text = embedded.printed(&output);
         if text != shown {
             differ.push(format!("## {heading}\n{text}"));
         }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{CLIENT, Command, Embedded, Output, Vault, eventually};
+use common::{CLIENT, Command, Embedded, Output, dev_server_is_ready_for_a_rotation};
 
 const WHY: &str = "a quiet night";
 
@@ -110,30 +110,5 @@ fn a_gap_is_not_accepted_where_there_is_none() {
 
 #[test]
 fn dev_server_is_like_zitadel_on_demand() {
-    let directory = tempfile::tempdir().unwrap();
-    let vault = Vault::new(directory.path());
-    let arguments = ["dev-server", "--provider", "zitadel", "--listen", "127.0.0.1:0"];
-    let mut server = Command::new(&vault, &arguments)
-        .argument("--window")
-        .argument("250ms")
-        .argument("--directory")
-        .argument(directory.path())
-        .spawn();
-    eventually("the server is ready", || {
-        assert!(!server.ended(), "{}", server.stderr());
-        server.stdout().contains("ready").then_some(())
-    });
-    assert!(server.stdout().contains("--accept-gap --reason TEXT"), "{}", server.stdout());
-    let keyswap = |arguments: &[&str]| {
-        let command = Command::new(&vault, arguments).argument("--config");
-        command.argument(directory.path().join("keyswap.toml")).run()
-    };
-    let secret = directory.path().join("client-secret");
-    keyswap(&["init", "--secret-file", secret.to_str().unwrap()]).ends_with(0);
-    keyswap(&["rotate"]).says(1, &["--accept-gap"]);
-    // The server, the token and the client are as a rotation wants them: it waits for an instance.
-    let output = keyswap(&["rotate", "--accept-gap", "--reason", WHY, "--patience", "1s"]);
-    output.says(3, &["billing: 0 of 1 expected instances", "state staged"]);
-    server.signal("INT");
-    server.wait().ends_with(0);
+    dev_server_is_ready_for_a_rotation("zitadel");
 }

@@ -1,30 +1,59 @@
 //! `keyswap authorities`: what each kind of authorization server can do.
 
-use comfy_table::Table;
+use clap::Args;
+use comfy_table::ContentArrangement;
 use keyswap_admin::authority::{Capabilities, known};
 use serde_json::{Value, json};
 
-use crate::arguments;
 use crate::presenter::milliseconds;
+use crate::window;
+
+const EXAMPLE: &str = "\
+Example:
+  keyswap authorities --json | grep '\"kind\":\"okta\"'
+
+`kind` is what [authority] in keyswap.toml names. A kind that holds one secret, and whose server chooses its
+value, has a gap at each rotation (`keyswap rotate --accept-gap`). A kind `exec` is whatever your program says.";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLE)]
+pub(crate) struct Authorities {
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
 
 /// What a program says itself.
 const PROGRAM_SAYS: &str = "declared";
 
-pub(crate) fn run(options: &arguments::Authorities) {
+pub(crate) fn run(options: &Authorities) {
     if options.json {
         known().iter().map(as_json).for_each(|line| println!("{line}"));
         println!("{}", json!({ "kind": "exec", "needs": PROGRAM_NEEDS }));
         return;
     }
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
     let rows: Vec<_> = known().iter().map(row).chain([row_of_exec()]).collect();
+    print!("{}", text(&rows, window::width(), window::speaks_utf8()));
+}
+
+/// Of the table: cells are broken that would make it wider.
+const WIDTH: u16 = 110;
+/// In fewer columns a table is a heap of broken words.
+const NARROW: usize = 80;
+
+fn text(rows: &[[String; 8]], width: usize, in_utf8: bool) -> String {
+    if width < NARROW {
+        return window::listed(&HEADER, rows, width);
+    }
+    let mut table = window::table(in_utf8);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     table.set_header(&HEADER[..NEEDS]);
-    rows.iter().for_each(|row| {
+    for row in rows {
         table.add_row(&row[..NEEDS]);
-    });
-    println!("{table}\n\nThe management call needs");
-    rows.iter().for_each(|row| println!("  {:8} {}", row[0], row[NEEDS]));
+    }
+    let needs = |row: &[String; 8]| format!("  {:8} {}\n", row[0], row[NEEDS]);
+    let needs: String = rows.iter().map(needs).collect();
+    format!("{table}\n\nThe management call needs\n{needs}")
 }
 
 /// The column that is too wide for a terminal.
@@ -45,7 +74,11 @@ fn row(of: &Capabilities) -> [String; 8] {
     let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
     [
         of.name.to_owned(),
-        of.slots.to_string(),
+        if of.removes_newest {
+            of.slots.to_string()
+        } else {
+            format!("{}, newest stays", of.slots)
+        },
         chooser(of).to_owned(),
         if of.chosen_by_caller { of.value.to_string() } else { "the server's".to_owned() },
         yes(of.read_back),
@@ -85,6 +118,7 @@ fn as_json(of: &Capabilities) -> Value {
         },
         "read_back": of.read_back,
         "deactivation": of.deactivation,
+        "removes_newest": of.removes_newest,
         "propagation_window_ms": milliseconds(of.propagation_window),
         "needs": of.needs,
     })
@@ -94,11 +128,23 @@ fn as_json(of: &Capabilities) -> Value {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_narrow_window_gets_a_list_and_a_locale_without_utf_8_plain_lines() {
+        let rows: Vec<_> = known().iter().map(row).chain([row_of_exec()]).collect();
+        let list = text(&rows, 40, true);
+        for one in known() {
+            assert!(list.contains(&format!("{}\n  secrets: {}", one.name, one.slots)), "{list}");
+        }
+        assert!(list.contains("exec\n  secrets: declared"), "{list}");
+        let (plain, drawn) = (text(&rows, 100, false), text(&rows, 100, true));
+        assert!(plain.is_ascii() && !drawn.is_ascii(), "{plain}");
+    }
+
     const PAGE: &str = include_str!("../../../../docs/providers.md");
 
     /// The kinds that a configuration can name, as its parser lists them.
     fn kinds() -> Vec<String> {
-        let refused = toml::from_str::<crate::configuration::AuthorityTable>("kind = \"other\"");
+        let refused = toml::from_str::<crate::authority::AuthorityTable>("kind = \"other\"");
         let message = refused.unwrap_err().message().to_owned();
         let (_, expected) = message.split_once("expected ").expect("a list of what is expected");
         expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()

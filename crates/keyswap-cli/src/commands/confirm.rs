@@ -1,14 +1,40 @@
 //! `keyswap confirm`: a person's word for an application that cannot report, or that one instance is not
 //! waited for.
 
+use clap::Args;
 use keyswap_admin::{RotateErrorKind, Status};
 use keyswap_store::SecretStore;
 
-use super::open_store;
-use super::rotate::{agrees, is_somebody_there};
-use crate::arguments::Confirm;
+use crate::arguments::{Chosen, Configured, said};
 use crate::configuration::{Configuration, OfClient};
 use crate::exit::Failure;
+use crate::nearest::hint;
+use crate::question::{agrees, is_somebody_there};
+use crate::store::open_store;
+
+#[derive(Args, Debug)]
+pub(crate) struct Confirm {
+    #[command(flatten)]
+    configured: Configured,
+    #[command(flatten)]
+    chosen: Chosen,
+    /// The application, which the configuration declares with `manual = true`; with --instance, any
+    application: String,
+    /// Do not wait for this instance, which `keyswap status` names, at the gate that the rotation stands
+    /// before. It may lose access: it may not hold the secret that is set then, or still use the one that is
+    /// taken away. No other instance is meant, and no other gate
+    #[arg(long, value_name = "ID", value_parser = said)]
+    instance: Option<String>,
+    /// Do not ask; without a terminal nobody is asked
+    #[arg(long, requires = "instance")]
+    yes: bool,
+    /// How you know; it is kept in the journal and the history
+    #[arg(long, value_name = "TEXT", value_parser = said)]
+    reason: String,
+    /// Who says so
+    #[arg(long, env = "USER", value_name = "NAME", value_parser = said)]
+    by: String,
+}
 
 pub(crate) async fn run(options: Confirm) -> Result<(), Failure> {
     let configuration = Configuration::load(&options.configured.config)?;
@@ -33,15 +59,29 @@ pub(crate) async fn run(options: Confirm) -> Result<(), Failure> {
             Err(error)
                 if options.chosen.all
                     && matches!(error.kind(), RotateErrorKind::NothingToConfirm) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                let undeclared = matches!(error.kind(), RotateErrorKind::NothingToConfirm);
+                let hint = if undeclared { meant(application, &several) } else { String::new() };
+                return Err(Failure::from(error).followed_by(&hint));
+            }
         }
     }
     if confirmed == 0 {
+        let hint = meant(application, &several);
         return Err(Failure::failed(format!(
-            "no rotation of any client waits for a word for {application}; nothing was written"
+            "no rotation of any client waits for a word for {application}; nothing was written{hint}"
         )));
     }
     Ok(())
+}
+
+/// Which of the declared applications may have been meant, if it is none of them.
+fn meant(application: &str, several: &[OfClient<'_>]) -> String {
+    let declared: Vec<_> = several.iter().flat_map(OfClient::applications).collect();
+    match declared.iter().any(|one| one.name == application) {
+        true => String::new(),
+        false => hint(application, declared.iter().map(|one| one.name.as_str())),
+    }
 }
 
 /// What may break is said before anything is written.

@@ -1,22 +1,44 @@
 //! `keyswap history`: what was done, by whom and why, and whether the record of it is whole.
 
-use comfy_table::Table;
+use clap::{Args, Subcommand};
 use keyswap_admin::rotation::Timestamp;
 use keyswap_admin::verify_history;
 use keyswap_store::{HistoryEntry, SecretStore};
 use serde_json::{Value, json};
 
-use super::open_store;
-use crate::arguments::{History, HistoryAct};
+use crate::arguments::{Chosen, Configured};
 use crate::configuration::{Configuration, OfClient};
 use crate::exit::{Code, Failure};
+use crate::store::open_store;
+use crate::window::{self, speaks_utf8, window};
+
+#[derive(Args, Debug)]
+pub(crate) struct History {
+    #[command(subcommand)]
+    act: Option<Act>,
+    #[command(flatten)]
+    configured: Configured,
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Print one JSON object a line
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Act {
+    /// Print each record, oldest first
+    Show,
+    /// Check that every record is as it was written and none is missing; exit code 6 if not
+    Verify,
+}
 
 pub(crate) async fn run(options: History) -> Result<(), Failure> {
     let configuration = Configuration::load(&options.configured.config)?;
     for client in &configuration.chosen(&options.chosen)? {
         match options.act {
-            None | Some(HistoryAct::Show) => show(client, &options).await?,
-            Some(HistoryAct::Verify) => verify(client, &options).await?,
+            None | Some(Act::Show) => show(client, &options).await?,
+            Some(Act::Verify) => verify(client, &options).await?,
         }
     }
     Ok(())
@@ -35,17 +57,15 @@ async fn show(client: &OfClient<'_>, options: &History) -> Result<(), Failure> {
         return Ok(());
     }
     let (client, place) = (store.client(), store.describe());
-    println!("client {client}, {place}: {} entries", entries.len());
+    let head = format!("client {client}, {place}: {} entries", entries.len());
+    println!("{}", window::broken(&head));
     if entries.is_empty() {
         return Ok(());
     }
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["", "when", "state", "secrets", "what is on record"]);
-    for entry in &entries {
-        table.add_row(row(entry));
-    }
-    println!("{table}");
+    let header = ["", "when", "state", "secrets", "what is on record"];
+    let in_utf8 = speaks_utf8();
+    let rows: Vec<_> = entries.iter().map(|entry| row(entry, in_utf8)).collect();
+    print!("{}", window::rows(&header, &rows, window(), in_utf8));
     Ok(())
 }
 
@@ -61,7 +81,9 @@ async fn verify(client: &OfClient<'_>, options: &History) -> Result<(), Failure>
         return Ok(());
     }
     let end = head.map(|head| format!("; the last hash is {}", head.hash)).unwrap_or_default();
-    println!("client {}: {} entries, all as written{end}", store.client(), entries.len());
+    let whole =
+        format!("client {}: {} entries, all as written{end}", store.client(), entries.len());
+    println!("{}", window::broken(&whole));
     Ok(())
 }
 
@@ -69,11 +91,11 @@ fn as_json(entry: &HistoryEntry) -> Value {
     json!({ "number": entry.head.number, "hash": entry.head.hash, "record": entry.record })
 }
 
-fn row(entry: &HistoryEntry) -> [String; 5] {
+fn row(entry: &HistoryEntry, in_utf8: bool) -> [String; 5] {
     let record = &entry.record;
     let text = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
     let secrets = match (record["old"].as_str(), record["new"].as_str()) {
-        (Some(old), Some(new)) => format!("{old} → {new}"),
+        (Some(old), Some(new)) => format!("{old} {} {new}", if in_utf8 { "→" } else { "->" }),
         _ => String::new(),
     };
     let number = entry.head.number.to_string();

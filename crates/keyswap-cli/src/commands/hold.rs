@@ -1,13 +1,39 @@
 //! `keyswap hold`: a person's "not now".
 
+use std::time::Duration;
+
+use clap::Args;
 use keyswap_admin::rotation::Timestamp;
 use keyswap_admin::{hold, release_hold};
 use keyswap_store::SecretStore;
 
-use super::open_store;
-use crate::arguments::Hold;
+use crate::arguments::{Chosen, Configured, duration, moment, said};
 use crate::configuration::{Configuration, OfClient};
 use crate::exit::Failure;
+use crate::store::open_store;
+
+#[derive(Args, Debug)]
+pub(crate) struct Hold {
+    #[command(flatten)]
+    configured: Configured,
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Why; whoever wants to rotate is told
+    #[arg(long, value_name = "TEXT", value_parser = said, required_unless_present = "release")]
+    reason: Option<String>,
+    /// Who says so
+    #[arg(long, env = "USER", value_name = "NAME", value_parser = said)]
+    by: Option<String>,
+    /// Until when: 2026-12-01T08:00:00Z, or with another offset
+    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "lasts")]
+    until: Option<Timestamp>,
+    /// For how long
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    lasts: Option<Duration>,
+    /// Take the hold away
+    #[arg(long, conflicts_with_all = ["reason", "until", "lasts"])]
+    release: bool,
+}
 
 pub(crate) async fn run(options: Hold) -> Result<(), Failure> {
     let configuration = Configuration::load(&options.configured.config)?;

@@ -1,17 +1,41 @@
 //! `keyswap init`: a commented configuration, and the present secret in the store.
 
 use std::io::ErrorKind;
+use std::path::PathBuf;
 
+use clap::Args;
 use keyswap_core::SecretList;
 use keyswap_store::SecretStore;
 
 use super::write_private;
-use crate::arguments::Init;
-use crate::authority::registration_token;
-use crate::configuration::{AuthorityTable, CLIENT_PLACEHOLDER, Configuration, OfClient, template};
+use crate::arguments::Configured;
+use crate::authority::{AuthorityTable, registration_token};
+use crate::configuration::{CLIENT_PLACEHOLDER, Configuration, OfClient, template};
 use crate::exit::Failure;
 use crate::secret_source::SecretSource;
 use crate::store::{ConfiguredStore, Missing};
+
+#[derive(Args, Debug)]
+pub(crate) struct Init {
+    #[command(flatten)]
+    configured: Configured,
+    /// The client whose secret is rotated
+    #[arg(long, value_name = "ID")]
+    client_id: Option<String>,
+    /// Read the present secret from this file; one line end behind it is left out
+    #[arg(long, value_name = "FILE", group = "secret")]
+    secret_file: Option<PathBuf>,
+    /// Read the present secret from standard input
+    #[arg(long, group = "secret")]
+    secret_stdin: bool,
+    /// Read the present secret from this environment variable
+    #[arg(long, value_name = "NAME", group = "secret")]
+    secret_env: Option<String>,
+    /// Put the client's registration access token from this file into the store, in place of the one that is
+    /// there (kind = "registration")
+    #[arg(long, value_name = "FILE", conflicts_with = "secret")]
+    registration_token_file: Option<PathBuf>,
+}
 
 pub(crate) async fn run(options: Init) -> Result<(), Failure> {
     let path = &options.configured.config;
@@ -85,7 +109,7 @@ fn client_of<'a>(
 async fn store_registration_token(options: &Init, source: SecretSource) -> Result<(), Failure> {
     let configuration = Configuration::load(&options.configured.config)?;
     let client = client_of(&configuration, options)?;
-    if !matches!(configuration.authority, AuthorityTable::Registration { .. }) {
+    if !matches!(configuration.authority, AuthorityTable::Registration(_)) {
         return Err(Failure::usage(
             "--registration-token-file is for an authority of kind = \"registration\", and the configuration \
              names another one",

@@ -1,27 +1,29 @@
 //! The commands that are not the demo.
 
 pub(crate) mod authorities;
+pub(crate) mod completions;
 pub(crate) mod confirm;
 pub(crate) mod dev_server;
 pub(crate) mod generate;
 pub(crate) mod history;
 pub(crate) mod hold;
 pub(crate) mod init;
+pub(crate) mod plan;
+pub(crate) mod proxy;
+pub(crate) mod rehearse;
+pub(crate) mod report;
+pub(crate) mod resume;
+pub(crate) mod retire;
+pub(crate) mod rollback;
 pub(crate) mod rotate;
 pub(crate) mod seal;
 pub(crate) mod status;
 pub(crate) mod verify;
+pub(crate) mod watch;
 
 use std::path::Path;
 
-use crate::configuration::OfClient;
 use crate::exit::Failure;
-use crate::store::{ConfiguredStore, Missing};
-
-/// The client's place in the store that a configuration names.
-fn open_store(client: &OfClient<'_>) -> Result<ConfiguredStore, Failure> {
-    ConfiguredStore::open(client, Missing::AnError)
-}
 
 /// Writes a new file that its owner alone may read. One that is there already is left alone.
 pub(crate) fn write_private(path: &Path, text: &[u8]) -> Result<(), Failure> {

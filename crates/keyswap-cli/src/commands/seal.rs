@@ -1,8 +1,21 @@
 //! `keyswap seal`: writes what holds secrets anew, sealed with the identity that is configured, at once.
 
-use crate::arguments::Seal;
+use clap::Args;
+
+use crate::arguments::{Chosen, Configured};
 use crate::configuration::Configuration;
 use crate::exit::Failure;
+
+#[derive(Args, Debug)]
+pub(crate) struct Seal {
+    #[command(flatten)]
+    configured: Configured,
+    #[command(flatten)]
+    chosen: Chosen,
+    /// The way back: write the list and the journal so that they can be read without the identity
+    #[arg(long)]
+    open: bool,
+}
 
 #[cfg(not(feature = "age"))]
 pub(crate) async fn run(options: Seal) -> Result<(), Failure> {
@@ -29,7 +42,7 @@ pub(crate) async fn run(options: Seal) -> Result<(), Failure> {
         sealed::one(client, &identity, options.open).await.map(|told| told + "\n")
     };
     let outcomes = keyswap_admin::several(1, &clients, one, |_| false).await;
-    super::rotate::tell_each(&clients, outcomes, "", "are not done")
+    crate::outcomes::tell_each(&clients, outcomes, "", "are not done")
 }
 
 #[cfg(feature = "age")]
@@ -41,9 +54,9 @@ mod sealed {
     use keyswap_store::{FileStore, SecretStore};
     use zeroize::Zeroizing;
 
-    use super::super::open_store;
     use crate::configuration::OfClient;
     use crate::exit::{Code, Failure};
+    use crate::store::open_store;
 
     /// A file of ours is never larger.
     const LARGEST: u64 = 64 << 20;

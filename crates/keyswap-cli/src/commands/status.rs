@@ -1,20 +1,34 @@
-//! `keyswap status`: where the rotation stands, and what each instance holds.
+//! `keyswap status`: where the rotation stands, and what the instances hold.
 
 use std::time::Duration;
 
-use comfy_table::Table;
+use clap::Args;
 use keyswap_admin::rotation::{Direction, Record, Timestamp};
-use keyswap_admin::{Status, several};
-use keyswap_core::SecretId;
-use keyswap_store::{Hold, Instance, SecretStore, StoreError};
+use keyswap_admin::several;
+use keyswap_core::{SecretId, SecretUsage};
+use keyswap_store::{HistoryEntry, Hold, Instance, SecretStore, StoreError};
 use serde_json::{Value, json};
 
-use super::open_store;
-use super::rotate::tell_each;
-use crate::arguments;
+use crate::arguments::{Chosen, Configured};
 use crate::configuration::{Configuration, OfClient};
 use crate::exit::Failure;
+use crate::fleet::{self, Alike, Concern, Row};
+use crate::in_words::in_seconds;
+use crate::outcomes::tell_each;
 use crate::presenter::milliseconds;
+use crate::store::open_store;
+use crate::window::{self, speaks_utf8, window};
+
+#[derive(Args, Debug)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    configured: Configured,
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Print one JSON object a client
+    #[arg(long)]
+    json: bool,
+}
 
 /// A secret that ends by itself in less than this should be rotated.
 const SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -22,7 +36,7 @@ const SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How many stores are read at once: one that is away takes its time to say so.
 const AT_ONCE: usize = 8;
 
-pub(crate) async fn run(options: arguments::Status) -> Result<(), Failure> {
+pub(crate) async fn run(options: Status) -> Result<(), Failure> {
     let configuration = Configuration::load(&options.configured.config)?;
     let clients = configuration.chosen(&options.chosen)?;
     let read = async |client: &OfClient<'_>| shown(client, options.json).await;
@@ -34,17 +48,21 @@ pub(crate) async fn run(options: arguments::Status) -> Result<(), Failure> {
 /// What is printed for one client.
 async fn shown(configured: &OfClient<'_>, json: bool) -> Result<String, Failure> {
     let store = open_store(configured)?;
-    let status = Status::read(&store).await?;
+    let status = keyswap_admin::Status::read(&store).await?;
     let aws = store.is_in_step().await.map(in_aws);
     let (client, place, now) = (store.client(), store.describe(), Timestamp::now());
+    let ages = ages(&store, &status).await;
     if json {
         let mut line = as_json(client, &place, &status, now);
+        line["secrets"] =
+            ages.iter().map(|age| json!({ "id": age.id, "since": age.since })).collect();
         if let Some(aws) = aws {
             line["aws"] = aws.into();
         }
         return Ok(format!("{line}\n"));
     }
-    let mut text = as_text(client, &place, &status, now);
+    let mut text = summary(client, &place, &status, &ages, now);
+    text.push_str(&instances(&status, now));
     if let Some(aws) = aws {
         text.push_str(&format!("aws       {aws}\n"));
     }
@@ -58,7 +76,7 @@ async fn shown(configured: &OfClient<'_>, json: bool) -> Result<String, Failure>
             ));
         }
     }
-    Ok(text)
+    Ok(format!("{}\n", window::broken(&text)))
 }
 
 /// What AWS Secrets Manager holds, beside what is published.
@@ -70,7 +88,47 @@ fn in_aws(in_step: Result<bool, StoreError>) -> String {
     }
 }
 
-fn as_text(client: &str, place: &str, status: &Status, now: Timestamp) -> String {
+/// A secret of the published list, and when the rotation began that brought it; `None` if that is not on record.
+pub(super) struct Age {
+    id: SecretId,
+    pub(super) since: Option<Timestamp>,
+}
+
+impl Age {
+    pub(super) fn new(id: SecretId, since: Option<Timestamp>) -> Self {
+        Self { id, since }
+    }
+
+    fn in_words(&self, now: Timestamp) -> String {
+        let Some(since) = self.since else { return format!("{} of unknown age", self.id) };
+        format!("{} for {}", self.id, in_seconds(now.since(since)))
+    }
+}
+
+/// Since when each secret of the published list is there.
+pub(super) async fn ages<S: SecretStore>(store: &S, status: &keyswap_admin::Status) -> Vec<Age> {
+    let Some(document) = &status.published else { return Vec::new() };
+    let since = |id: &SecretId, history: &[HistoryEntry]| Some(status.brought_at(id, history)?.0);
+    let mut ages: Vec<_> =
+        document.list.ids().map(|id| Age::new(id.clone(), since(id, &[]))).collect();
+    if ages.iter().any(|age| age.since.is_none()) {
+        // One that cannot be read is for `keyswap history` to say.
+        let history = store.history().await.unwrap_or_default();
+        for age in ages.iter_mut().filter(|age| age.since.is_none()) {
+            age.since = since(&age.id, &history);
+        }
+    }
+    ages
+}
+
+/// Where the rotation stands: each line has a name in front.
+pub(super) fn summary(
+    client: &str,
+    place: &str,
+    status: &keyswap_admin::Status,
+    ages: &[Age],
+    now: Timestamp,
+) -> String {
     let mut text = format!("client {client}, {place}\n");
     match &status.published {
         Some(document) => {
@@ -82,6 +140,10 @@ fn as_text(client: &str, place: &str, status: &Status, now: Timestamp) -> String
         None => {
             text.push_str("list      none yet: put the present secret in with `keyswap init`\n")
         }
+    }
+    if !ages.is_empty() {
+        let ages: Vec<_> = ages.iter().map(|age| age.in_words(now)).collect();
+        text.push_str(&format!("secrets   {}\n", ages.join(", ")));
     }
     for (id, at) in expiries(status) {
         text.push_str(&format!("expires   {id} at {at}, {}\n", until(at, now)));
@@ -140,22 +202,69 @@ fn as_text(client: &str, place: &str, status: &Status, now: Timestamp) -> String
         };
         text.push_str(&format!("hold      by {}, {until}: {}\n", hold.by, hold.reason));
     }
-    if status.instances.is_empty() {
-        text.push_str("instances none\n");
-        return text;
-    }
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["instance", "live", "revision", "reported", "secrets: accepted / refused"]);
-    for instance in &status.instances {
-        table.add_row(row(instance, now));
-    }
-    text.push_str(&format!("{table}\n"));
     text
 }
 
+/// How many rows the instances have at most; `--json` has each.
+const MOST_ROWS: usize = 40;
+
+/// The instances, the worst first; of many, those that are alike in one row.
+fn instances(status: &keyswap_admin::Status, now: Timestamp) -> String {
+    if status.instances.is_empty() {
+        return "instances none\n".to_owned();
+    }
+    let mut text = String::new();
+    let rows = fleet::rows(status, MOST_ROWS);
+    if rows.len() < status.instances.len() {
+        let of_each = fleet::applications(status).into_iter();
+        for (name, one) in of_each {
+            let (live, ready) = (one.live, one.ready);
+            text.push_str(&format!("instances {name}: {live} live, {ready} of them ready\n"));
+        }
+    }
+    let header = ["instance", "live", "revision", "reported", "secrets: accepted / refused"];
+    let rows = rows.iter().map(|one| match one {
+        Row::One(_, instance) => row(instance, now),
+        Row::Alike(alike) => row_of_alike(alike, now),
+        Row::Rest(rest) => {
+            let empty = String::new;
+            [format!("and {rest} more: --json"), empty(), empty(), empty(), empty()]
+        }
+    });
+    let rows: Vec<_> = rows.collect();
+    text.push_str(&window::rows(&header, &rows, window(), speaks_utf8()));
+    text
+}
+
+fn row_of_alike(alike: &Alike<'_>, now: Timestamp) -> [String; 5] {
+    let live = if alike.concern == Concern::Gone { "no" } else { "yes" };
+    let Some(application) = alike.application else {
+        let unknown = || "?".to_owned();
+        return [
+            format!("{} instances", alike.count),
+            live.to_owned(),
+            unknown(),
+            unknown(),
+            "their reports cannot be read".to_owned(),
+        ];
+    };
+    [
+        format!("{application}: {} instances", alike.count),
+        live.to_owned(),
+        alike.revision.map_or("not read yet".to_owned(), |revision| revision.to_string()),
+        format!("{} ago or less", in_seconds(now.since(alike.reported))),
+        used(&alike.usage),
+    ]
+}
+
+fn used(usage: &[SecretUsage]) -> String {
+    let one =
+        |secret: &SecretUsage| format!("{}: {} / {}", secret.id, secret.accepted, secret.refused);
+    usage.iter().map(one).collect::<Vec<_>>().join("\n")
+}
+
 /// When secrets of the published list end by themselves, as the server said when they were rotated last.
-fn expiries(status: &Status) -> Vec<(SecretId, Timestamp)> {
+fn expiries(status: &keyswap_admin::Status) -> Vec<(SecretId, Timestamp)> {
     let (Some(document), Some(record)) = (&status.published, &status.record) else {
         return Vec::new();
     };
@@ -173,7 +282,7 @@ fn until(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-fn hold_in_force(status: &Status, now: Timestamp) -> Option<&Hold> {
+fn hold_in_force(status: &keyswap_admin::Status, now: Timestamp) -> Option<&Hold> {
     status.hold.as_ref().filter(|hold| hold.is_in_force(now.milliseconds()))
 }
 
@@ -198,13 +307,7 @@ fn leads_on(record: &Record) -> Option<String> {
 }
 
 fn since(record: &Record, now: Timestamp) -> String {
-    in_words(now.since(record.since()))
-}
-
-/// In whole seconds.
-fn in_words(duration: Duration) -> String {
-    let seconds = Duration::from_secs(duration.as_secs());
-    jiff::fmt::friendly::SpanPrinter::new().unsigned_duration_to_string(&seconds)
+    in_seconds(now.since(record.since()))
 }
 
 fn row(instance: &Instance, now: Timestamp) -> [String; 5] {
@@ -220,20 +323,14 @@ fn row(instance: &Instance, now: Timestamp) -> [String; 5] {
             // By the clock of the instance, which may be ahead.
             format!(
                 "{} ago",
-                in_words(now.since(Timestamp::from_milliseconds(report.reported_at_ms)))
+                in_seconds(now.since(Timestamp::from_milliseconds(report.reported_at_ms)))
             ),
-            report
-                .usage
-                .iter()
-                .flat_map(|usage| &usage.secrets)
-                .map(|secret| format!("{}: {} / {}", secret.id, secret.accepted, secret.refused))
-                .collect::<Vec<_>>()
-                .join("\n"),
+            report.usage.as_ref().map(|usage| used(&usage.secrets)).unwrap_or_default(),
         ],
     }
 }
 
-fn as_json(client: &str, place: &str, status: &Status, now: Timestamp) -> Value {
+fn as_json(client: &str, place: &str, status: &keyswap_admin::Status, now: Timestamp) -> Value {
     let rotation = status.record.as_ref().map(|record| {
         json!({
             "state": record.state,

@@ -12,6 +12,7 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use super::{ApplicationTable, Configuration, PolicyTable};
 use crate::arguments::Chosen;
 use crate::exit::Failure;
+use crate::nearest;
 use crate::secret_source::SecretSource;
 
 /// How often an application uses the secret if it does not say.
@@ -164,9 +165,10 @@ impl Configuration {
     pub(crate) fn client(&self, id: &str) -> Result<OfClient<'_>, Failure> {
         self.clients().find(|client| client.id() == id).ok_or_else(|| {
             Failure::usage(format!(
-                "the configuration {} names no client {id}; it names {}",
+                "the configuration {} names no client {id}; it names {}{}",
                 self.path.display(),
-                self.ids()
+                self.ids(),
+                nearest::hint(id, self.clients().map(|client| client.id()))
             ))
         })
     }
@@ -329,6 +331,10 @@ impl<'a> OfClient<'a> {
         self.policy(|policy| policy.patience)
     }
 
+    pub(crate) fn quiet_period(&self) -> Option<Duration> {
+        self.policy(|policy| policy.quiet_period)
+    }
+
     pub(crate) fn in_flight_bound(&self) -> Option<Duration> {
         self.policy(|policy| policy.in_flight_bound)
     }
@@ -347,9 +353,7 @@ impl<'a> OfClient<'a> {
             .iter()
             .map(|table| table.uses_every.unwrap_or(USES_EVERY))
             .max();
-        let quiet = self
-            .policy(|policy| policy.quiet_period)
-            .unwrap_or(window + uses_every.unwrap_or(USES_EVERY));
+        let quiet = self.quiet_period().unwrap_or(window + uses_every.unwrap_or(USES_EVERY));
         let mut policy = RotationPolicy::new(self.applications())
             .propagation_window(window)
             .quiet_period(quiet)
@@ -358,6 +362,9 @@ impl<'a> OfClient<'a> {
         if let Some(bound) = self.in_flight_bound() {
             policy.in_flight_bound = bound;
         }
+        let windows = &self.table.policy.window;
+        policy.change_windows =
+            windows.as_ref().or(self.configuration.policy.window.as_ref()).cloned();
         policy
     }
 }

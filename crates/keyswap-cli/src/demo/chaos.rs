@@ -22,10 +22,10 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use super::{AUDIENCE, CLIENT, MANAGEMENT_CLIENT, Rotated, World, applications};
-use crate::arguments::Demo;
+use super::{AUDIENCE, CLIENT, Demo, MANAGEMENT_CLIENT, Rotated, World, applications};
 use crate::commands::write_private;
 use crate::exit::Failure;
+use crate::in_words::exactly;
 
 /// How long an answer takes that nobody is there to get any more.
 const SLOW: Duration = Duration::from_secs(60);
@@ -85,8 +85,7 @@ pub(super) async fn rotate(
 
 /// What a user would write for this server, and the secret beside it.
 fn configure(world: &World, options: &Demo, directory: &Path) -> Result<PathBuf, Failure> {
-    let printer = jiff::fmt::friendly::SpanPrinter::new();
-    let window = printer.unsigned_duration_to_string(&options.window);
+    let window = exactly(options.window);
     let mut text = format!(
         r#"[client]
 id = "{CLIENT}"

@@ -2,9 +2,11 @@
 //! its standard input ends.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::{Args, ValueEnum};
 use keyswap_core::{FallbackPolicy, SecretRing};
 use keyswap_reqwest::{FallbackMiddleware, ReqwestService, client_builder};
 use keyswap_store::{FileStore, join};
@@ -17,27 +19,58 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tower::{Layer, ServiceExt};
 use url::Url;
 
-use crate::arguments::{DemoInstance, Way};
+use crate::arguments::duration;
 use crate::exit::Failure;
 
 /// Sign-ins under way at once; a program that falls behind waits here.
 const MOST_AT_ONCE: usize = 64;
 
+#[derive(Args, Debug)]
+pub(crate) struct DemoInstance {
+    #[arg(long)]
+    store: PathBuf,
+    #[arg(long)]
+    client: String,
+    #[arg(long)]
+    application: String,
+    #[arg(long)]
+    token_endpoint: Url,
+    #[arg(long)]
+    audience: String,
+    #[arg(long)]
+    rate: u32,
+    #[arg(long, value_parser = duration)]
+    window: Duration,
+    #[arg(long, value_enum)]
+    way: Way,
+}
+
+/// How a program of the demo signs in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum Way {
+    /// The middleware for reqwest-middleware.
+    Middleware,
+    /// The tower layer around a reqwest client.
+    Layer,
+    /// One secret, replaced when the list is, and no fallback.
+    Ordinary,
+}
+
 /// What one program, or all of them, did.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(super) struct Tally {
-    pub(super) requests: u64,
-    pub(super) failed: u64,
+pub(crate) struct Tally {
+    pub(crate) requests: u64,
+    pub(crate) failed: u64,
     /// Refused at first, and accepted with another secret.
-    pub(super) saved: u64,
-    pub(super) attempts: u64,
-    pub(super) promoted: u64,
+    pub(crate) saved: u64,
+    pub(crate) attempts: u64,
+    pub(crate) promoted: u64,
     /// What failed requests got, and how often.
-    pub(super) failures: BTreeMap<String, u64>,
+    pub(crate) failures: BTreeMap<String, u64>,
 }
 
 impl Tally {
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.requests += other.requests;
         self.failed += other.failed;
         self.saved += other.saved;
@@ -48,7 +81,7 @@ impl Tally {
         }
     }
 
-    fn count(&mut self, outcome: Result<Option<Authenticated>, String>) {
+    pub(crate) fn count(&mut self, outcome: Result<Option<Authenticated>, String>) {
         self.requests += 1;
         match outcome {
             Ok(with) => {

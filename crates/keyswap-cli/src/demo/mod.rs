@@ -12,6 +12,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Args;
 use keyswap_admin::authority::Probe;
 use keyswap_admin::rotation::State;
 use keyswap_admin::{Application, Auth0, Authority, RotationPolicy, Rotator};
@@ -21,10 +22,12 @@ use keyswap_testkit::{AuthorizationServer, Client};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
-use crate::arguments::{Demo, Way};
+use crate::arguments::duration;
 use crate::exit::Failure;
 use crate::presenter::Presenter;
-use instance::Tally;
+use crate::temporary::Temporary;
+use crate::window::{broken, speaks_utf8, window};
+use instance::{Tally, Way};
 use report::Report;
 
 const CLIENT: &str = "demo-client";
@@ -33,11 +36,39 @@ const AUDIENCE: &str = "https://api.example/";
 const NODES: usize = 3;
 const APPLICATIONS: [&str; 3] = ["billing", "orders", "reports"];
 
+#[derive(Args, Debug)]
+pub(crate) struct Demo {
+    /// Programs that sign in, each a process of its own
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=64))]
+    instances: u32,
+    /// Sign-ins a second of each program
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=2000))]
+    rate: u32,
+    /// How long the server's nodes take to agree after a change
+    #[arg(long, default_value = "3s", value_parser = duration)]
+    window: Duration,
+    /// How often the secret is rotated
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rotations: u32,
+    /// Kill the rotating process in every state, and let the server fail around the change
+    #[arg(long)]
+    chaos: bool,
+    /// Sign in the ordinary way, with one secret and no fallback, to see what fails then
+    #[arg(long, conflicts_with = "chaos")]
+    without_fallback: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// Keep the store of the demo in this directory, to look at afterwards
+    #[arg(long)]
+    directory: Option<PathBuf>,
+}
+
 pub(crate) async fn run(options: Demo) -> Result<(), Failure> {
     let place = Place::new(options.directory.clone())?;
     let world = World::start(&options, place.path()).await?;
     if !options.json {
-        println!(
+        let begins = format!(
             "{NODES} nodes of a server that holds one secret a client, and take up to {:?} to agree;\n\
              {} programs, each signing in {} times a second{}",
             options.window,
@@ -45,10 +76,10 @@ pub(crate) async fn run(options: Demo) -> Result<(), Failure> {
             options.rate,
             if options.without_fallback { " with one secret and no fallback" } else { "" }
         );
+        println!("{}", broken(&begins));
         if options.chaos {
-            println!(
-                "the rotating process is killed in every state, and the server fails around the change"
-            );
+            let chaos = "the rotating process is killed in every state, and the server fails around the change";
+            println!("{}", broken(chaos));
         }
     }
     let programs = Programs::start(&options, place.path(), &world).await?;
@@ -67,7 +98,7 @@ pub(crate) async fn run(options: Demo) -> Result<(), Failure> {
     if options.json {
         println!("{}", report.as_json());
     } else {
-        println!("\n{}", report.as_table());
+        println!("\n{}", report.as_table(window(), speaks_utf8()));
     }
     if report.tally.failed > 0 {
         return Err(Failure::failed(format!(
@@ -83,32 +114,22 @@ pub(crate) async fn run(options: Demo) -> Result<(), Failure> {
 
 /// The directory of the demo: one of its own that goes with it, or the one that was asked for.
 enum Place {
-    Temporary(PathBuf),
+    Temporary(Temporary),
     Kept(PathBuf),
 }
 
 impl Place {
     fn new(asked: Option<PathBuf>) -> Result<Self, Failure> {
-        if let Some(directory) = asked {
-            return Ok(Self::Kept(directory));
-        }
-        let unique =
-            Generator::default().generate().map_err(|error| Failure::failed(error.to_string()))?;
-        Ok(Self::Temporary(std::env::temp_dir().join(format!("keyswap-demo-{}", unique.id()))))
+        Ok(match asked {
+            Some(directory) => Self::Kept(directory),
+            None => Self::Temporary(Temporary::new("demo")?),
+        })
     }
 
     fn path(&self) -> &Path {
         match self {
-            Self::Temporary(path) | Self::Kept(path) => path,
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Self::Temporary(path) = self {
-            // Nothing to be done about it at the end; the directory is the owner's alone.
-            let _ = std::fs::remove_dir_all(path);
+            Self::Temporary(temporary) => temporary.path(),
+            Self::Kept(path) => path,
         }
     }
 }

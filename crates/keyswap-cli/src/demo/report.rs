@@ -1,6 +1,6 @@
 //! What the demo ends with.
 
-use comfy_table::Table;
+use comfy_table::{ContentArrangement, Table};
 use serde_json::{Map, json};
 
 use super::Rotated;
@@ -16,9 +16,16 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn as_table(&self) -> String {
+    pub(super) fn as_table(&self, window: Option<usize>, in_utf8: bool) -> String {
         let mut table = Table::new();
-        table.load_style(comfy_table::presets::UTF8_BORDERS_ONLY);
+        table.load_style(match in_utf8 {
+            true => comfy_table::presets::UTF8_BORDERS_ONLY,
+            false => comfy_table::presets::ASCII_BORDERS_ONLY,
+        });
+        if let Some(columns) = window {
+            let columns = u16::try_from(columns).unwrap_or(u16::MAX);
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
+        }
         let tally = &self.tally;
         table.add_row(["requests", &tally.requests.to_string()]);
         table.add_row(["failed", &tally.failed.to_string()]);

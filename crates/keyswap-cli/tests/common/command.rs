@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -10,7 +10,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{AUDIENCE, CLIENT, Site, Vault, eventually};
+use super::{AUDIENCE, AtTerminal, CLIENT, Site, Vault, eventually};
+
+/// The command: the one that was built with the tests, or another that is named, for instance one that was installed.
+pub fn keyswap() -> PathBuf {
+    std::env::var_os("KEYSWAP_INSTALLED")
+        .map_or(env!("CARGO_BIN_EXE_keyswap").into(), PathBuf::from)
+}
 
 /// A run of `keyswap`. What it says is searched for secrets.
 pub struct Command {
@@ -21,7 +27,7 @@ pub struct Command {
 
 impl Command {
     pub fn new(vault: &Vault, arguments: &[&str]) -> Self {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_keyswap"));
+        let mut command = std::process::Command::new(keyswap());
         command.args(arguments).env_remove("RUST_LOG").env_remove("KEYSWAP_CONFIG");
         Self { command, input: Vec::new(), vault: vault.clone() }
     }
@@ -41,9 +47,27 @@ impl Command {
         self
     }
 
+    /// What the end of its terminal is to it: the `default`, or `ignore` as below `nohup`, whatever it is to these tests.
+    pub fn hang_up(mut self, action: &str) -> Self {
+        self.command = behind(["env", &format!("--{action}-signal=HUP")], &self.command);
+        self
+    }
+
     pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = input.into();
         self
+    }
+
+    /// Runs it at a terminal of so many columns.
+    pub fn at_terminal(self, columns: u16) -> AtTerminal {
+        self.vault.look();
+        AtTerminal::run(&self.vault, columns, self.command, false)
+    }
+
+    /// Runs it at a terminal that is its own, as a person's shell does, so that it hears when that goes away.
+    pub fn at_its_own_terminal(self) -> AtTerminal {
+        self.vault.look();
+        AtTerminal::run(&self.vault, 80, self.command, true)
     }
 
     /// Runs it to its end.
@@ -74,6 +98,25 @@ impl Command {
             shown: format!("{:?}", self.command.get_args()),
         }
     }
+}
+
+/// The command, run by another program with this argument.
+pub fn behind(
+    [program, argument]: [&str; 2],
+    command: &std::process::Command,
+) -> std::process::Command {
+    let mut behind = std::process::Command::new(program);
+    behind.arg(argument).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => behind.env(name, value),
+            None => behind.env_remove(name),
+        };
+    }
+    if let Some(directory) = command.get_current_dir() {
+        behind.current_dir(directory);
+    }
+    behind
 }
 
 /// What came out of one end so far.

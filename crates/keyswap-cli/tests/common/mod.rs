@@ -11,7 +11,9 @@
 )]
 
 mod command;
+pub mod page;
 mod server;
+mod terminal;
 mod vault;
 
 use std::collections::BTreeMap;
@@ -19,7 +21,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use command::{Command, Output, Programs, Running};
+pub use page::{Example, examples};
 pub use server::{AUDIENCE, CLIENT, DevServer, Embedded, MANAGEMENT_CLIENT, Site};
+pub use terminal::AtTerminal;
 pub use vault::Vault;
 
 /// The states that a rotation goes through before it is done, in order.
@@ -78,31 +82,55 @@ pub fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Runs `keyswap dev-server` like this provider, and a rotation with the configuration that it writes, which waits for an
-/// instance and for nothing else.
+/// Runs `keyswap dev-server` like this provider, and then each command that it says, as it is shown. The rotation waits for
+/// an instance, and for nothing else.
 pub fn dev_server_is_ready_for_a_rotation(provider: &str) {
     let directory = tempfile::tempdir().unwrap();
     let vault = Vault::new(directory.path());
-    let arguments = ["dev-server", "--provider", provider, "--listen", "127.0.0.1:0"];
-    let mut server = Command::new(&vault, &arguments)
-        .argument("--window")
-        .argument("250ms")
-        .argument("--directory")
-        .argument(directory.path())
-        .spawn();
-    eventually("the server is ready", || {
-        assert!(!server.ended(), "{}", server.stderr());
-        server.stdout().contains("ready").then_some(())
-    });
-    let keyswap = |arguments: &[&str]| {
-        let command = Command::new(&vault, arguments).argument("--config");
-        command.argument(directory.path().join("keyswap.toml")).run()
-    };
-    let secret = directory.path().join("client-secret");
-    keyswap(&["init", "--secret-file", secret.to_str().unwrap()]).ends_with(0);
-    // The server, what its management requests carry, and the client are as a rotation wants them: it waits for an instance.
-    let output = keyswap(&["rotate", "--patience", "1s"]);
+    let server = LikeVendor::start(&vault, provider, directory.path());
+    let (rotate, before) = server.next.split_last().unwrap();
+    assert!(!before.is_empty() && rotate.starts_with("keyswap rotate "), "{:?}", server.next);
+    for command in before {
+        shown(&vault, command).run().ends_with(0);
+    }
+    let output = shown(&vault, rotate).argument("--patience").argument("1s").run();
     output.says(3, &["billing: 0 of 1 expected instances", "state staged"]);
-    server.signal("INT");
-    server.wait().ends_with(0);
+    server.end();
+}
+
+/// A command as it is shown, with a reason in the place of TEXT.
+pub fn shown(vault: &Vault, line: &str) -> Command {
+    let words = line.strip_prefix("keyswap ").unwrap().split(' ');
+    let words: Vec<_> =
+        words.map(|word| if word == "TEXT" { "a quiet night" } else { word }).collect();
+    Command::new(vault, &words)
+}
+
+/// `keyswap dev-server` like one vendor.
+pub struct LikeVendor {
+    running: Running,
+    /// The commands that it says to run next.
+    pub next: Vec<String>,
+}
+
+impl LikeVendor {
+    pub fn start(vault: &Vault, provider: &str, directory: &Path) -> Self {
+        let arguments = ["dev-server", "--provider", provider, "--listen", "127.0.0.1:0"];
+        let more = ["--window", "250ms", "--directory"];
+        let command = Command::new(vault, &[&arguments[..], &more].concat());
+        let mut running = command.argument(directory).spawn();
+        let said = eventually("the server is ready", || {
+            assert!(!running.ended(), "{}", running.stderr());
+            let said = running.stdout();
+            said.contains("ready").then_some(said)
+        });
+        let next = said.lines().filter_map(|line| line.strip_prefix("  keyswap "));
+        let next = next.map(|line| format!("keyswap {line}")).collect();
+        Self { running, next }
+    }
+
+    pub fn end(self) {
+        self.running.signal("INT");
+        self.running.wait().ends_with(0);
+    }
 }

