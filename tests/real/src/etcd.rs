@@ -10,7 +10,7 @@ use tokio::process::Command;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::process::PATIENCE;
-use crate::{Process, installed};
+use crate::{Metrics, Process, installed};
 
 const NODES: usize = 3;
 /// How long a node may take that is asked which one leads: it may hang.
@@ -149,6 +149,22 @@ impl Etcd {
             }
         }
         panic!("no node answered {path}");
+    }
+
+    /// What each node that is up counts itself, in the order of the nodes.
+    ///
+    /// # Errors
+    ///
+    /// When one of them does not answer.
+    pub async fn metrics(&self) -> reqwest::Result<Vec<Metrics>> {
+        let mut pages = Vec::new();
+        for (node, _) in self.nodes.iter().enumerate().filter(|(_, process)| process.is_some()) {
+            let address = format!("{}/metrics", self.endpoint(node));
+            pages.push(Metrics(
+                self.http.get(address).timeout(PATIENCE).send().await?.text().await?,
+            ));
+        }
+        Ok(pages)
     }
 
     async fn try_ask(

@@ -5,10 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod browser;
 mod etcd;
+mod foreign;
 mod hydra;
 mod keycloak;
 mod load;
+mod metrics;
 mod moto;
 mod oidc_provider;
 mod process;
@@ -19,9 +22,11 @@ mod secure_etcd;
 pub mod seen;
 
 pub use etcd::Etcd;
+pub use foreign::{Foreign, Library};
 pub use hydra::Hydra;
 pub use keycloak::Keycloak;
 pub use load::{Load, SignIn, Tally};
+pub use metrics::Metrics;
 pub use moto::Moto;
 pub use oidc_provider::OidcProvider;
 pub use process::Process;

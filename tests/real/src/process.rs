@@ -67,6 +67,28 @@ impl Process {
             .unwrap_or_else(|_| panic!("{name} was not ready in {PATIENCE:?}"))
     }
 
+    /// Asks it to end (SIGTERM).
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be asked.
+    pub fn terminate(&self) {
+        let id = self.child.id().expect("it runs").to_string();
+        let sent = std::process::Command::new("kill").args(["-TERM", &id]).status();
+        assert!(sent.expect("a program `kill`").success(), "{} has ended already", self.name);
+    }
+
+    /// Waits until it has ended, and fails unless that was well.
+    ///
+    /// # Panics
+    ///
+    /// When it was not, or does not end in a minute.
+    pub async fn end(mut self) {
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        let status = ended.unwrap_or_else(|_| panic!("{} does not end", self.name));
+        assert!(status.expect("it is a child").success(), "{} ended badly", self.name);
+    }
+
     /// Its process id, while it runs.
     #[must_use]
     pub fn id(&self) -> Option<u32> {

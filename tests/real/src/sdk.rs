@@ -46,6 +46,42 @@ impl Sdk {
         Self::walk("KEYSWAP_OKTA_SDK", &[&tokens[..], &rest].concat()).await
     }
 
+    /// Lets the SDK of Microsoft Graph list, add and remove secrets of an application at `base`, as a client that may change
+    /// them and one that may read alone, which have the same secret. The application is named by its client id and by its
+    /// object id.
+    ///
+    /// # Panics
+    ///
+    /// When the program does not end well; errors that the SDK reports are answers, and no reason.
+    pub async fn graph(
+        base: &str,
+        (rotator, reader, secret): (&str, &str, &str),
+        (client, object): (&str, &str),
+    ) -> Self {
+        let management = ["--rotator", rotator, "--reader", reader, "--secret", secret];
+        let application = ["--app", client, "--object", object];
+        let rest = ["--base", base, "--tenant", "contoso.onmicrosoft.com"];
+        Self::walk("KEYSWAP_GRAPH_SDK", &[&management[..], &application, &rest].concat()).await
+    }
+
+    /// Lets the AWS SDK describe an app client of a user pool at `base`, and list, add and delete its secrets, with three
+    /// access keys (`ID:KEY`): one that may all that, one that may read alone, and a temporary one; `secret` is the value
+    /// of the first that it adds.
+    ///
+    /// # Panics
+    ///
+    /// When the program does not end well; errors that the SDK reports are answers, and no reason.
+    pub async fn cognito(
+        base: &str,
+        [key, reader, session]: &[String; 3],
+        (pool, client): (&str, &str),
+        secret: &str,
+    ) -> Self {
+        let keys = ["--key", key, "--reader", reader, "--session", session];
+        let rest = ["--base", base, "--pool", pool, "--client", client, "--secret", secret];
+        Self::walk("KEYSWAP_COGNITO_SDK", &[&keys[..], &rest].concat()).await
+    }
+
     async fn walk(installed_at: &str, arguments: &[&str]) -> Self {
         let output = Command::new("node")
             .arg(installed(installed_at).join("oracle.mjs"))

@@ -3,11 +3,16 @@
 mod auth0_sdk;
 #[cfg(feature = "aws")]
 mod aws;
+#[cfg(feature = "aws")]
+mod cognito_sdk;
 #[cfg(feature = "etcd")]
 mod etcd;
 mod exec;
+mod graph_sdk;
 mod hydra;
 mod keycloak;
 mod oidc_provider;
 mod okta_sdk;
+mod proxy;
 mod registration;
+mod report;

@@ -91,6 +91,51 @@ async fn an_instance_whose_lease_was_lost_is_listed_again_with_its_last_report()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_instance_keeps_its_lease_over_one_stream_and_over_another_node_when_that_breaks() {
+    let mut etcd = Etcd::start().await;
+    let short = EtcdStore::builder(etcd.endpoints(), "billing").lease(Duration::from_secs(3));
+    let store = short.build().expect("endpoints");
+    let report = InstanceReport::new("invoices", "i-1");
+    let registration = store.register(&report).await.expect("registered");
+
+    let keep = "grpc_method=\"LeaseKeepAlive\"";
+    // By node: the messages that came, and the streams that they came over.
+    let kept = async |etcd: &Etcd| {
+        let nodes = etcd.metrics().await.expect("nodes that answer");
+        let count = nodes.iter().map(|node| {
+            let messages = node.sum("grpc_server_msg_received_total", keep);
+            (messages as u32, node.sum("grpc_server_started_total", keep) as u32)
+        });
+        count.collect::<Vec<_>>()
+    };
+    let patience = Instant::now() + PATIENCE;
+    let before = loop {
+        let now = kept(&etcd).await;
+        if now.iter().any(|(messages, _)| *messages >= 4) {
+            break now;
+        }
+        assert!(Instant::now() < patience, "nobody keeps the lease: {now:?}");
+        sleep(Duration::from_millis(100)).await;
+    };
+    let streams: u32 = before.iter().map(|(_, streams)| streams).sum();
+    assert_eq!(streams, 1, "a lease is kept over one stream: {before:?}");
+
+    let its = before.iter().position(|(_, streams)| *streams == 1).expect("a node");
+    etcd.kill(its);
+    let patience = Instant::now() + PATIENCE;
+    while kept(&etcd).await.iter().all(|(messages, _)| *messages < 4) {
+        assert!(Instant::now() < patience, "no other node keeps it");
+        sleep(Duration::from_millis(100)).await;
+    }
+    let patience = Instant::now() + PATIENCE;
+    while store.instances().await.expect("readable").len() != 1 {
+        assert!(Instant::now() < patience, "it is not listed");
+        sleep(Duration::from_millis(100)).await;
+    }
+    store.unregister(registration).await.expect("removed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lease_is_kept_while_a_write_under_it_waits() {
     let etcd = Etcd::start().await;
     let store = store(&etcd, "billing");
@@ -114,7 +159,7 @@ async fn a_program_may_be_given_no_more_than_it_needs() {
             .build()
             .expect("endpoints")
     };
-    // As docs/stores.md says.
+    // As docs/stores/etcd.md says.
     allow(&etcd, "rotator", "r-password", &[("READWRITE", "/keyswap/v1/", true)]).await;
     let program = [
         ("READ", "/keyswap/v1/billing/ring", false),

@@ -1,4 +1,4 @@
-//! etcd as `docs/stores.md` advises it: TLS with client certificates, users and roles; and what a person is told who
+//! etcd as `docs/stores/etcd.md` advises it: TLS with client certificates, users and roles; and what a person is told who
 //! gets one of them wrong.
 
 use std::process::Stdio;
@@ -30,8 +30,8 @@ async fn start() -> SecureEtcd {
     for (name, password) in PASSWORDS {
         std::fs::write(etcd.path(name), format!("{password}\n")).expect("a file");
     }
-    let document = include_str!("../../../../../docs/stores.md");
-    let section = document.split("### Who may do what").nth(1).expect("the section");
+    let document = include_str!("../../../../../docs/stores/etcd.md");
+    let section = document.split("## Who may do what").nth(1).expect("the section");
     let block = section.split("```").nth(1).expect("the commands");
     let commands: Vec<_> = block.lines().filter(|line| line.starts_with("etcdctl ")).collect();
     assert!(commands.len() > 10, "{commands:?}");
