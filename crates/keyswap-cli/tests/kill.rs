@@ -11,6 +11,10 @@ use common::{DevServer, Programs, Running, STATES, Site, eventually};
 /// times around the change itself, and from there on at any moment.
 const KILLS: usize = 44;
 
+fn since_the_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
+}
+
 /// Small and repeatable: the moments need no better randomness (splitmix64).
 struct Moments(u64);
 
@@ -19,7 +23,7 @@ impl Moments {
     fn new() -> Self {
         let seed = match std::env::var("KEYSWAP_TEST_SEED") {
             Ok(seed) => seed.parse().expect("KEYSWAP_TEST_SEED is a number"),
-            Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64,
+            Err(_) => since_the_epoch().as_nanos() as u64,
         };
         println!("KEYSWAP_TEST_SEED={seed} repeats these moments");
         Self(seed)
@@ -109,15 +113,32 @@ impl Moment {
     }
 }
 
-/// The moments of the rounds to begin with: one for `rotate`, and one for the first `resume`.
-fn planned() -> Vec<(Moment, Moment)> {
+/// How a rotation is disturbed.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    /// When `rotate` is killed.
+    first: Moment,
+    /// When the command after it is.
+    then: Moment,
+    /// After one kill of so many a person takes it back.
+    back_one_in: Option<u64>,
+}
+
+/// The rounds to begin with.
+fn planned() -> Vec<Round> {
     let at = |state| Moment::In(state, Duration::ZERO);
+    let forward = |first, then| Round { first, then, back_one_in: None };
     let pairs = STATES.iter().zip(STATES.iter().skip(1));
-    let mut planned: Vec<_> = pairs.map(|(first, then)| (at(*first), at(*then))).collect();
-    planned.push((at("retired"), Moment::Never));
+    let mut planned: Vec<_> = pairs.map(|(first, then)| forward(at(*first), at(*then))).collect();
+    planned.push(forward(at("retired"), Moment::Never));
     // Between the intent in the journal and the answer that the process has read.
     let around_the_change = Moment::In("cutting_over", Duration::from_millis(40));
-    planned.extend([(around_the_change, Moment::Never); 5]);
+    planned.extend([forward(around_the_change, Moment::Never); 5]);
+    // What was sent last may be a change without an answer, and the next rotation begins after it.
+    planned.extend(
+        ["cutting_over", "cut_over"]
+            .map(|state| Round { back_one_in: Some(1), ..forward(at(state), Moment::Never) }),
+    );
     planned
 }
 
@@ -138,16 +159,19 @@ fn let_the_way_forward_be_over(site: &Site) {
     put_back(site, &["/rollback/forward"], true);
 }
 
-/// Puts the changes that have no answer ten minutes back, and says whether there is one.
+/// Puts the changes that have no answer ten minutes back, and says whether there is one for which ten
+/// minutes have not passed.
 fn put_back(site: &Site, changes: &[&str], really: bool) -> bool {
+    const TEN_MINUTES: u64 = 600_000;
+    let now = since_the_epoch().as_millis() as u64;
     let mut journal = site.journal().unwrap();
     let mut found = false;
     for change in changes {
         let Some(change) = journal.pointer_mut(change) else { continue };
-        if change["unresolved"] == true {
+        let sent = change["last_sent"].as_u64().unwrap();
+        if change["unresolved"] == true && sent + TEN_MINUTES > now {
             found = true;
-            let sent = change["last_sent"].as_u64().unwrap();
-            change["last_sent"] = sent.saturating_sub(601_000).into();
+            change["last_sent"] = (sent - TEN_MINUTES - 1000).into();
         }
     }
     if found && really {
@@ -168,14 +192,14 @@ fn can_go_back(site: &Site) -> bool {
 /// after each kill.
 fn killed_and_resumed(
     site: &Site,
-    ((moment, mut next), at_times_back): ((Moment, Moment), bool),
+    Round { first, then: mut next, back_one_in }: Round,
     at_any: Moment,
     moments: &mut Moments,
 ) -> (Vec<String>, bool) {
     let mut killed_in = Vec::new();
     let begun = Begun::now(site);
     let mut running = rotate(site, "rotate");
-    moment.kill(&mut running, site, &begun, moments);
+    first.kill(&mut running, site, &begun, moments);
     loop {
         let output = running.wait();
         site.published_is_in_the_journal(&begun.old);
@@ -193,8 +217,7 @@ fn killed_and_resumed(
         }
         // Before the first word of the journal nothing has happened, and nothing is there to resume.
         let command = match journaled {
-            // The first kills are in each state of the way forward; after those, a person goes back at times.
-            true if at_times_back && can_go_back(site) && moments.below(2) == 0 => {
+            true if can_go_back(site) && back_one_in.is_some_and(|of| moments.below(of) == 0) => {
                 // The process that was killed may have sent what nobody had an answer to. This one could
                 // not end before that cannot come any more, so it is killed and followed by another.
                 next = at_any;
@@ -248,9 +271,9 @@ fn a_rotation_that_is_killed_at_any_moment_is_resumed_and_no_request_fails() {
         assert!(rotations < 4 * KILLS, "{} kills in {rotations} rotations", killed_in.len());
         rotations += 1;
         lost_answers += usize::from(let_ten_minutes_pass(site));
-        let planned = planned.next();
-        let pair = (planned.unwrap_or((at_any, at_any)), planned.is_none());
-        let (killed, back) = killed_and_resumed(site, pair, at_any, &mut moments);
+        let at_any_time = Round { first: at_any, then: at_any, back_one_in: Some(2) };
+        let round = planned.next().unwrap_or(at_any_time);
+        let (killed, back) = killed_and_resumed(site, round, at_any, &mut moments);
         killed_in.extend(killed);
         taken_back += usize::from(back);
     }
