@@ -78,6 +78,11 @@ impl Stop {
         self.heeds.store(true, Ordering::SeqCst);
     }
 
+    /// Whether somebody has asked by now.
+    pub(crate) fn is_asked(&self) -> bool {
+        *self.asked.borrow()
+    }
+
     /// Comes back when somebody asks.
     pub(crate) fn asked(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut asked = self.asked.clone();

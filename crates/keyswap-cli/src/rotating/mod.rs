@@ -183,7 +183,9 @@ pub(crate) async fn with_rotator(
         });
         finished.map(drop)
     };
-    let stops = |failure: &Failure| options.stop_on_failure && failure.code() != Code::Waiting;
+    let stops = |failure: &Failure| {
+        stop.is_asked() || options.stop_on_failure && failure.code() != Code::Waiting
+    };
     let outcomes = several(options.at_once.into(), &clients, told, stops).await;
     with(&presenter, |presenter| presenter.clear());
     together(&clients, &outcomes, "did not come to their end")
