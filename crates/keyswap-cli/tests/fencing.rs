@@ -28,15 +28,15 @@ fn stop_in(site: &Site, running: &mut Running, state: &str) {
     running.signal("STOP");
 }
 
-/// Resumes until the lease of the stopped process can be taken, and the rotation is over. A process that
-/// was stopped in the middle of a write has to leave that first.
-fn take_over_from(site: &Site, stopped: &Running) -> Output {
+/// Resumes until the lease of the stopped process can be taken. A process that was stopped in the middle of a write has to
+/// leave that first.
+fn take_over_from(site: &Site, stopped: &Running, command: &[&str]) -> Output {
     eventually("the rotation is taken over", || {
-        let output = site.command(&["resume"]).run();
-        if output.status.code() == Some(0) {
+        let output = site.command(command).run();
+        if output.status.code() == Some(0) || !output.paragraph().contains("holds the lease") {
             return Some(output);
         }
-        output.says(3, &["keyswap, process", "holds the lease"]);
+        output.says(3, &["keyswap, process"]);
         if output.paragraph().contains("in the middle of a write") {
             stopped.signal("CONT");
             std::thread::sleep(Duration::from_micros(500));
@@ -104,10 +104,21 @@ fn stopped_and_taken_over(state: &str, fault: Option<Fault>, load_to_the_end: bo
     if let Some(fault) = fault {
         embedded.server().inject(fault, Times::ONCE);
     }
-    let mut first = site.command(&["rotate"]).spawn();
+    // The last states are over in no time, unless a program does not take up the list with one secret.
+    let retires = ["retiring", "retired"].contains(&state);
+    if retires {
+        site.command(&["rotate", "--hold-at", "drained"]).run().ends_with(3);
+        programs.as_ref().unwrap().signal("STOP");
+    }
+    let mut first = site.command(&[if retires { "retire" } else { "rotate" }]).spawn();
     stop_in(site, &mut first, state);
     let stopped_in = site.state().unwrap();
-    take_over_from(site, &first);
+    if retires {
+        let waits = take_over_from(site, &first, &["resume", "--patience", "1ms"]);
+        waits.says(3, &["in state retired"]);
+        programs.as_ref().unwrap().signal("CONT");
+    }
+    take_over_from(site, &first, &["resume"]).ends_with(0);
     assert_eq!(site.state().as_deref(), Some("done"));
 
     let mut requests = 0;

@@ -64,10 +64,10 @@ impl Program {
 }
 
 impl Drop for Program {
-    /// Ctrl-C: a terminal interrupts the shell and what runs in it.
+    /// As a terminal that is closed, the shell and what runs in it. An interruption may be ignored below these tests.
     fn drop(&mut self) {
         let group = format!("-{}", self.shell.id());
-        let _ = std::process::Command::new("kill").args(["-INT", "--", &group]).status();
+        let _ = std::process::Command::new("kill").args(["-TERM", "--", &group]).status();
         let _ = self.shell.wait();
     }
 }

@@ -258,7 +258,7 @@ fn outside_its_window_a_rotation_stages_and_waits_and_a_resumed_one_does_as_well
     let old = site.first_secret();
     let window = closed_window();
     let writes = || embedded.server().counts().management_writes;
-    let waits = rotates(site, &["--window", &window, "--patience", "100ms"]);
+    let waits = rotates(site, &["--window", &window, "--patience", "3s"]);
     waits.says(3, &["state adopted", "is held to daily", "which opens at", "`keyswap resume`"]);
     assert_eq!(site.published().len(), 2, "programs hold both");
     let resumed = site.command(&["resume", "--patience", "100ms"]).run();
@@ -271,7 +271,7 @@ fn outside_its_window_a_rotation_stages_and_waits_and_a_resumed_one_does_as_well
 
     // In the configuration it counts for each rotation, unless the command names another one.
     site.configure("[policy]", &format!("[policy]\nwindow = \"{window}\""));
-    rotates(site, &["--patience", "100ms"]).says(3, &["is held to daily"]);
+    rotates(site, &["--patience", "3s"]).says(3, &["is held to daily"]);
     site.command(&["rollback", "--yes"]).run().ends_with(0);
     rotates(site, &["--window", "daily 00:00-24:00"]).ends_with(0);
     site.is_rotated_from(&old);

@@ -93,7 +93,7 @@ fn a_rotation_of_its_own_secret_that_is_killed_in_each_state_is_resumed() {
     }
     println!("killed in {killed_in:?}");
     let different: std::collections::BTreeSet<_> = killed_in.iter().collect();
-    assert!(different.len() >= 6, "{killed_in:?}");
+    assert!(different.len() >= 4, "{killed_in:?}");
 }
 
 #[test]

@@ -179,8 +179,9 @@ fn after_a_failure_no_further_one_begins_if_that_is_asked_for() {
 fn an_outcome_that_is_not_known_is_worse_than_any_failure() {
     let embedded = Embedded::of_several(&CLIENTS[..2]);
     let site = &embedded.site;
-    let lost = Fault::AnswerLostAfterChange;
-    embedded.server().inject(lost, Times::ONCE);
+    // Nobody lives to see the answer.
+    let delay = std::time::Duration::from_secs(3600);
+    embedded.server().inject(Fault::LatencyAfterChange { delay }, Times::ONCE);
     // Nothing can be asked after that, of either.
     let mut running = site.command(&["rotate", "--client", "billing"]).spawn();
     site.until_state(&mut running, "cutting_over");
@@ -257,8 +258,11 @@ fn many_clients_stay_within_the_share_of_the_limit_that_they_are_given() {
     let (requests, most, took) = rotated_within(40, 40, "requests_per_second = 40\nshare = 0.5");
     println!("40 clients: {requests} requests, at most {most} in a second, {took:?}");
     assert!(requests >= 3 * 40, "{requests}");
-    // Evenly spaced when they are sent; on the way two may come closer together.
-    assert!(most <= 20 + 2, "{most} in a second, of 20");
+    // Evenly spaced when they are sent, after what may go at once.
+    let paced = std::time::Duration::from_millis(50 * requests.saturating_sub(22));
+    assert!(took >= paced, "{requests} in {took:?}, of 20 a second");
+    // On the way they may come closer together, and without a pace they would be as many as the server lets through.
+    assert!(most <= 30, "{most} in a second, of 20");
 }
 
 #[test]

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{AUDIENCE, AtTerminal, CLIENT, Site, Vault, eventually};
+use super::{AUDIENCE, AtTerminal, CLIENT, LONGEST_RUN, Site, Vault, eventually, within};
 
 /// The command: the one that was built with the tests, or another that is named, for instance one that was installed.
 pub fn keyswap() -> PathBuf {
@@ -29,6 +30,8 @@ impl Command {
     pub fn new(vault: &Vault, arguments: &[&str]) -> Self {
         let mut command = std::process::Command::new(keyswap());
         command.args(arguments).env_remove("RUST_LOG").env_remove("KEYSWAP_CONFIG");
+        // Tables are drawn as on most machines.
+        command.env("LC_ALL", "C.UTF-8");
         Self { command, input: Vec::new(), vault: vault.clone() }
     }
 
@@ -165,6 +168,19 @@ impl Drop for Process {
     }
 }
 
+/// Sends a signal by its name. By a call and not by a program: until that runs, what is to be stopped goes on.
+pub(super) fn send(child: &Child, name: &str) {
+    let signal = match name {
+        "CONT" => Signal::CONT,
+        "HUP" => Signal::HUP,
+        "INT" => Signal::INT,
+        "STOP" => Signal::STOP,
+        "TERM" => Signal::TERM,
+        _ => panic!("no signal {name}"),
+    };
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
 /// A run that goes on. It is killed when this is dropped.
 pub struct Running {
     child: Process,
@@ -206,10 +222,7 @@ impl Running {
 
     /// Sends a signal by its name, for instance `INT`.
     pub fn signal(&self, name: &str) {
-        let pid = self.child.0.id().to_string();
-        let sent =
-            std::process::Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
-        assert!(sent.success());
+        send(&self.child.0, name);
     }
 
     pub fn close_stdin(&mut self) {
@@ -219,7 +232,7 @@ impl Running {
     /// Waits for its end, and searches what it said.
     pub fn wait(mut self) -> Output {
         self.close_stdin();
-        let status = eventually(&format!("the end of {}", self.shown), || {
+        let status = within(LONGEST_RUN, &format!("the end of {}", self.shown), || {
             self.vault.look();
             let status = self.child.0.try_wait().unwrap();
             if status.is_none() {

@@ -43,14 +43,21 @@ pub const STATES: [&str; 10] = [
 /// Far beyond what a slow machine needs.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// Far beyond what a whole run needs, many rotations in one process among them.
+const LONGEST_RUN: Duration = Duration::from_secs(600);
+
 /// Waits until `condition` gives something.
-pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + DEADLINE;
+pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    within(DEADLINE, what, condition)
+}
+
+fn within<T>(longest: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + longest;
     loop {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(Instant::now() < end, "{what}: not within {DEADLINE:?}");
+        assert!(Instant::now() < end, "{what}: not within {longest:?}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

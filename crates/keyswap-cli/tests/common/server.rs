@@ -103,10 +103,12 @@ impl Site {
     #[track_caller]
     pub fn until_state(&self, running: &mut Running, wanted: &str) {
         eventually(&format!("state {wanted}"), || {
+            // In this order: between the two it may come to that state, and end.
+            let ended = running.ended();
             if self.state().as_deref() == Some(wanted) {
                 return Some(());
             }
-            assert!(!running.ended(), "it ended before {wanted}: {}", running.stderr());
+            assert!(!ended, "it ended before {wanted}: {}", running.stderr());
             None
         });
     }
@@ -135,9 +137,13 @@ impl Site {
     }
 
     pub fn status(&self) -> StatusView {
+        self.status_of(CLIENT)
+    }
+
+    pub fn status_of(&self, client: &str) -> StatusView {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let instances = runtime.block_on(async {
-            FileStore::open(self.store(), CLIENT).unwrap().instances().await.unwrap()
+            FileStore::open(self.store(), client).unwrap().instances().await.unwrap()
         });
         let instances = instances.into_iter().filter_map(|instance| {
             // One that has only just come, or is about to go, has no report.
@@ -165,7 +171,11 @@ impl Site {
     /// The states of the history in one line. Where the machine is slow, a rotation at a server with several secrets may find
     /// a program late to take up the list and publish it once more, which is left out.
     pub fn course(&self) -> String {
-        self.history().join(" ").replace("promoted confirmed promoted", "promoted")
+        let mut course = self.history().join(" ");
+        while course.contains("promoted confirmed promoted") {
+            course = course.replace("promoted confirmed promoted", "promoted");
+        }
+        course
     }
 
     /// Whether the server accepts this secret, on whichever nodes `tries` requests reach. Fails if they
@@ -229,7 +239,7 @@ impl Site {
     pub fn is_rolled_back_to(&self, old: &str, states: &str) {
         assert_eq!(self.state().as_deref(), Some("rolled_back"));
         assert_eq!(self.published(), [old]);
-        assert_eq!(self.history().join(" "), states);
+        assert_eq!(self.course(), states);
         self.vault.search_files();
     }
 }
@@ -652,6 +662,10 @@ impl Embedded {
         let policy = keyswap_core::FallbackPolicy::default().propagation_window(WINDOW);
         let (_, member) = runtime.block_on(keyswap_store::join(store, client, policy)).unwrap();
         runtime.spawn(member);
+        let holds_a_list = |status: StatusView| {
+            status.instances.iter().any(|instance| instance.live && instance.revision.is_some())
+        };
+        eventually("its report", || holds_a_list(self.site.status_of(client)).then_some(()));
     }
 
     /// Ends it with all its connections, as a crash would.

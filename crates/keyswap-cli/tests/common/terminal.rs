@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use rustix::pty::{grantpt, ptsname, unlockpt};
 
-use super::command::behind;
+use super::command::{behind, send};
 use super::{Vault, eventually};
 
 /// A command whose standard input, output and error are a terminal. It is killed when this is dropped.
@@ -124,9 +124,7 @@ impl AtTerminal {
 
     /// Sends a signal by its name. Unless the terminal is the controlling one, no key does that.
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let kill = std::process::Command::new("kill").args([&format!("-{name}"), &pid]).status();
-        assert!(kill.unwrap().success());
+        send(&self.child, name);
     }
 
     /// Waits for its end, and searches what it showed.
