@@ -231,6 +231,14 @@ impl Lock {
     }
 }
 
+impl Drop for Lock {
+    /// Not by closing the file alone: a program that another thread starts just now has a copy of it until it runs, and
+    /// the lock would stay as long.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
+
 /// The turn of one write under a lease.
 #[derive(Debug)]
 pub(super) struct Writing<'a> {

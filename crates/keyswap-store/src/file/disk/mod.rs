@@ -301,6 +301,10 @@ impl File {
         self.file.try_lock_shared()
     }
 
+    pub(super) fn unlock(&self) -> io::Result<()> {
+        self.file.unlock()
+    }
+
     pub(super) fn set_len(&self, length: u64) -> io::Result<()> {
         let entry = |_: &mut State| Change::SetLength { file: self.number, length };
         Disk::change(&self.path, || self.file.set_len(length), entry)
