@@ -701,6 +701,53 @@ fn what_a_server_refuses_to_add_again_is_said_and_asked_for_when_it_is_resumed()
     assert!(matches!(rotation.step(listed(&world), at(&world)), Effect::Add));
 }
 
+#[test]
+fn a_list_that_was_asked_for_within_the_window_and_came_late_is_no_word_that_the_new_secret_is_gone()
+ {
+    let trouble = Trouble {
+        chosen_by_caller: true,
+        shows: Shows::Value,
+        deactivation: false,
+        newest_stays: false,
+        crashes: 0,
+        lost_answers: 0,
+        rollback_after: None,
+        compromised_and_deaf: false,
+        full: None,
+        at_the_console: None,
+    };
+    let mut world = World::new(1, trouble);
+    let mut rotation = Rotation::new(world.begin());
+    let without = world.slots(&[secret("old")]);
+    let listed = || Event::Listed(Listed::Slots(without.clone()));
+    let mut event = Event::TakenUp;
+    loop {
+        let effect = rotation.step(event, Timestamp::from_milliseconds(world.now));
+        if rotation.record().state == State::Adopted && matches!(effect, Effect::List) {
+            break;
+        }
+        event = world.perform(effect, rotation.record()).unwrap();
+    }
+    let added = rotation.record().change.last_sent;
+    let at = |since: u64| added.after(Duration::from_millis(since));
+    assert!(world.now < at(WINDOW).milliseconds(), "it was asked for within the window");
+    let effect = rotation.step(listed(), at(WINDOW + 500));
+    assert!(matches!(effect, Effect::Wait(..)), "{effect:?}");
+    // It asks once more, and by then each node knows.
+    let (mut effect, mut since) = (effect, WINDOW + 500);
+    while !matches!(effect, Effect::Write) {
+        since += 100;
+        let event = match effect {
+            Effect::Wait(..) => Event::Waited,
+            Effect::Probe(which) => Event::Probed(which, Probe::Refused),
+            Effect::List => listed(),
+            other => panic!("{other:?}"),
+        };
+        effect = rotation.step(event, at(since));
+    }
+    assert_eq!(rotation.record().state, State::Stuck);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 

@@ -205,16 +205,18 @@ impl Rotation {
             // Some nodes are late.
             Some(slot) if slot.active => Effect::Wait(self.record.policy.probe_every(), Vec::new()),
             Some(slot) if back => self.change_slot((slot.id.clone(), SlotChange::Activate), now),
-            // A list may be older than what was added a moment ago.
-            None if !back && self.was_changed_within_the_window(now) => {
+            // A list may be older than what was added a moment before it was asked for.
+            None if !back && self.was_listed_within_the_window(now) => {
                 Effect::Wait(self.record.policy.probe_every(), Vec::new())
             }
             _ => self.stuck(StuckReason::SecretGone, now),
         }
     }
 
-    fn was_changed_within_the_window(&self, now: Timestamp) -> bool {
-        now.since(self.record.change.last_sent) <= self.record.policy.window()
+    /// Whether the list that came `now` may be that of a node that does not know of the change yet.
+    fn was_listed_within_the_window(&self, now: Timestamp) -> bool {
+        let asked = self.seen.listing.unwrap_or(now);
+        asked.since(self.record.change.last_sent) <= self.record.policy.window()
     }
 
     /// Whether programs go on with the source although the list has the target in front. One that met a node

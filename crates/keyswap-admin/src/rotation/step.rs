@@ -56,6 +56,8 @@ pub(super) struct Seen {
     pub(super) held_since: Option<Timestamp>,
     /// When the look at the instances was begun whose outcome is awaited; likewise.
     looking: Option<Timestamp>,
+    /// When the server was asked for its list, if that is awaited; likewise.
+    pub(super) listing: Option<Timestamp>,
     /// Since when the source was accepted, although it should not be.
     pub(super) both_since: Option<Timestamp>,
     /// When the target was accepted last while instances are waited for, and for whom.
@@ -125,6 +127,7 @@ impl Rotation {
     pub(super) fn step_on(&mut self, event: Event, now: Timestamp) -> Effect {
         let effect = self.decide(event, now);
         self.seen.looking = matches!(effect, Effect::Observe).then_some(now);
+        self.seen.listing = matches!(effect, Effect::List).then_some(now);
         self.seen.probed_target = match effect {
             Effect::Probe(which) if which == self.target() => Some(now),
             Effect::Probe(_) | Effect::ProbeRetired(_) | Effect::ReadBack | Effect::List => {

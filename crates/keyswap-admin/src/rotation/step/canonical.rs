@@ -105,6 +105,7 @@ impl Rotation {
             doubted,
             held_since,
             looking,
+            listing,
             both_since,
             proved,
             missing,
@@ -122,8 +123,8 @@ impl Rotation {
             moved(&mut sent.at, past_window);
         }
         *accepted = (*accepted).min(policy.probes);
-        for time in [accepted_since, both_since, proved, doubted, held_since].into_iter().flatten()
-        {
+        let proofs = [accepted_since, both_since, proved, doubted, held_since, listing];
+        for time in proofs.into_iter().flatten() {
             moved(time, past_window);
         }
         for time in [neither_since, no_retired_since, probed_target].into_iter().flatten() {
