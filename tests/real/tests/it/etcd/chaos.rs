@@ -91,7 +91,7 @@ async fn no_request_fails_and_nothing_is_lost_while_each_node_is_killed_and_paus
     rotations.more(2).await;
     let took = began.elapsed();
 
-    let (finished, stopped) = rotations.stop().await;
+    let Ended { finished, stopped, lost } = rotations.stop().await;
     let tally = load.stop().await;
     seen::table(&format!(
         "etcd, whose nodes are killed and paused during rotations:\n\
@@ -105,32 +105,59 @@ async fn no_request_fails_and_nothing_is_lost_while_each_node_is_killed_and_paus
     ));
     tally.assert_none_failed();
     assert!(tally.saved_by_fallback > 0, "no program met a change: {tally:?}");
-    assert_nothing_was_lost(&store(&etcd, CLIENT), &server, finished).await;
+    assert_nothing_was_lost(&store(&etcd, CLIENT), &server, finished, lost).await;
 }
 
 /// What the store holds is what the server accepts, and each rotation is on record.
-async fn assert_nothing_was_lost(store: &EtcdStore, server: &AuthorizationServer, finished: u64) {
+async fn assert_nothing_was_lost(
+    store: &EtcdStore,
+    server: &AuthorizationServer,
+    finished: u64,
+    lost: u64,
+) {
     let document = store.published().await.expect("readable").expect("published");
     assert_eq!(document.list.len(), 1, "{document:?}");
     assert!(server.accepts(CLIENT, document.list.preferred().expose()));
     assert_eq!(server.accepted_secrets(CLIENT), 1);
     // Each rotation publishes three lists; one that began when it was to stop is gone to its end as well.
-    assert_eq!(document.revision.number(), 1 + 3 * finished);
+    let revision = document.revision.number();
+    assert!(
+        (finished..=finished + lost).any(|ended| revision == 1 + 3 * ended),
+        "revision {revision} after {finished} rotations, and {lost} that may have ended unheard"
+    );
     let history = store.verify_history().await.expect("a whole history");
     let done = history.iter().filter(|entry| {
         entry.record.to_string().contains("\"Done\"")
             || entry.record.to_string().contains("\"done\"")
     });
     assert!(done.count() as u64 >= finished, "{} records of {finished} rotations", history.len());
-    let instances = store.instances().await.expect("readable");
-    assert_eq!(instances.len(), 2 * APPLICATIONS.len(), "{instances:#?}");
+    // One whose lease ran out while nobody kept it comes back by itself.
+    let patience = Instant::now() + Duration::from_secs(30);
+    loop {
+        let instances = store.instances().await.expect("readable");
+        if instances.len() == 2 * APPLICATIONS.len() {
+            break;
+        }
+        assert!(Instant::now() < patience, "{instances:#?}");
+        sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Rotates again and again, and takes up what did not come to its end.
 struct Rotations {
     stop: Arc<AtomicBool>,
     finished: Arc<AtomicU64>,
-    task: JoinHandle<u64>,
+    task: JoinHandle<(u64, u64)>,
+}
+
+/// What became of all of them.
+struct Ended {
+    /// How many came to their end.
+    finished: u64,
+    /// How often one was taken up again.
+    stopped: u64,
+    /// How often there was nothing to take up: it had not begun, or it ended and only the word that it did was lost.
+    lost: u64,
 }
 
 impl Rotations {
@@ -171,11 +198,11 @@ impl Rotations {
         }
     }
 
-    /// How many came to their end, and how often one was taken up again.
-    async fn stop(self) -> (u64, u64) {
+    /// Waits until the one that is under way came to its end.
+    async fn stop(self) -> Ended {
         self.stop.store(true, Ordering::SeqCst);
-        let stopped = self.task.await.expect("no rotation stopped for good");
-        (self.finished.load(Ordering::SeqCst), stopped)
+        let (stopped, lost) = self.task.await.expect("no rotation stopped for good");
+        Ended { finished: self.finished.load(Ordering::SeqCst), stopped, lost }
     }
 }
 
@@ -184,8 +211,8 @@ async fn rotate(
     policy: &RotationPolicy,
     stop: &AtomicBool,
     finished: &AtomicU64,
-) -> u64 {
-    let (mut stopped, mut open) = (0, false);
+) -> (u64, u64) {
+    let (mut stopped, mut lost, mut open) = (0, 0, false);
     while open || !stop.load(Ordering::SeqCst) {
         let ended = match open {
             true => rotator.resume(None).await,
@@ -198,8 +225,12 @@ async fn rotate(
         };
         println!("{error}");
         match error.kind() {
-            // It ended, and only the word that it did was lost: its end is in the journal.
-            RotateErrorKind::NothingToResume if open => open = false,
+            // It ended, and only the word that it did was lost: its end is in the journal. Or it had not begun: then the
+            // end that is found there is that of the one before.
+            RotateErrorKind::NothingToResume if open => {
+                lost += 1;
+                open = false;
+            }
             RotateErrorKind::Stuck(_)
             | RotateErrorKind::JournalUnreadable
             | RotateErrorKind::HistoryChanged
@@ -210,5 +241,5 @@ async fn rotate(
         stopped += 1;
         sleep(Duration::from_millis(200)).await;
     }
-    stopped
+    (stopped, lost)
 }
