@@ -22,6 +22,10 @@ struct Server {
     port: u16,
     child: Child,
     log: NamedTempFile,
+    /// How often one was started, with this one.
+    starts: u32,
+    /// Whether it served: then there are realms that would be lost with it.
+    served: bool,
 }
 
 const PASSWORD: &str = "a-password-of-this-test-server-alone";
@@ -180,17 +184,22 @@ async fn served(http: &reqwest::Client) -> String {
             if let Some(running) = server.as_mut()
                 && !matches!(running.child.try_wait(), Ok(None))
             {
-                let log = std::fs::read_to_string(running.log.path()).unwrap_or_default();
-                let end: Vec<_> = log.lines().rev().take(20).collect();
-                panic!("Keycloak has ended; its last words, from the end: {end:#?}");
+                if running.served || running.starts == 5 {
+                    let log = std::fs::read_to_string(running.log.path()).unwrap_or_default();
+                    let end: Vec<_> = log.lines().rev().take(20).collect();
+                    panic!("Keycloak has ended; its last words, from the end: {end:#?}");
+                }
+                // Between finding a free port and the server's own bind, seconds later, another program may take it.
+                *running = start(running.starts + 1);
             }
-            server.get_or_insert_with(start).port
+            server.get_or_insert_with(|| start(1)).port
         };
         let base = format!("http://127.0.0.1:{port}/auth");
         // A refused connection is the usual answer until it serves.
         if let Ok(answer) = http.get(format!("{base}/realms/master")).send().await
             && answer.status() == 200
         {
+            note_served(port);
             return base;
         }
         assert!(Instant::now() < patience, "Keycloak did not serve in {PATIENCE:?}");
@@ -198,7 +207,16 @@ async fn served(http: &reqwest::Client) -> String {
     }
 }
 
-fn start() -> Server {
+fn note_served(port: u16) {
+    let mut server = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(running) = server.as_mut()
+        && running.port == port
+    {
+        running.served = true;
+    }
+}
+
+fn start(starts: u32) -> Server {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let port = listener.local_addr().expect("a bound socket has an address").port();
     drop(listener);
@@ -212,5 +230,5 @@ fn start() -> Server {
         .stdout(Stdio::null())
         .spawn()
         .unwrap_or_else(|error| panic!("Keycloak cannot be started: {error}"));
-    Server { port, child, log }
+    Server { port, child, log, starts, served: false }
 }

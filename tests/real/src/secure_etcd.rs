@@ -15,7 +15,7 @@ use crate::{Process, installed};
 /// A running node with an empty database, and a directory with certificates.
 #[derive(Debug)]
 pub struct SecureEtcd {
-    _process: Process,
+    process: Process,
     port: u16,
     /// Removed after the process was killed: fields are dropped in their order.
     directory: TempDir,
@@ -31,24 +31,16 @@ impl SecureEtcd {
     pub async fn start() -> Self {
         let turn = TURN.acquire().await.expect("it is never closed");
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let script = || {
-            let mut command = Command::new(installed("KEYSWAP_ETCD"));
-            command.env("ETCD_TLS", directory.path());
-            command
-        };
-        let made = script().arg("certificates").status().await.expect("the script can be started");
-        assert!(made.success(), "no certificates");
-        let port = free_ports();
-        let mut command = script();
-        command
-            .args(["serve", "1"])
-            .env("ETCD_SIZE", "1")
-            .env("ETCD_PORTS", port.to_string())
-            .env("ETCD_STATE", directory.path().join("state"));
-        let process = Process::start("etcd", &mut command);
-        let etcd = Self { _process: process, port, directory, _turn: turn };
+        let made = script(directory.path()).arg("certificates").status().await;
+        assert!(made.expect("the script can be started").success(), "no certificates");
+        let (port, process) = serve(directory.path());
+        let mut etcd = Self { process, port, directory, _turn: turn };
         let patience = Instant::now() + PATIENCE;
         while !etcd.shell("etcdctl endpoint health").await.status.success() {
+            // Between finding a free port and the node's own bind, another program may take it.
+            if etcd.process.has_ended() {
+                (etcd.port, etcd.process) = serve(etcd.directory.path());
+            }
             assert!(Instant::now() < patience, "it does not serve");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -94,4 +86,22 @@ impl SecureEtcd {
             .await
             .expect("a shell")
     }
+}
+
+fn script(directory: &Path) -> Command {
+    let mut command = Command::new(installed("KEYSWAP_ETCD"));
+    command.env("ETCD_TLS", directory);
+    command
+}
+
+/// Starts the node at a free port, with an empty database.
+fn serve(directory: &Path) -> (u16, Process) {
+    let port = free_ports();
+    let mut command = script(directory);
+    command
+        .args(["serve", "1"])
+        .env("ETCD_SIZE", "1")
+        .env("ETCD_PORTS", port.to_string())
+        .env("ETCD_STATE", directory.join(format!("state-{port}")));
+    (port, Process::start("etcd", &mut command))
 }
