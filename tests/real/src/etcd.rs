@@ -83,10 +83,15 @@ impl Etcd {
         }
     }
 
-    /// Ends a node at once; its data stays.
-    pub fn kill(&mut self, node: usize) {
-        // The process is killed when its handle is dropped.
-        self.nodes[node] = None;
+    /// Ends a node at once, and waits until it has ended; its data stays.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end.
+    pub async fn kill(&mut self, node: usize) {
+        if let Some(process) = self.nodes[node].take() {
+            process.kill().await;
+        }
     }
 
     /// Stops a node without ending it: it hangs, and its connections stay.

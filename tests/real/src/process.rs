@@ -89,6 +89,18 @@ impl Process {
         assert!(status.expect("it is a child").success(), "{} ended badly", self.name);
     }
 
+    /// Kills it, and waits until it has ended: then its ports are nobody's.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end in a minute.
+    pub async fn kill(mut self) {
+        // It may have ended already.
+        let _ = self.child.start_kill();
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.unwrap_or_else(|_| panic!("{} does not end", self.name)).expect("it is a child");
+    }
+
     /// Its process id, while it runs.
     #[must_use]
     pub fn id(&self) -> Option<u32> {

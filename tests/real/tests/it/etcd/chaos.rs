@@ -61,7 +61,7 @@ async fn no_request_fails_and_nothing_is_lost_while_each_node_is_killed_and_paus
         // The leader first; and after it, whichever the others made theirs.
         let node = if node == leader { etcd.leader().await } else { node };
         println!("node {node} is killed");
-        etcd.kill(node);
+        etcd.kill(node).await;
         kills += 1;
         rotations.more(1).await;
         load.progress(20).await;
@@ -79,7 +79,7 @@ async fn no_request_fails_and_nothing_is_lost_while_each_node_is_killed_and_paus
     // The whole store is away, in the middle of a rotation: programs go on with what they have.
     println!("all nodes are killed");
     for node in 0..size {
-        etcd.kill(node);
+        etcd.kill(node).await;
         kills += 1;
     }
     load.progress(500).await;

@@ -27,7 +27,7 @@ async fn a_watch_goes_on_behind_a_compaction() {
     let lease = writing.acquire("a test").await.expect("the lease");
 
     // What comes while that node is away is compacted away before it is back.
-    etcd.kill(0);
+    etcd.kill(0).await;
     let mut revision = Revision::new(1);
     for id in ["second", "third"] {
         let next = writing.publish(&lease, revision, &list(&[id]), None).await;
@@ -126,7 +126,7 @@ async fn an_instance_keeps_its_lease_over_one_stream_and_over_another_node_when_
     assert!(2 * streams <= messages, "a lease is kept over one stream: {before:?}");
 
     let its = (0..before.len()).max_by_key(|node| before[*node].0).expect("a node");
-    etcd.kill(its);
+    etcd.kill(its).await;
     let patience = Instant::now() + PATIENCE;
     while kept(&etcd).await.iter().all(|(messages, _)| *messages < 4) {
         assert!(Instant::now() < patience, "no other node keeps it");
@@ -290,7 +290,7 @@ async fn the_command_works_on_etcd_and_says_when_no_node_answers() {
     drop(registered);
 
     for node in 0..etcd.size() {
-        etcd.kill(node);
+        etcd.kill(node).await;
     }
     let (code, said) = keyswap(&["status"]).await;
     assert_ne!(code, Some(0), "{said}");
