@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use keyswap_core::Secret;
 use keyswap_real_tests::{Foreign, Hydra, Library, Process, Seen, installed};
 use keyswap_store::{FileStore, SecretStore};
 use serde_json::Value;
@@ -103,7 +104,9 @@ async fn rotate(server: &str, version: &str, directory: &Path, parameter: &str) 
     for (_, _, program) in &mut programs {
         program.progress(25).await;
     }
-    let refused = tokio::spawn(most_refused(directory.join("keyswap-store")));
+    let store = FileStore::open(directory.join("keyswap-store"), CLIENT).expect("the store");
+    let old = store.published().await.expect("readable").expect("a list").list.preferred().clone();
+    let refused = tokio::spawn(most_refused(store, old));
     let output = keyswap(&["rotate", "--json"]).output().await.expect("it starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     for (_, _, program) in &mut programs {
@@ -124,19 +127,17 @@ async fn rotate(server: &str, version: &str, directory: &Path, parameter: &str) 
     proxy.end().await;
 }
 
-/// How many refusals the proxy reported of one secret, until the store holds one secret again.
-async fn most_refused(store: std::path::PathBuf) -> u64 {
-    let store = FileStore::open(store, CLIENT).expect("the store");
-    let (mut most, mut staged) = (0, false);
+/// How many refusals the proxy reported of one secret, until the store holds one secret again, and another one.
+async fn most_refused(store: FileStore, old: Secret) -> u64 {
+    let mut most = 0;
     loop {
         for instance in store.instances().await.expect("readable") {
             let usage = instance.report.ok().and_then(|report| report.usage);
             let secrets = usage.iter().flat_map(|usage| &usage.secrets);
             most = secrets.map(|secret| secret.refused).fold(most, u64::max);
         }
-        let secrets = store.published().await.expect("readable").expect("a list").list.len();
-        staged |= secrets > 1;
-        if staged && secrets == 1 {
+        let list = store.published().await.expect("readable").expect("a list").list;
+        if list.len() == 1 && list.preferred().id() != old.id() {
             return most;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
