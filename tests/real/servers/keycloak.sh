@@ -21,6 +21,7 @@ sha256=27a6535553c3cdcd083872ba40629efafb3475e3b758e0c6f691395561dd0f1f
 build=(--db=dev-mem --cache=local --features=client-secret-rotation --http-relative-path=/auth)
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
+. "$root/tests/real/retry.sh"
 target=${CARGO_TARGET_DIR:-target}
 # Cargo reads a relative target directory from where it is called: here, the root of the repository.
 case $target in /*) ;; *) target=$root/$target ;; esac
@@ -64,7 +65,7 @@ fetch() {
   # A caller's `if` switches errexit off in here: each line says itself that it must succeed.
   local zip=keycloak-quarkus-dist-$version.zip
   cd "$home" || return
-  JAVA_HOME=$java_home mvn -B -q dependency:copy -DoutputDirectory=. \
+  JAVA_HOME=$java_home retry mvn -B -q -U dependency:copy -DoutputDirectory=. \
     -Dartifact="org.keycloak:keycloak-quarkus-dist:$version:zip" </dev/null &&
     echo "$sha256  $zip" | sha256sum -c --quiet &&
     python3 -m zipfile -e "$zip" . &&
