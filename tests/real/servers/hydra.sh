@@ -20,6 +20,7 @@ version=v2.3.0
 pop='github.com/gobuffalo/pop/v6=github.com/ory/pop/v6@v6.2.1-0.20241121111754-e5dfc0f3344b'
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
+. "$root/tests/real/retry.sh"
 target=${CARGO_TARGET_DIR:-target}
 # Cargo reads a relative target directory from where it is called: here, the root of the repository.
 case $target in /*) ;; *) target=$root/$target ;; esac
@@ -44,8 +45,8 @@ build() {
   export GOTOOLCHAIN=local GOFLAGS=-mod=mod CGO_ENABLED=1
   go mod init keyswap.invalid/hydra &&
     go mod edit -replace "$pop" &&
-    go get "github.com/ory/hydra/v2@$version" &&
-    go build -tags sqlite,sqlite_omit_load_extension -o "$home/hydra" github.com/ory/hydra/v2
+    retry go get "github.com/ory/hydra/v2@$version" &&
+    retry go build -tags sqlite,sqlite_omit_load_extension -o "$home/hydra" github.com/ory/hydra/v2
 }
 
 install() {
@@ -68,7 +69,7 @@ serve() {
   rm -rf "$state"
   mkdir -p "$state"
   cat >"$state/hydra.yml" <<YML
-dsn: "sqlite://$state/hydra.sqlite?_fk=true"
+dsn: "sqlite://$state/hydra.sqlite?_fk=true&_busy_timeout=60000"
 urls: {self: {issuer: "http://127.0.0.1:$port"}}
 serve:
   public: {host: 127.0.0.1, port: $port}
