@@ -2,12 +2,15 @@
 //! Microsoft Entra that misbehaves on demand, while a program signs in.
 
 mod common;
+#[path = "common/course.rs"]
+mod course;
 #[path = "common/dropped.rs"]
 mod dropped;
 
 use std::time::Duration;
 
 use common::Program;
+use course::course;
 use dropped::{Wanted, each, injecting};
 use keyswap_admin::authority::{
     AddAnswer, Authority, ChangeAnswer, EntraBuilder, Listed, NewSecret, Probe, SlotId,
@@ -144,8 +147,7 @@ async fn a_rotation_passes_through_every_state_and_nothing_but_the_old_secret_go
     let program = world.program().await;
     let finished = world.rotator().run(policy()).await.unwrap();
     assert_eq!(program.stop().await, 0, "a fallback was needed");
-    let states: Vec<_> = finished.states.iter().map(|(state, _)| *state).collect();
-    assert_eq!(states, path().filter(|state| *state != State::Done).collect::<Vec<_>>());
+    assert_eq!(course(&finished), path().filter(|state| *state != State::Done).collect::<Vec<_>>());
     world.assert_rotated(&finished, &[&foreign]).await;
     assert_eq!(world.server.counts().changes, 2, "added, removed");
 }

@@ -2,12 +2,15 @@
 //! real engine, store and HTTP, at an embedded one that misbehaves on demand, while a program signs in.
 
 mod common;
+#[path = "common/course.rs"]
+mod course;
 #[path = "common/dropped.rs"]
 mod dropped;
 
 use std::time::Duration;
 
 use common::Program;
+use course::course;
 use dropped::{Wanted, each, injecting};
 use keyswap_admin::authority::{Authority, HydraBuilder, Listed, NewSecret, Probe, SlotId};
 use keyswap_admin::{
@@ -139,8 +142,7 @@ async fn with_rotated_secrets_no_attempt_is_refused_and_one_rotation_follows_ano
     let program = world.program().await;
     for _ in 0..2 {
         let finished = world.rotator().run(policy()).await.unwrap();
-        let states: Vec<_> = finished.states.iter().map(|(state, _)| *state).collect();
-        assert_eq!(states, path());
+        assert_eq!(course(&finished), path());
         world.assert_rotated(&finished).await;
     }
     assert_eq!(program.stop().await, 0, "a fallback was needed");

@@ -2,6 +2,8 @@
 //! embedded Okta that misbehaves on demand, while a program signs in.
 
 mod common;
+#[path = "common/course.rs"]
+mod course;
 #[path = "common/dropped.rs"]
 mod dropped;
 
@@ -10,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::Program;
+use course::course;
 use dropped::{Wanted, each, injecting};
 use keyswap_admin::authority::{
     AddAnswer, Authority, Capabilities, ChangeAnswer, Listed, NewSecret, OktaBuilder, Probe, SlotId,
@@ -141,8 +144,7 @@ async fn a_rotation_passes_through_every_state_and_no_attempt_is_refused_on_the_
     let program = world.program().await;
     let finished = world.rotator().run(policy()).await.unwrap();
     assert_eq!(program.stop().await, 0, "a fallback was needed");
-    let states: Vec<_> = finished.states.iter().map(|(state, _)| *state).collect();
-    assert_eq!(states, State::PATH_WITH_SLOTS[..State::PATH_WITH_SLOTS.len() - 1]);
+    assert_eq!(course(&finished), State::PATH_WITH_SLOTS[..State::PATH_WITH_SLOTS.len() - 1]);
     world.assert_rotated(&finished).await;
     // Added, deactivated, removed: each once.
     assert_eq!(world.server.counts().changes, 3);

@@ -1,9 +1,13 @@
 //! A plan says what a rotation then does: the requests that it describes are the ones that are sent, at every kind of
 //! server, and the states that it names are the ones that are gone through. It changes nothing itself.
 
+#[path = "common/course.rs"]
+mod course;
+
 use std::path::Path;
 use std::time::Duration;
 
+use course::course;
 use keyswap_admin::authority::{RegistrationToken, Request};
 use keyswap_admin::rotation::{Act, Wait, WayBack};
 use keyswap_admin::{
@@ -197,7 +201,7 @@ fn states(outline: &Outline) -> Vec<State> {
 }
 
 fn gone_through(finished: &Finished) -> Vec<State> {
-    finished.states.iter().map(|(state, _)| *state).chain([State::Done]).collect()
+    course(finished).into_iter().chain([State::Done]).collect()
 }
 
 fn server(provider: Provider) -> Builder {

@@ -2,12 +2,15 @@
 //! WSO2 Identity Server that misbehaves on demand, while a program signs in.
 
 mod common;
+#[path = "common/course.rs"]
+mod course;
 #[path = "common/dropped.rs"]
 mod dropped;
 
 use std::time::Duration;
 
 use common::Program;
+use course::course;
 use dropped::{Wanted, each, injecting};
 use keyswap_admin::authority::{
     AddAnswer, Authority, ChangeAnswer, Listed, NewSecret, SlotId, Wso2Builder,
@@ -160,8 +163,10 @@ async fn a_rotation_passes_through_every_state_and_the_next_one_does_as_well() {
         let world = World::that_hashes(hashes).await;
         let program = world.program().await;
         let finished = world.rotator().run(policy()).await.unwrap();
-        let states: Vec<_> = finished.states.iter().map(|(state, _)| *state).collect();
-        assert_eq!(states, path().filter(|state| *state != State::Done).collect::<Vec<_>>());
+        assert_eq!(
+            course(&finished),
+            path().filter(|state| *state != State::Done).collect::<Vec<_>>()
+        );
         world.assert_rotated(&finished).await;
         assert_eq!(world.server.counts().changes, 2, "added, removed");
         let finished = world.rotator().run(policy()).await.unwrap();
