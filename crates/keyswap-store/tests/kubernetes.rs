@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -289,7 +289,9 @@ async fn a_file_of_the_host_that_is_mounted_for_itself_is_warned_of_and_followed
     assert_eq!(follow.never_updates(), None);
     let _following = Following(tokio::spawn(follow.run()));
     eventually("it warns", async || (log.count("mounted for itself") == 1).then_some(())).await;
-    fs::write(&host, "hunter2-b\n").unwrap();
+    // In place, and never empty: it is looked at all the time.
+    let file = fs::File::options().write(true).open(&host).unwrap();
+    file.write_all_at(b"hunter2-b\n", 0).unwrap();
     takes(&ring, "hunter2-b").await;
     assert_eq!(log.count("WARN"), 1, "{}", log.text());
 }

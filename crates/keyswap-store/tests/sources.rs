@@ -138,7 +138,7 @@ async fn a_broken_plain_file_keeps_the_last_good_list_and_each_fault_is_warned_o
     assert_eq!(log.count("WARN"), faults.len() + 1, "{}", log.text());
     assert_eq!(log.count("can be read again"), 0, "{}", log.text());
 
-    fs::write(&path, lines("b a")).unwrap();
+    rename_over(&path, lines("b a"));
     takes(&ring, "client-secret.2 client-secret.1").await;
     eventually("it is good again", async || status.problem().is_none().then_some(())).await;
     reads_again(&log).await;
