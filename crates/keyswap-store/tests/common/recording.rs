@@ -24,6 +24,7 @@ pub struct Recording {
 
 pub struct RecordingWatch {
     inner: FileWatch,
+    calls: Arc<Mutex<Vec<String>>>,
     sent: Arc<Mutex<Option<SecretDocument>>>,
 }
 
@@ -33,7 +34,12 @@ impl Watch for RecordingWatch {
     }
 
     fn list(&mut self) -> Option<SecretDocument> {
-        self.sent.lock().unwrap().take()
+        let sent = self.sent.lock().unwrap().take();
+        let told = sent
+            .as_ref()
+            .map_or_else(|| "nothing".to_owned(), |document| document.revision.to_string());
+        self.calls.lock().unwrap().push(format!("told {told}"));
+        sent
     }
 }
 
@@ -81,7 +87,8 @@ impl SecretStore for Recording {
             return Err(StoreError::new(StoreErrorKind::Io, "watch the list").because("a test"));
         }
         let inner = self.store.watch().await?;
-        Ok(RecordingWatch { inner, sent: Arc::clone(&self.sent) })
+        let (calls, sent) = (Arc::clone(&self.calls), Arc::clone(&self.sent));
+        Ok(RecordingWatch { inner, calls, sent })
     }
 
     async fn register(&self, report: &InstanceReport) -> Result<Registration, StoreError> {
