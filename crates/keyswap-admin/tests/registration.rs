@@ -409,7 +409,7 @@ async fn a_token_that_the_store_does_not_take_is_used_and_stored_later() {
     let ring = directory.join("ring.json");
     let aside = directory.join("aside.json");
     // Somebody takes the list away between the request and the answer.
-    let delay = Duration::from_millis(300);
+    let delay = Duration::from_secs(2);
     world.server.inject(Fault::LatencyAfterChange { delay }, Times::ONCE);
     let asked = registration.regenerate_secret(&id);
     let taken_away = async {

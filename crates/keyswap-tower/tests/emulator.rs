@@ -16,7 +16,7 @@ use keyswap_tower::{ClientSecretJwt, Fallback, FallbackLayer, Profile, RequestBo
 use tower::{Layer, ServiceExt};
 
 const AUDIENCE: &str = "https://api.example/";
-const WINDOW: Duration = Duration::from_millis(300);
+const WINDOW: Duration = Duration::from_secs(1);
 
 type Http = Client<HttpConnector, RequestBody<Full<Bytes>>>;
 

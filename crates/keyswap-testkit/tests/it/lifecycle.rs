@@ -67,7 +67,7 @@ async fn waiting_request(server: &AuthorizationServer, delay: Duration) -> JoinH
 async fn shutdown_takes_no_new_connection_finishes_the_answer_on_its_way_and_frees_the_port() {
     let server = start(builder()).await;
     let address = server.address();
-    let waiting = waiting_request(&server, Duration::from_secs(1)).await;
+    let waiting = waiting_request(&server, Duration::from_secs(3)).await;
     let clone = server.clone();
     let shutdown = tokio::spawn(async move { clone.shutdown().await });
     while TcpStream::connect(address).await.is_ok() {
@@ -78,7 +78,18 @@ async fn shutdown_takes_no_new_connection_finishes_the_answer_on_its_way_and_fre
     assert_eq!(waiting.await.unwrap(), Some(400));
     // Again: it has stopped, nothing to wait for.
     server.shutdown().await;
-    let again = start(builder().bind(address)).await;
+    // A connection of another test may have this port for a moment.
+    let free = async {
+        loop {
+            match builder().bind(address).start().await {
+                Err(error) if error.is_address_in_use() => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                started => break started.unwrap(),
+            }
+        }
+    };
+    let again = tokio::time::timeout(Duration::from_secs(10), free).await.unwrap();
     assert_eq!(sign_in(&again, "first-secret").await.status(), 200);
 }
 

@@ -193,7 +193,7 @@ async fn the_answer_to_a_change_is_lost_before_or_after_it_or_the_change_comes_l
         server.secrets("billing").len()
     };
     assert_eq!(lost(Fault::AnswerLostBeforeChange).await, 1);
-    let late = Fault::LateChange { after: Duration::from_millis(50) };
+    let late = Fault::LateChange { after: Duration::from_millis(500) };
     assert_eq!(lost(late).await, 1);
     server.until_settled("billing").await;
     assert_eq!(server.secrets("billing").len(), 2);
