@@ -19,8 +19,9 @@ use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use tokio::time::timeout;
 
 const AUDIENCE: &str = "https://api.example/";
-/// Far more than a reload takes: a change is seen by the operating system's own notification.
-const PATIENCE: Duration = Duration::from_secs(6);
+/// Far more than a reload takes: a change is seen by the operating system's own notification, and by a
+/// look every 5 s where there is none.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {

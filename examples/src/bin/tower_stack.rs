@@ -41,7 +41,7 @@ async fn main() -> Result<(), BoxError> {
     // - The fallback layer is innermost, right on the client, so that it sees the server's own answers.
     let client = ServiceBuilder::new()
         .retry(RetryUnavailable { left: 3 })
-        .timeout(Duration::from_secs(2))
+        .timeout(Duration::from_secs(10))
         .concurrency_limit(8)
         .layer(fallback)
         .service(ReqwestService::new(client_builder().build()?));
