@@ -69,6 +69,19 @@ struct Trouble {
     at_the_console: Option<(State, Console)>,
 }
 
+const NO_TROUBLE: Trouble = Trouble {
+    chosen_by_caller: true,
+    shows: Shows::Value,
+    deactivation: false,
+    newest_stays: false,
+    crashes: 0,
+    lost_answers: 0,
+    rollback_after: None,
+    compromised_and_deaf: false,
+    full: None,
+    at_the_console: None,
+};
+
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Console {
     AddsASecret,
@@ -660,18 +673,7 @@ proptest! {
 
 #[test]
 fn what_a_server_refuses_to_add_again_is_said_and_asked_for_when_it_is_resumed() {
-    let trouble = Trouble {
-        chosen_by_caller: false,
-        shows: Shows::Value,
-        deactivation: false,
-        newest_stays: true,
-        crashes: 0,
-        lost_answers: 0,
-        rollback_after: None,
-        compromised_and_deaf: false,
-        full: None,
-        at_the_console: None,
-    };
+    let trouble = Trouble { chosen_by_caller: false, newest_stays: true, ..NO_TROUBLE };
     let mut world = World::new(1, trouble);
     let mut rotation = Rotation::new(world.begin());
     let at = |world: &World| Timestamp::from_milliseconds(world.now);
@@ -704,19 +706,7 @@ fn what_a_server_refuses_to_add_again_is_said_and_asked_for_when_it_is_resumed()
 #[test]
 fn a_list_that_was_asked_for_within_the_window_and_came_late_is_no_word_that_the_new_secret_is_gone()
  {
-    let trouble = Trouble {
-        chosen_by_caller: true,
-        shows: Shows::Value,
-        deactivation: false,
-        newest_stays: false,
-        crashes: 0,
-        lost_answers: 0,
-        rollback_after: None,
-        compromised_and_deaf: false,
-        full: None,
-        at_the_console: None,
-    };
-    let mut world = World::new(1, trouble);
+    let mut world = World::new(1, NO_TROUBLE);
     let mut rotation = Rotation::new(world.begin());
     let without = world.slots(&[secret("old")]);
     let listed = || Event::Listed(Listed::Slots(without.clone()));
