@@ -9,6 +9,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::term::Term;
 
+/// How often in a row a lease is renewed for no time. A process that is stopped between the renewal and its answer finds
+/// none of it left; who asks again is told whether somebody took over meanwhile.
+const MOST_IN_VAIN: u32 = 3;
+
 /// Carries `act` out and renews the lease beside it, twice in its time. When the lease is lost, `act` is
 /// dropped where it is.
 ///
@@ -23,14 +27,19 @@ pub(super) async fn keeping<S: SecretStore, T>(
 ) -> Result<T, StoreError> {
     let term = Term::until(Instant::now());
     let mut act = pin!(term.scope(act));
+    let mut in_vain = 0;
     loop {
         let asked = Instant::now();
         let left = store.renew(lease).await?;
-        if left.is_zero() {
+        in_vain = if left.is_zero() { in_vain + 1 } else { 0 };
+        if in_vain == MOST_IN_VAIN {
             return Err(StoreError::new(StoreErrorKind::LeaseLost, "keep the lease")
                 .at(store.describe())
                 .because("it was renewed for no time at all")
                 .way_out("run `keyswap resume`"));
+        }
+        if left.is_zero() {
+            continue;
         }
         term.put_off(asked + left);
         let next = asked + left / 2;
@@ -47,6 +56,8 @@ pub(super) async fn keeping<S: SecretStore, T>(
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
 
     use keyswap_store::FileStore;
@@ -113,6 +124,37 @@ mod tests {
     #[tokio::test]
     async fn not_one_step_is_made_after_a_stop_in_which_somebody_took_over() {
         assert_eq!(stopped_between_two_steps(take_over).await, (true, false));
+    }
+
+    /// Its process is stopped as often, each time between a renewal and the answer to it.
+    #[derive(Clone)]
+    struct Stopped(FileStore, Arc<AtomicU32>);
+
+    impl SecretStore for Stopped {
+        type Watch = <FileStore as SecretStore>::Watch;
+
+        async fn renew(&self, lease: &Lease) -> Result<Duration, StoreError> {
+            let left = self.0.renew(lease).await?;
+            let stopped = self.1.load(Ordering::Relaxed);
+            self.1.store(stopped.saturating_sub(1), Ordering::Relaxed);
+            Ok(if stopped > 0 { Duration::ZERO } else { left })
+        }
+
+        keyswap_store::forward!(self => self.0; client, describe, published, import, publish, watch, journal, save_journal,
+            acquire, release, register, report, unregister, instances, hold, set_hold, append_history, history,
+            verify_history);
+    }
+
+    #[tokio::test]
+    async fn a_stop_between_a_renewal_and_its_answer_asks_again_and_not_for_ever() {
+        let (_directory, store) = store();
+        let lease = store.acquire("test").await.unwrap();
+        for (stops, kept) in [(1, true), (MOST_IN_VAIN, false)] {
+            let store = Stopped(store.clone(), Arc::new(AtomicU32::new(stops)));
+            let kept_for = keeping(&store, &lease, async { "done" }).await;
+            assert_eq!(kept_for.is_ok(), kept, "{kept_for:?}");
+            assert!(kept_for.err().is_none_or(|error| error.is_lease_lost()));
+        }
     }
 
     #[tokio::test]
