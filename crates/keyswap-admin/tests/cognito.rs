@@ -1,6 +1,8 @@
 //! Whole rotations at a server whose list shows neither value nor text: an embedded Amazon Cognito that misbehaves on
 //! demand and checks each signature, while a program signs in.
 
+#[path = "common/answers.rs"]
+mod answers;
 mod common;
 #[path = "common/dropped.rs"]
 mod dropped;
@@ -252,13 +254,7 @@ async fn an_app_client_to_which_users_sign_in_is_rotated_as_well() {
 }
 
 fn authority_kind(error: &RotateError) -> AuthorityErrorKind {
-    for secret in [OLD, KEY] {
-        assert!(!format!("{error} {error:?}").contains(secret), "{error:?}");
-    }
-    match error.kind() {
-        RotateErrorKind::Authority(error) => error.kind(),
-        other => panic!("{other:?}: {error}"),
-    }
+    answers::authority_kind(error, &[OLD, KEY])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,7 @@
 //! Whole rotations at an embedded FusionAuth, while a program signs in by a refresh token.
 
+#[path = "common/answers.rs"]
+mod answers;
 mod common;
 #[path = "common/dropped.rs"]
 mod dropped;
@@ -10,8 +12,8 @@ use common::Program;
 use dropped::{Wanted, each};
 use keyswap_admin::authority::{Authority, ChangeAnswer, FusionAuthBuilder, Probe, ReadBack};
 use keyswap_admin::{
-    Application, AuthorityErrorKind, Finished, FusionAuth, Progress, RotateError, RotateErrorKind,
-    RotationPolicy, Rotator, State,
+    Application, AuthorityErrorKind, Finished, FusionAuth, Progress, RotateError, RotationPolicy,
+    Rotator, State,
 };
 use keyswap_core::{Secret, SecretList};
 use keyswap_store::{FileStore, SecretStore};
@@ -166,13 +168,7 @@ async fn a_rotation_that_was_dropped_after_its_change_goes_on_or_back_and_no_req
 }
 
 fn authority_kind(error: &RotateError) -> AuthorityErrorKind {
-    for secret in [OLD, KEY, READER] {
-        assert!(!format!("{error} {error:?}").contains(secret), "{error:?}");
-    }
-    match error.kind() {
-        RotateErrorKind::Authority(error) => error.kind(),
-        other => panic!("{other:?}: {error}"),
-    }
+    answers::authority_kind(error, &[OLD, KEY, READER])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,8 @@
 //! Whole rotations at a server that holds two secrets a client, with the real engine, store and HTTP, at an
 //! embedded Okta that misbehaves on demand, while a program signs in.
 
+#[path = "common/answers.rs"]
+mod answers;
 mod common;
 #[path = "common/course.rs"]
 mod course;
@@ -527,13 +529,7 @@ async fn a_deactivation_that_comes_late_on_the_way_back_finds_programs_that_hold
 }
 
 fn authority_kind(error: &RotateError) -> AuthorityErrorKind {
-    for secret in [OLD, TOKEN, READER] {
-        assert!(!format!("{error} {error:?}").contains(secret), "{error:?}");
-    }
-    match error.kind() {
-        RotateErrorKind::Authority(error) => error.kind(),
-        other => panic!("{other:?}: {error}"),
-    }
+    answers::authority_kind(error, &[OLD, TOKEN, READER])
 }
 
 /// What a rotation says that does not begin.
@@ -590,13 +586,7 @@ async fn a_token_that_may_only_read_is_named_and_the_rotation_can_be_resumed_wit
 }
 
 fn ids(listed: Listed) -> Vec<(String, Option<SecretId>, bool)> {
-    match listed {
-        Listed::Slots(slots) => slots
-            .into_iter()
-            .map(|slot| (slot.id.as_str().to_owned(), slot.holds, slot.active))
-            .collect(),
-        other => panic!("{other:?}"),
-    }
+    answers::listed(listed, |slot| slot.holds.clone())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,8 @@
 //! Whole rotations with the real engine, store and HTTP, at an embedded server that misbehaves on
 //! demand, while a program signs in.
 
+#[path = "common/answers.rs"]
+mod answers;
 mod common;
 
 use std::sync::Arc;
@@ -563,10 +565,7 @@ async fn stopped(world: &World) -> RotateError {
 }
 
 fn authority_kind(error: &RotateError) -> AuthorityErrorKind {
-    match error.kind() {
-        RotateErrorKind::Authority(error) => error.kind(),
-        other => panic!("{other:?}: {error}"),
-    }
+    answers::authority_kind(error, &[])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,8 @@
 //! Whole rotations at a server that holds one secret and chooses its value itself, with the real engine, store
 //! and HTTP, at an embedded Zitadel that misbehaves on demand, while a program signs in.
 
+#[path = "common/answers.rs"]
+mod answers;
 mod common;
 #[path = "common/dropped.rs"]
 mod dropped;
@@ -370,13 +372,7 @@ async fn a_token_that_may_only_read_changes_nothing_and_the_rotation_can_be_resu
 }
 
 fn authority_kind(error: &RotateError) -> AuthorityErrorKind {
-    for secret in [OLD, TOKEN, READER] {
-        assert!(!format!("{error} {error:?}").contains(secret), "{error:?}");
-    }
-    match error.kind() {
-        RotateErrorKind::Authority(error) => error.kind(),
-        other => panic!("{other:?}: {error}"),
-    }
+    answers::authority_kind(error, &[OLD, TOKEN, READER])
 }
 
 /// What a rotation says that does not begin.

@@ -5,7 +5,7 @@ mod common;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
-use common::{CLIENT, DevServer, Embedded, Output, Programs, STATES, Site, eventually};
+use common::{CLIENT, DevServer, Embedded, Output, Programs, Site, eventually};
 use keyswap_testkit::{Endpoint, Fault, Times};
 
 fn site_with_secret() -> Embedded {
@@ -21,16 +21,7 @@ fn rollback(site: &Site) -> Output {
 /// Kills a command when the journal tells of this state, or of one that follows.
 fn killed_in(site: &Site, command: &[&str], state: &str) {
     let mut running = site.command(command).spawn();
-    let wanted = STATES.iter().position(|other| *other == state).unwrap();
-    eventually(state, || {
-        let ended = running.ended();
-        let now = site.state().unwrap_or_default();
-        if STATES.iter().position(|other| *other == now) >= Some(wanted) {
-            return Some(());
-        }
-        assert!(!ended, "it ended before {state}: {}", running.stderr());
-        None
-    });
+    site.until_reached(&mut running, state);
     running.kill();
     running.wait();
 }

@@ -19,12 +19,7 @@ fn site_with_a_short_lease() -> Embedded {
 
 /// Waits until the rotation is that far, and stops its process.
 fn stop_in(site: &Site, running: &mut Running, state: &str) {
-    let position = STATES.iter().position(|other| *other == state).unwrap();
-    eventually(state, || {
-        assert!(!running.ended(), "it ended before {state}: {}", running.stderr());
-        let now = site.state()?;
-        (STATES.iter().position(|other| *other == now)? >= position).then_some(())
-    });
+    site.until_reached(running, state);
     running.signal("STOP");
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use super::{Command, Running, Vault, eventually};
+use super::{Command, Running, STATES, Vault, eventually};
 
 pub const CLIENT: &str = "billing";
 pub const MANAGEMENT_CLIENT: &str = "keyswap-rotator";
@@ -106,6 +106,21 @@ impl Site {
             // In this order: between the two it may come to that state, and end.
             let ended = running.ended();
             if self.state().as_deref() == Some(wanted) {
+                return Some(());
+            }
+            assert!(!ended, "it ended before {wanted}: {}", running.stderr());
+            None
+        });
+    }
+
+    /// Waits for this state of a rotation on its way forward, or one that follows.
+    #[track_caller]
+    pub fn until_reached(&self, running: &mut Running, wanted: &str) {
+        let position = |state: &str| STATES.iter().position(|other| *other == state);
+        eventually(wanted, || {
+            // In this order, as above.
+            let ended = running.ended();
+            if position(&self.state().unwrap_or_default()) >= position(wanted) {
                 return Some(());
             }
             assert!(!ended, "it ended before {wanted}: {}", running.stderr());
