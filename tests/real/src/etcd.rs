@@ -1,6 +1,6 @@
 //! Three nodes of a genuine etcd, which can be killed, paused and started again one by one.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,13 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::ports::free_ports;
 use crate::process::PATIENCE;
 use crate::{Metrics, Process, installed};
 
 const NODES: usize = 3;
+/// Each has one for clients and one for the other nodes.
+pub(crate) const PORTS_OF_NODE: u16 = 2;
 /// How long a node may take that is asked which one leads: it may hang.
 const BRIEFLY: Duration = Duration::from_secs(1);
 /// One cluster at a time: elections need a machine that has time for them.
@@ -39,7 +42,8 @@ impl Etcd {
         let turn = TURN.acquire().await.expect("it is never closed");
         let state = tempfile::tempdir().expect("a temporary directory");
         let http = reqwest::Client::new();
-        let mut etcd = Self { nodes: Vec::new(), ports: free_ports(), http, state, _turn: turn };
+        let ports = free_ports(NODES as u16 * PORTS_OF_NODE);
+        let mut etcd = Self { nodes: Vec::new(), ports, http, state, _turn: turn };
         for node in 0..NODES {
             let process = etcd.process(node);
             etcd.nodes.push(Some(process));
@@ -110,18 +114,7 @@ impl Etcd {
     ///
     /// When it does not.
     pub async fn restart(&mut self, node: usize) {
-        let patience = Instant::now() + PATIENCE;
-        loop {
-            // The kernel may still be busy with the port of the one that was killed.
-            if self.nodes[node].as_mut().is_none_or(Process::has_ended) {
-                self.start_again(node);
-            }
-            if self.answers(node).await {
-                return;
-            }
-            assert!(Instant::now() < patience, "node {node} does not serve: {}", self.log(node));
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        self.serve(node..node + 1).await;
     }
 
     /// Starts a node that was killed, without waiting for it: alone it does not answer.
@@ -137,8 +130,27 @@ impl Etcd {
     ///
     /// When one does not.
     pub async fn all_serve(&mut self) {
-        for node in 0..NODES {
-            self.restart(node).await;
+        self.serve(0..NODES).await;
+    }
+
+    async fn serve(&mut self, nodes: Range<usize>) {
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            // None waits for another one's turn: a single node of three does not answer.
+            for node in nodes.clone() {
+                if self.nodes[node].as_mut().is_none_or(Process::has_ended) {
+                    self.start_again(node);
+                }
+            }
+            let mut silent = None;
+            for node in nodes.clone() {
+                if !self.answers(node).await {
+                    silent = Some(node);
+                }
+            }
+            let Some(node) = silent else { return };
+            assert!(Instant::now() < patience, "node {node} does not serve: {}", self.log(node));
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -221,19 +233,5 @@ impl Etcd {
         let log = std::fs::read_to_string(path).unwrap_or_else(|error| error.to_string());
         let end: Vec<&str> = log.lines().rev().take(5).collect();
         end.join("\n")
-    }
-}
-
-/// The first of as many free ports in a row as the nodes need.
-pub(crate) fn free_ports() -> u16 {
-    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    loop {
-        let first = bind(0).expect("a free port");
-        let port = first.local_addr().expect("a bound socket has an address").port();
-        let next = (1..2 * NODES as u16)
-            .map(|more| port.checked_add(more).and_then(|port| bind(port).ok()));
-        if next.collect::<Option<Vec<_>>>().is_some() {
-            return port;
-        }
     }
 }

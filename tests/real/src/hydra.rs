@@ -1,6 +1,5 @@
 //! Ory Hydra: a genuine authorization server that holds one secret a client.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
 use reqwest::Url;
@@ -8,6 +7,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use crate::ports::free_ports;
 use crate::process::PATIENCE;
 use crate::{Process, installed};
 
@@ -32,7 +32,8 @@ impl Hydra {
         let mut log = String::new();
         // Between finding a free port and the server's own bind, another program may take it.
         for _ in 0..5 {
-            match Self::start_at(free_pair(), rounds).await {
+            // It serves its administration API at the next one.
+            match Self::start_at(free_ports(2), rounds).await {
                 Ok(hydra) => return hydra,
                 Err(said) => log = said,
             }
@@ -193,18 +194,4 @@ async fn follow(browser: &reqwest::Client, cookies: &mut Vec<String>, address: &
 fn parameter(url: &Url, name: &str) -> String {
     let found = url.query_pairs().find(|(found, _)| found == name);
     found.unwrap_or_else(|| panic!("no {name} in {url}")).1.into_owned()
-}
-
-/// A free port whose successor is free as well: Hydra serves its administration API there.
-fn free_pair() -> u16 {
-    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    loop {
-        let first = bind(0).expect("a free port");
-        let port = first.local_addr().expect("a bound socket has an address").port();
-        if let Some(next) = port.checked_add(1)
-            && bind(next).is_ok()
-        {
-            return port;
-        }
-    }
 }

@@ -1,6 +1,5 @@
 //! Keycloak: a genuine authorization server that holds one secret a client, and two under a policy.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use crate::installed;
+use crate::ports::free_ports;
 
 /// How long it may take until it serves: 12 s on an idle machine, and minutes on one that compiles.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -217,9 +217,7 @@ fn note_served(port: u16) {
 }
 
 fn start(starts: u32) -> Server {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let port = listener.local_addr().expect("a bound socket has an address").port();
-    drop(listener);
+    let port = free_ports(1);
     let log = NamedTempFile::new().expect("a temporary file");
     let child = Command::new(installed("KEYSWAP_KEYCLOAK"))
         .arg("serve")

@@ -14,6 +14,7 @@ mod load;
 mod metrics;
 mod moto;
 mod oidc_provider;
+mod ports;
 mod process;
 mod program;
 mod read;

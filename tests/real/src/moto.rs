@@ -1,13 +1,13 @@
 //! The Python package `moto`: AWS Secrets Manager as a server on this machine.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+use crate::ports::free_ports;
 use crate::process::PATIENCE;
 use crate::{Process, installed};
 
@@ -50,9 +50,7 @@ impl Moto {
     }
 
     fn process() -> (u16, Process) {
-        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = socket.local_addr().expect("a bound socket has an address").port();
-        drop(socket);
+        let port = free_ports(1);
         let mut command = Command::new(installed("KEYSWAP_MOTO").join("bin/moto_server"));
         command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
         // A line for each request.

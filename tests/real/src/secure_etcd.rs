@@ -8,7 +8,8 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::sync::SemaphorePermit;
 
-use crate::etcd::{TURN, free_ports};
+use crate::etcd::{PORTS_OF_NODE, TURN};
+use crate::ports::free_ports;
 use crate::process::PATIENCE;
 use crate::{Process, installed};
 
@@ -96,7 +97,7 @@ fn script(directory: &Path) -> Command {
 
 /// Starts the node at a free port, with an empty database.
 fn serve(directory: &Path) -> (u16, Process) {
-    let port = free_ports();
+    let port = free_ports(PORTS_OF_NODE);
     let mut command = script(directory);
     command
         .args(["serve", "1"])
