@@ -113,7 +113,8 @@ impl Cluster {
         for attempt in 0_u32.. {
             let (at, node) = self.preferred();
             let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            // An attempt that is cut off by the end may have been carried out: it would be told as unknown what is not.
+            if attempt > 0 && left < self.patience() / 10 {
                 break;
             }
             let Failure { fault, text } =
@@ -125,7 +126,10 @@ impl Cluster {
             if !fault.again() {
                 return Err(Failure { fault, text });
             }
-            failures[at] = Some((fault, text));
+            // What a node said in the time that is due to it tells more than that the end cut it off.
+            if left >= self.patience() || failures[at].is_none() {
+                failures[at] = Some((fault, text));
+            }
             self.leave(at);
             // Each node gets its turn before anybody waits.
             let nodes = self.nodes.len() as u32;
