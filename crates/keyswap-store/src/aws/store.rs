@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use super::AwsSecret;
 use super::in_step::When;
+use super::secret::Found;
 use super::stages::plan;
 use crate::{Lease, SecretStore, StoreError};
 
@@ -87,6 +88,17 @@ impl<S: SecretStore> AwsStore<S> {
     pub(super) fn doing(&self, what: &str) -> String {
         format!("{what} of client {}", self.client())
     }
+
+    /// Whether this list may be imported where this was found in AWS.
+    async fn check_to_import(
+        &self,
+        found: &Found,
+        list: &SecretList,
+        doing: &str,
+    ) -> Result<(), StoreError> {
+        self.check_foreign(found, &[list], When::Import, doing).await?;
+        self.verify(found, list, doing).await
+    }
 }
 
 impl<S: SecretStore> SecretStore for AwsStore<S> {
@@ -118,9 +130,14 @@ impl<S: SecretStore> SecretStore for AwsStore<S> {
             self.bring_in(&published.list, &doing).await?;
             return Ok(published.revision);
         }
-        if let Some(found) = &found {
-            self.check_foreign(found, &[list], When::Import, &doing).await?;
-            self.verify(found, list, &doing).await?;
+        if let Some(found) = &found
+            && let Err(error) = self.check_to_import(found, list, &doing).await
+        {
+            // What is there may be the list of another import, which came between the two looks.
+            return match self.store.published().await? {
+                Some(_) => self.store.import(list).await,
+                None => Err(error),
+            };
         }
         let revision = self.store.import(list).await?;
         self.bring_in(list, &doing).await?;
