@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::RangeInclusive;
+use std::sync::{Mutex, PoisonError};
 
 use rand::RngExt;
 
@@ -10,6 +11,9 @@ use rand::RngExt;
 const EPHEMERAL: RangeInclusive<u16> = 32_768..=60_999;
 /// What is below this may be the port of a service of this machine.
 const LOWEST: u16 = 10_000;
+
+/// Where to look next. None is given twice: that of a server which is down for a while looks free.
+static NEXT: Mutex<Option<u16>> = Mutex::new(None);
 
 /// The first of `count` free ports in a row, none of which the kernel gives to anybody who did not ask for that very one.
 ///
@@ -21,15 +25,20 @@ pub(crate) fn free_ports(count: u16) -> u16 {
     let ephemeral = told.ok().as_deref().and_then(parse).unwrap_or(EPHEMERAL);
     let candidates = beside(&ephemeral, count);
     let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        let first = rand::rng().random_range(candidates.clone());
+        // Another run at the same time begins elsewhere.
+        let first = next
+            .filter(|next| candidates.contains(next))
+            .unwrap_or_else(|| rand::rng().random_range(candidates.clone()));
+        *next = Some(first + count);
         if (first..first + count).all(free) {
             return first;
         }
     }
 }
 
-/// "32768	60999"
+// "32768\t60999"
 fn parse(range: &str) -> Option<RangeInclusive<u16>> {
     let mut ends = range.split_whitespace().map(str::parse);
     Some(ends.next()?.ok()?..=ends.next()?.ok()?)
