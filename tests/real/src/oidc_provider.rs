@@ -115,6 +115,19 @@ impl OidcProvider {
         (text("uri"), text("token"))
     }
 
+    /// From the next request on, none but the client's registered secret works, after an update that let the one before
+    /// it work as well.
+    ///
+    /// # Panics
+    ///
+    /// When the server does not do it, or no other secret worked.
+    pub async fn forget_others(&self, client_id: &str) {
+        let address = format!("{}/_control/forget", self.issuer);
+        let body = json!({"client_id": client_id});
+        let answer = self.http.post(address).json(&body).send().await.expect("it answers");
+        assert_eq!(answer.status(), 204, "nothing of {client_id} forgotten: {:?}", self.process);
+    }
+
     /// The next update of a registration is made, and its answer is lost.
     ///
     /// # Panics

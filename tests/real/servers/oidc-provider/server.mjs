@@ -18,12 +18,12 @@ const USAGE = `usage: node server.mjs [--port N] [--client ID:SECRET[:METHOD]]..
               regenerate: issue another one; a client's own choice is always refused
   --same-token
               an update brings no other registration access token
-  --overlap SECONDS
-              a secret that an update replaced goes on working this long (default 0)
+  --overlap   a secret that an update replaced goes on working until it is forgotten
 control:
   POST /_control/secrets  {"client_id":ID,"secrets":[A,B...]}: A is registered, and the others work as well; 204
   POST /_control/code     {"client_id":ID,"redirect_uri":URI}: an authorization code, as after a sign-in; 200 {"code":...}
   POST /_control/registration  {"client_id":ID}: another registration access token; 200 {"uri":...,"token":...}
+  POST /_control/forget   {"client_id":ID}: none but its registered secret works from now on; 204, or 404 if none other did
   POST /_control/lose     the next update of a registration is made, and its answer is lost; 204
   GET  /_control/counts   how often each outcome was seen, by its reason`;
 
@@ -42,7 +42,7 @@ const { values: opt } = parseArgs({
     client: { type: 'string', multiple: true, default: [] },
     update: { type: 'string', default: 'keep' },
     'same-token': { type: 'boolean', default: false },
-    overlap: { type: 'string', default: '0' },
+    overlap: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 });
@@ -103,7 +103,7 @@ const issuer = `http://127.0.0.1:${server.address().port}`;
 
 const regenerate = opt.update === 'regenerate';
 const newSecret = () => randomBytes(32).toString('base64url');
-// client_id -> [{ secret, until }]: secrets beside the registered one that authenticate too.
+// client_id -> [secret]: secrets beside the registered one that authenticate too.
 const alsoAccepted = new Map();
 
 const provider = new Provider(issuer, {
@@ -135,9 +135,10 @@ const provider = new Provider(issuer, {
           'new-secret': (ctx, properties) => {
             const current = ctx.oidc.client?.clientSecret;
             if (current === undefined || properties.client_secret !== current) return;
-            const until = Date.now() + Number(opt.overlap) * 1000;
-            const kept = alsoAccepted.get(properties.client_id) ?? [];
-            alsoAccepted.set(properties.client_id, [...kept, { secret: current, until }]);
+            if (opt.overlap) {
+              const kept = alsoAccepted.get(properties.client_id) ?? [];
+              alsoAccepted.set(properties.client_id, [...kept, current]);
+            }
             properties.client_secret = newSecret();
           },
         },
@@ -155,7 +156,7 @@ const stock = provider.Client.prototype.compareClientSecret;
 provider.Client.prototype.compareClientSecret = async function compare(actual) {
   if (await stock.call(this, actual)) return true;
   const others = alsoAccepted.get(this.clientId) ?? [];
-  return others.some(({ secret, until }) => until > Date.now() && secret === actual);
+  return others.includes(actual);
 };
 
 const counts = {};
@@ -204,6 +205,13 @@ provider.use(async (ctx, next) => {
     ctx.status = 204;
     return;
   }
+  if (ctx.path === '/_control/forget' && ctx.method === 'POST') {
+    const { client_id: clientId } = await json(ctx);
+    const others = alsoAccepted.get(clientId) ?? [];
+    alsoAccepted.delete(clientId);
+    ctx.status = others.length > 0 ? 204 : 404;
+    return;
+  }
   if (ctx.path === '/_control/registration' && ctx.method === 'POST') {
     const { client_id: clientId } = await json(ctx);
     const token = await new provider.RegistrationAccessToken({ clientId, ...policies }).save();
@@ -231,7 +239,7 @@ provider.use(async (ctx, next) => {
       return;
     }
     await provider.Client.adapter.upsert(id, { ...metadata, client_secret: secrets[0] });
-    alsoAccepted.set(id, secrets.slice(1).map((secret) => ({ secret, until: Infinity })));
+    alsoAccepted.set(id, secrets.slice(1));
     ctx.status = 204;
     return;
   }
