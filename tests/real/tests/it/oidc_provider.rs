@@ -1,6 +1,6 @@
 //! Signing in to the npm package `oidc-provider`, a genuine authorization server.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keyswap_core::Verdict::{Accepted, Inconclusive, RefusedBeforeGrant};
 use keyswap_core::{Secret, SecretList, SecretRing};
@@ -196,6 +196,10 @@ async fn a_secret_that_changes_under_load_fails_no_request_of_programs_that_hold
         server.set_secrets(client, &[new.1]).await;
     }
     load.progress(200).await;
+    // Those were sign-ins of all together, and one of them may have had no turn yet.
+    for ring in &rings {
+        refused(ring, old.0).await;
+    }
     publish(&[new, old]);
     load.progress(100).await;
     publish(&[new]);
@@ -211,6 +215,16 @@ async fn a_secret_that_changes_under_load_fails_no_request_of_programs_that_hold
     let old_one =
         program(&server, ring(&[old]), ClientSecretBasic::new("web")).with_layer()().await;
     assert!(old_one.is_err(), "the server still takes the old secret");
+}
+
+/// Waits until the server has refused this secret of the ring.
+async fn refused(ring: &SecretRing, id: &str) {
+    let id = id.parse().expect("an id");
+    let patience = Instant::now() + Duration::from_secs(60);
+    while ring.usage().of(&id).is_none_or(|usage| usage.refused == 0) {
+        assert!(Instant::now() < patience, "a program did not meet the change: {ring:?}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 fn program<C: Credential>(server: &OidcProvider, ring: SecretRing, credential: C) -> Program<C> {
