@@ -8,8 +8,11 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::ports::free_ports;
-use crate::process::PATIENCE;
 use crate::{Process, installed};
+
+/// How long it may take until it serves. First it makes its database, in many migrations that are each on the disk before
+/// the next one begins, which takes minutes where others write as well.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A running Hydra with an empty database of its own.
 #[derive(Debug)]
