@@ -17,8 +17,12 @@ const { values } = parseArgs({
   },
 });
 
+// Of 30 s, which is the default, a machine that compiles may leave the browser little.
+const timeout = 120_000;
+
 const browser = await puppeteer.launch({
   executablePath: values.browser,
+  timeout,
   // A container has no other user and little shared memory; the page is our own.
   args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars"],
 });
@@ -53,7 +57,7 @@ async function look(name, width, scheme, media) {
   // Either takes back what the other said.
   if (media === "print") await page.emulateMediaType(media);
   else await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
-  await page.goto(pathToFileURL(values.page).href, { waitUntil: "networkidle0" });
+  await page.goto(pathToFileURL(values.page).href, { waitUntil: "networkidle0", timeout });
   const found = await page.evaluate(() => {
     const root = document.documentElement;
     const wide = [...document.querySelectorAll("body *")].filter((element) => {
