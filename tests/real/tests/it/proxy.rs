@@ -3,9 +3,8 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
-use keyswap_core::Secret;
+use keyswap_admin::rotation::Uses;
 use keyswap_real_tests::{Foreign, Hydra, Library, Process, Seen, installed};
 use keyswap_store::{FileStore, SecretStore};
 use serde_json::Value;
@@ -104,20 +103,18 @@ async fn rotate(server: &str, version: &str, directory: &Path, parameter: &str) 
     for (_, _, program) in &mut programs {
         program.progress(25).await;
     }
-    let store = FileStore::open(directory.join("keyswap-store"), CLIENT).expect("the store");
-    let old = store.published().await.expect("readable").expect("a list").list.preferred().clone();
-    let refused = tokio::spawn(most_refused(store, old));
     let output = keyswap(&["rotate", "--json"]).output().await.expect("it starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     for (_, _, program) in &mut programs {
         program.progress(25).await;
     }
-    let refused = refused.await.expect("no panic");
+    let store = FileStore::open(directory.join("keyswap-store"), CLIENT).expect("the store");
+    let (refused, saved) = refused_and_saved(&store).await;
     assert!(refused > 0, "no program met the change with the old secret in front");
     for (position, (library, method, program)) in programs.into_iter().enumerate() {
         let mut tally = program.stop().await;
         // What the proxy saved, it saved for all of them.
-        tally.saved_by_fallback = if position == 0 { refused } else { 0 };
+        tally.saved_by_fallback = if position == 0 { saved } else { 0 };
         let (name, library) = library.version();
         let how = format!("{name} {library}, {method}, by the proxy");
         Seen { server, version, how: &how }.rotated(u64::from(position == 0), &tally);
@@ -127,19 +124,16 @@ async fn rotate(server: &str, version: &str, directory: &Path, parameter: &str) 
     proxy.end().await;
 }
 
-/// How many refusals the proxy reported of one secret, until the store holds one secret again, and another one.
-async fn most_refused(store: FileStore, old: Secret) -> u64 {
-    let mut most = 0;
-    loop {
-        for instance in store.instances().await.expect("readable") {
-            let usage = instance.report.ok().and_then(|report| report.usage);
-            let secrets = usage.iter().flat_map(|usage| &usage.secrets);
-            most = secrets.map(|secret| secret.refused).fold(most, u64::max);
-        }
-        let list = store.published().await.expect("readable").expect("a list").list;
-        if list.len() == 1 && list.preferred().id() != old.id() {
-            return most;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+/// How many refusals of the old secret there were when nobody used it any more, and how many requests were saved by then.
+///
+/// The rotation wrote both into its history before it published the new secret alone. Reports of the proxy tell of the old
+/// one only until then.
+async fn refused_and_saved(store: &FileStore) -> (u64, u64) {
+    let history = store.history().await.expect("readable");
+    let drained = history.iter().find(|entry| entry.record["state"] == "drained");
+    let uses = drained.expect("the rotation came by it").record["uses"].clone();
+    let uses: Uses = serde_json::from_value(uses).expect("what the instances had done");
+    let refused = uses.applications.iter().filter_map(|application| application.old);
+    let saved = uses.applications.iter().filter_map(|application| application.saved);
+    (refused.map(|old| old.refused).sum(), saved.sum())
 }
