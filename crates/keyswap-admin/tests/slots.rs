@@ -12,7 +12,7 @@ use keyswap_admin::authority::{
 };
 use keyswap_admin::rotation::{
     Direction, Effect, Ending, Event, Fleet, Record, Removal, Rotation, SlotChange, Slots, State,
-    StuckReason, Timestamp, WayBack,
+    StuckReason, Timestamp, WayBack, Which,
 };
 use keyswap_admin::{Application, RotationPolicy};
 use keyswap_core::{Revision, Secret, SecretId, SecretList};
@@ -736,6 +736,69 @@ fn a_list_that_was_asked_for_within_the_window_and_came_late_is_no_word_that_the
         effect = rotation.step(event, at(since));
     }
     assert_eq!(rotation.record().state, State::Stuck);
+}
+
+/// Goes on until the world is asked for what is wanted in this state, and gives that.
+fn until(
+    (world, rotation): (&mut World, &mut Rotation),
+    mut event: Event,
+    state: State,
+    is_wanted: impl Fn(&Effect) -> bool,
+) -> Effect {
+    loop {
+        let effect = rotation.step(event, Timestamp::from_milliseconds(world.now));
+        if rotation.record().state == state && is_wanted(&effect) {
+            return effect;
+        }
+        event = world.perform(effect, rotation.record()).unwrap();
+    }
+}
+
+/// Answers each token request so, the second one long after it was sent. The rotation asks once more, and only then stops.
+fn asks_once_more_where_an_answer_came_late(
+    (world, rotation): (&mut World, &mut Rotation),
+    event: Event,
+    answer: impl Fn(Which) -> Event,
+) {
+    let state = rotation.record().state;
+    let is_probe = |effect: &Effect| matches!(effect, Effect::Probe(_));
+    let probe = |world: &mut World, rotation: &mut Rotation, event, took: u64| {
+        let effect = until((world, rotation), event, state, is_probe);
+        let Effect::Probe(which) = effect else { unreachable!("it is one") };
+        world.now += took;
+        answer(which)
+    };
+    let event = probe(world, rotation, event, 1);
+    let event = probe(world, rotation, event, WINDOW + 500);
+    let effect = rotation.step(event, Timestamp::from_milliseconds(world.now));
+    assert!(matches!(effect, Effect::Wait(..)), "{effect:?}");
+    let event = probe(world, rotation, Event::Waited, 1);
+    let effect = rotation.step(event, Timestamp::from_milliseconds(world.now));
+    assert!(matches!(effect, Effect::Write), "{effect:?}");
+    assert_eq!(rotation.record().state, State::Stuck);
+}
+
+#[test]
+fn an_old_secret_that_was_accepted_within_the_window_of_its_removal_may_be_told_so_later() {
+    let mut world = World::new(1, NO_TROUBLE);
+    let mut rotation = Rotation::new(world.begin());
+    let removed = |effect: &Effect| matches!(effect, Effect::Probe(Which::Old));
+    until((&mut world, &mut rotation), Event::TakenUp, State::Removing, removed);
+    let accepted = |which| Event::Probed(which, Probe::Accepted);
+    let first = accepted(Which::Old);
+    asks_once_more_where_an_answer_came_late((&mut world, &mut rotation), first, accepted);
+}
+
+#[test]
+fn a_new_secret_that_was_refused_within_the_window_of_its_addition_may_be_told_so_later() {
+    let mut world = World::new(1, Trouble { shows: Shows::Nothing, ..NO_TROUBLE });
+    let mut rotation = Rotation::new(world.begin());
+    let add = |effect: &Effect| matches!(effect, Effect::Add);
+    let effect = until((&mut world, &mut rotation), Event::TakenUp, State::Adding, add);
+    world.perform(effect, rotation.record()).unwrap();
+    let lost = Event::Added(AddAnswer::Unknown("its answer is lost".to_owned()));
+    let refused = |which| Event::Probed(which, Probe::Refused);
+    asks_once_more_where_an_answer_came_late((&mut world, &mut rotation), lost, refused);
 }
 
 proptest! {

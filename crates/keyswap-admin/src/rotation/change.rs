@@ -191,6 +191,12 @@ impl Rotation {
         if self.record.source_may_be_held() { 3 } else { 1 }
     }
 
+    /// Whether the token request that was answered `now` was begun more than a propagation window after `since`. A node that
+    /// took up a change late may have decided before its answer came, which may take as long as it likes.
+    pub(super) fn was_asked_long_after(&self, since: Timestamp, now: Timestamp) -> bool {
+        self.seen.probing.unwrap_or(now).since(since) > self.record.policy.window()
+    }
+
     pub(super) fn doubt(&mut self, reason: String) -> Effect {
         self.seen.asked += 1;
         if self.seen.asked >= MOST_DOUBTS {

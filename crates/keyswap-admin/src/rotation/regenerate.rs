@@ -127,7 +127,7 @@ impl Rotation {
             Event::Probed(_, Probe::Inconclusive(reason)) => self.doubt(reason),
             Event::Probed(..) => {
                 let since = *self.seen.neither_since.get_or_insert(now);
-                if now.since(since) > self.record.policy.window() {
+                if self.was_asked_long_after(since, now) {
                     return self.stuck(StuckReason::ValueUnknown, now);
                 }
                 Effect::Wait(self.record.policy.poll_every, Vec::new())

@@ -67,7 +67,7 @@ impl Rotation {
             Event::Probed(_, Probe::Inconclusive(reason)) => self.doubt(reason),
             Event::Probed(..) => {
                 let since = *self.seen.neither_since.get_or_insert(now);
-                if now.since(since) > self.record.policy.window() {
+                if self.was_asked_long_after(since, now) {
                     return self.stuck(StuckReason::SecretAppeared, now);
                 }
                 Effect::Wait(self.record.policy.poll_every, Vec::new())
@@ -384,7 +384,7 @@ impl Rotation {
             Probe::Inconclusive(reason) => Some(self.doubt(reason)),
             Probe::Accepted => {
                 let since = *self.seen.both_since.get_or_insert(now);
-                if now.since(since) > self.record.policy.window() {
+                if self.was_asked_long_after(since, now) {
                     return Some(self.stuck(StuckReason::OldSecretStillAccepted, now));
                 }
                 Some(Effect::Wait(self.record.policy.poll_every, Vec::new()))

@@ -50,6 +50,8 @@ pub(super) struct Seen {
     /// When the probe of the target was begun whose answer is awaited or was a refusal. It says how
     /// things were then or later, so it is evidence from then, however late it comes.
     pub(super) probed_target: Option<Timestamp>,
+    /// When the token request was begun whose answer is awaited, with whichever secret; likewise.
+    pub(super) probing: Option<Timestamp>,
     /// Since when nothing more was seen of what made the rotation [doubted](Record::doubted).
     pub(super) doubted: Option<Timestamp>,
     /// Since when the target is proved once more after that.
@@ -128,6 +130,7 @@ impl Rotation {
         let effect = self.decide(event, now);
         self.seen.looking = matches!(effect, Effect::Observe).then_some(now);
         self.seen.listing = matches!(effect, Effect::List).then_some(now);
+        self.seen.probing = matches!(effect, Effect::Probe(_)).then_some(now);
         self.seen.probed_target = match effect {
             Effect::Probe(which) if which == self.target() => Some(now),
             Effect::Probe(_) | Effect::ProbeRetired(_) | Effect::ReadBack | Effect::List => {

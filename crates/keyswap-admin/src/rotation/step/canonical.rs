@@ -102,6 +102,7 @@ impl Rotation {
             neither_since,
             no_retired_since,
             probed_target,
+            probing,
             doubted,
             held_since,
             looking,
@@ -123,7 +124,7 @@ impl Rotation {
             moved(&mut sent.at, past_window);
         }
         *accepted = (*accepted).min(policy.probes);
-        let proofs = [accepted_since, both_since, proved, doubted, held_since, listing];
+        let proofs = [accepted_since, both_since, proved, doubted, held_since, listing, probing];
         for time in proofs.into_iter().flatten() {
             moved(time, past_window);
         }
