@@ -3,6 +3,8 @@
 
 #[path = "common/course.rs"]
 mod course;
+#[path = "common/reported.rs"]
+mod reported;
 
 use std::path::Path;
 use std::time::Duration;
@@ -66,6 +68,7 @@ impl World {
         let policy = FallbackPolicy::default().propagation_window(WINDOW);
         let (_, member) = join(self.store.clone(), "billing-app", policy).await.unwrap();
         self.members.push(tokio::spawn(member));
+        reported::all_have_reported(&self.store).await;
     }
 
     fn url(&self) -> url::Url {

@@ -1,6 +1,9 @@
 //! A look at a client finds what would keep a rotation from beginning, in the very words that the rotation would end
 //! with, and changes nothing, at the server or in the store.
 
+#[path = "common/reported.rs"]
+mod reported;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -75,6 +78,7 @@ impl World {
             keyswap_store::join(self.store.clone(), application, FallbackPolicy::default());
         let (_, member) = joined.await.unwrap();
         tokio::spawn(member);
+        reported::all_have_reported(&self.store).await;
     }
 
     /// Looks, and sees that nothing was changed by that.
