@@ -335,7 +335,9 @@ async fn a_request_that_comes_late_and_ends_the_known_value_is_followed_by_anoth
     // On a machine that is slow enough it comes before the value of the second request is known.
     let changes = world.server.counts().changes;
     assert!((2..=3).contains(&changes), "{changes}");
-    assert_eq!(world.record().await.gaps().len() as u64, changes - 1);
+    // And one that comes before the first gap is over makes that longer.
+    let gaps = world.record().await.gaps().len() as u64;
+    assert!((1..changes).contains(&gaps), "{gaps} gaps of {changes} changes");
     program.end().await;
 }
 
