@@ -69,7 +69,8 @@ async fn a_kill_in_the_middle_of_a_replacement_leaves_the_old_list_or_the_new_on
     let mut leftovers = 0;
     let mut kills = 0;
     // At least 200 replacements, and a kill that can fall on any instruction of one.
-    while revision < Revision::new(200) || kills < 20 {
+    while revision < Revision::new(200) || kills < 20 || leftovers == 0 {
+        assert!(kills < 300, "none of {kills} kills hit a replacement");
         let mut child = spawn_child("child_that_publishes", root);
         let reached = Revision::new(revision.number() + 2 + kills % 13);
         eventually("the child publishes", async || {
@@ -78,6 +79,12 @@ async fn a_kill_in_the_middle_of_a_replacement_leaves_the_old_list_or_the_new_on
             (document.revision >= reached).then_some(())
         })
         .await;
+        // Each second time while a replacement is under way, as far as a look can tell: on some machines the others
+        // never hit one. What an earlier child left is gone, since this one has the lease.
+        let mut looks = 0;
+        while kills % 2 == 1 && temporary_files(&store) == 0 && looks < 10_000 {
+            looks += 1;
+        }
         child.kill();
         kills += 1;
 
@@ -95,8 +102,7 @@ async fn a_kill_in_the_middle_of_a_replacement_leaves_the_old_list_or_the_new_on
         );
         leftovers += temporary_files(&store);
     }
-    // The kills did fall into replacements; and the next lease cleans up after them.
-    assert!(leftovers > 0, "none of {kills} kills hit a replacement");
+    // The next lease cleans up after the last of them, too.
     drop(store.acquire("the parent").await.unwrap());
     assert_eq!(temporary_files(&store), 0);
 }
