@@ -50,9 +50,11 @@ where
     for (import, list) in imports {
         match import.await.map_err(|error| error.to_string())? {
             Ok(_) => won.push(list),
-            Err(error) => {
-                ensure!(error.is_already_exists() || error.is_held(), "one that lost says: {error}")
-            }
+            // Where writes are slow, a short lease may end before its import does.
+            Err(error) => ensure!(
+                error.is_already_exists() || error.is_held() || error.is_lease_lost(),
+                "one that lost says: {error}"
+            ),
         }
     }
     ensure!(won.len() == 1, "{} of 8 imports were taken", won.len());
