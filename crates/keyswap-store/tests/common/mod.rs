@@ -39,7 +39,7 @@ pub fn ids(list: &SecretList) -> String {
 
 /// Waits until `condition` gives something. The deadline is far beyond what a slow machine needs.
 pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(120);
     loop {
         if let Some(found) = condition().await {
             return found;
@@ -64,7 +64,7 @@ pub async fn takes(ring: &SecretRing, expected: &str) {
 
 /// Waits until another problem is told, and gives it.
 pub async fn next_problem(status: &mut FollowStatus) -> String {
-    let problem = tokio::time::timeout(Duration::from_secs(20), status.changed()).await;
+    let problem = tokio::time::timeout(Duration::from_secs(120), status.changed()).await;
     problem.expect("waited in vain for a problem").expect("a problem")
 }
 
