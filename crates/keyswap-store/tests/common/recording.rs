@@ -78,8 +78,10 @@ impl SecretStore for Recording {
     keyswap_store::forward!(self => self.store; client, describe, import, publish, journal, save_journal, acquire, renew, release, unregister, instances, hold, set_hold, append_history, history, verify_history);
 
     async fn published(&self) -> Result<Option<SecretDocument>, StoreError> {
+        let read = self.store.published().await;
+        // Not before: who sees the note takes the read for done, and a list that is published then for a later one.
         self.note("read the list");
-        self.store.published().await
+        read
     }
 
     async fn watch(&self) -> Result<RecordingWatch, StoreError> {
