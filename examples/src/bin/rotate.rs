@@ -65,7 +65,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // If this process dies, now or at any later moment, or runs out of patience because a program does
     // not report: `rotator.resume(None)` goes on.
     let rotator = Rotator::new(authority, store)
-        .patience(Duration::from_secs(8))
+        .patience(Duration::from_secs(60))
         .on_progress(|progress| println!("  {progress}"));
     println!("rotating, while billing and reports sign in:");
     let finished = rotator.run(policy).await?;
