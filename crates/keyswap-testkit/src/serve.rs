@@ -27,6 +27,9 @@ use crate::core::Core;
 use crate::exchange::{Exchange, whole};
 use crate::server::Balancing;
 
+/// How long the head of a request may take, and a connection wait for the next one: longer than programs keep theirs, or one
+/// would be ended that is used just then.
+const HEAD_WITHIN: Duration = Duration::from_secs(120);
 /// How long answers that are on their way may take once the server was told to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -105,6 +108,7 @@ async fn connection(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     // A connection that breaks, by a fault or because the client went away, is nobody's concern here.
