@@ -12,6 +12,7 @@ use keyswap_testkit::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 
 use super::{Command, Running, STATES, Vault, eventually};
@@ -71,6 +72,11 @@ impl Site {
         let text = std::fs::read_to_string(self.configuration()).unwrap();
         assert!(text.contains(from), "{from:?} is not in the configuration:\n{text}");
         std::fs::write(self.configuration(), text.replace(from, to)).unwrap();
+    }
+
+    /// Makes states last longer than a slow test needs to look, a second at least: those that wait for a window.
+    pub fn is_slow(&self) {
+        self.configure("= \"250ms\"", "= \"1s\"");
     }
 
     /// A run of `keyswap` with the configuration of this site.
@@ -342,6 +348,8 @@ pub struct Embedded {
     runtime: Option<Runtime>,
     server: Option<AuthorizationServer>,
     address: SocketAddr,
+    /// Keeps the port while no server runs: bound, and nobody listens.
+    held: Option<TcpSocket>,
 }
 
 impl Embedded {
@@ -359,7 +367,7 @@ impl Embedded {
         let vault = Vault::new(directory.path());
         let site = Site { directory, url: String::new(), vault };
         let address = "127.0.0.1:0".parse().unwrap();
-        let mut embedded = Self { site, runtime: None, server: None, address };
+        let mut embedded = Self { site, runtime: None, server: None, address, held: None };
         embedded.serve(&embedded.site.first_secret(), scopes);
         embedded.is_ready();
         embedded
@@ -408,7 +416,8 @@ impl Embedded {
         let middle = text[rest].replace("[store]", &format!("{authority}\n[store]"));
         let site = Site { directory, url, vault };
         std::fs::write(site.configuration(), format!("{tables}\n{middle}\n{policy}")).unwrap();
-        let embedded = Self { site, runtime: Some(runtime), server: Some(server), address };
+        let (runtime, server) = (Some(runtime), Some(server));
+        let embedded = Self { site, runtime, server, address, held: None };
         clients.iter().for_each(|client| embedded.idle_instance_of(client));
         embedded
     }
@@ -653,8 +662,14 @@ impl Embedded {
 
     fn run(&mut self, builder: keyswap_testkit::Builder) {
         let runtime = Runtime::new().unwrap();
-        self.server = Some(runtime.block_on(builder.start()).unwrap());
+        let server = eventually("the server starts", || {
+            let started = runtime.block_on(builder.clone().start());
+            // Of the listener before, a program that is being started just then has a copy.
+            started.inspect_err(|error| println!("{error}")).ok()
+        });
+        self.server = Some(server);
         self.runtime = Some(runtime);
+        self.held = None;
     }
 
     pub fn server(&self) -> &AuthorizationServer {
@@ -688,7 +703,12 @@ impl Embedded {
         self.server = None;
         self.runtime.take().unwrap().shutdown_background();
         let address = self.address;
-        eventually("the port is free", || std::net::TcpListener::bind(address).ok());
+        eventually("nobody listens", || std::net::TcpStream::connect(address).err());
+        // Nobody else is given it, and no connection to it comes from it. The next server may listen there all the same.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        eventually("the port is free", || socket.bind(address).ok());
+        self.held = Some(socket);
     }
 
     /// Starts it again at the same address, with this secret of the client.
