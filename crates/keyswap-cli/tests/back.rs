@@ -70,6 +70,7 @@ fn a_rotation_whose_new_secret_is_in_force_is_rolled_back_under_load() {
     let server = DevServer::start();
     let site = &server.site;
     site.configure("instances = 1", "instances = 2");
+    site.is_slow();
     site.import();
     let old = site.first_secret();
     let programs = Programs::start(site, CLIENT, 2, 40);
@@ -135,6 +136,7 @@ fn a_foreign_secret_at_the_server_is_replaced_by_the_old_one_when_a_person_rolls
     let old = site.first_secret();
     let foreign = "6oU3hYb2Qm8Zr1Tn5Wk9";
     site.vault.add(foreign);
+    site.is_slow();
     embedded.idle_instance();
     let mut rotating = site.command(&["rotate"]).spawn();
     site.until_state(&mut rotating, "cut_over");
@@ -150,6 +152,7 @@ fn a_foreign_secret_at_the_server_is_replaced_by_the_old_one_when_a_person_rolls
 fn a_server_that_refuses_the_way_back_is_mended_and_the_rollback_resumed() {
     let embedded = site_with_secret();
     let site = &embedded.site;
+    site.is_slow();
     let programs = Programs::start(site, CLIENT, 1, 20);
     killed_in(site, &["rotate"], "promoted");
     let limited = Fault::RateLimited {

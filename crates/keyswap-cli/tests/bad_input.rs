@@ -650,6 +650,7 @@ fn a_third_secret_at_the_server_needs_a_person_and_then_the_rotation_goes_on() {
         let site = &embedded.site;
         let old = site.first_secret();
         site.vault.add(REAL_SECRET);
+        site.is_slow();
         embedded.idle_instance();
         let mut rotating = rotate(site);
         site.until_state(&mut rotating, state);

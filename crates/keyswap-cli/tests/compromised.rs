@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{CLIENT, Embedded, Programs};
+use common::{CLIENT, Embedded, Programs, eventually};
 use keyswap_core::FallbackPolicy;
 use keyswap_store::{FileStore, join};
 
@@ -30,6 +30,12 @@ fn the_program_that_never_takes_up_the_new_secret_is_named_and_breaks_and_no_oth
     };
     site.command(&["hold", "--by", "grace", "--reason", "release freeze"]).run().ends_with(0);
     hurry("resume", &[]).says(3, &["grace holds"]);
+    // The others have, which leaves one to be named.
+    let staged = site.journal().unwrap()["revision"].as_u64();
+    eventually("the programs hold both", || {
+        let instances = site.status().instances;
+        (instances.iter().filter(|one| one.revision == staged).count() == 2).then_some(())
+    });
     let output = hurry("resume", &["--despite-hold-of", "grace"]);
     output.ends_with(0);
     let before = output.stderr.find("not ready now").unwrap();

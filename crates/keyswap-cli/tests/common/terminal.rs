@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use rustix::pty::{grantpt, ptsname, unlockpt};
 
 use super::command::{behind, send};
-use super::{Vault, eventually};
+use super::{LONGEST_RUN, Vault, eventually, within};
 
 /// A command whose standard input, output and error are a terminal. It is killed when this is dropped.
 pub struct AtTerminal {
@@ -76,7 +76,7 @@ impl AtTerminal {
         let Self { child, keyboard, looking, shown, vault, .. } = &mut self;
         eventually("the last look", || looking.is_finished().then_some(()));
         *keyboard = File::open("/dev/null").unwrap();
-        let status = eventually("its end", || child.try_wait().unwrap());
+        let status = within(LONGEST_RUN, "its end", || child.try_wait().unwrap());
         vault.look();
         vault.search("the terminal", &shown.lock().unwrap());
         status.code()
@@ -129,7 +129,7 @@ impl AtTerminal {
 
     /// Waits for its end, and searches what it showed.
     pub fn ends_with(mut self, code: i32) -> String {
-        let status = eventually("its end", || self.child.try_wait().unwrap());
+        let status = within(LONGEST_RUN, "its end", || self.child.try_wait().unwrap());
         eventually("all that it showed", || self.looking.is_finished().then_some(()));
         let shown = self.shown();
         self.vault.look();
