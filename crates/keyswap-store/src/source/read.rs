@@ -174,16 +174,27 @@ fn is_hidden(name: &OsStr) -> bool {
 /// The directory that holds the files now: in a volume of the kubelet the one that `..data` leads to, which
 /// is replaced as a whole.
 fn present(path: &Path) -> Result<PathBuf, StoreError> {
-    match fs::canonicalize(path.join(DATA)) {
-        Ok(data) => Ok(data),
-        Err(_) => match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => Ok(path.to_owned()),
-            Ok(_) => Err(StoreError::new(StoreErrorKind::Invalid, DOING)
-                .at(path.display().to_string())
-                .because("it is not a directory")
-                .way_out("follow a single file with `SecretSource::lines`")),
-            Err(error) => Err(unreadable(error, path)),
-        },
+    let link = path.join(DATA);
+    // The link is replaced at once, and then what it led to is removed: a look may meet neither of the two, which is not
+    // a directory without such a link.
+    for _ in 0..5 {
+        match fs::canonicalize(&link) {
+            Ok(data) => return Ok(data),
+            Err(_) if link.symlink_metadata().is_ok() => {}
+            Err(_) => return plain(path),
+        }
+    }
+    fs::canonicalize(&link).map_err(|error| unreadable(error, &link))
+}
+
+fn plain(path: &Path) -> Result<PathBuf, StoreError> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Ok(path.to_owned()),
+        Ok(_) => Err(StoreError::new(StoreErrorKind::Invalid, DOING)
+            .at(path.display().to_string())
+            .because("it is not a directory")
+            .way_out("follow a single file with `SecretSource::lines`")),
+        Err(error) => Err(unreadable(error, path)),
     }
 }
 
