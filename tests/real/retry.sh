@@ -8,3 +8,8 @@ retry() { # command, arguments...
     tries=$((tries + 1))
   done
 }
+
+apt_get() { # command, arguments...
+  # Something else on the machine may be installing at that moment.
+  DEBIAN_FRONTEND=noninteractive retry apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@"
+}
