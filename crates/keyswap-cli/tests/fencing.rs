@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::{Embedded, Output, Programs, Running, STATES, Site, contents, eventually};
+use common::{
+    Embedded, Output, Programs, Running, STATES, Site, contents, eventually, has_reached,
+};
 use keyswap_testkit::{Counts, Fault, Times};
 
 fn site_with_a_short_lease() -> Embedded {
@@ -107,17 +109,7 @@ fn stopped_and_taken_over(state: &str, fault: Option<Fault>, load_to_the_end: bo
         programs.as_ref().unwrap().signal("STOP");
     }
     let mut first = site.command(&[if retires { "retire" } else { "rotate" }]).spawn();
-    let position = |state: &str| STATES.iter().position(|other| *other == state);
-    eventually(state, || {
-        // In this order: between the two it may come to that state, and end.
-        let ended = first.ended();
-        let now = site.state().unwrap_or_default();
-        if now == "done" || position(&now) >= position(state) {
-            return Some(());
-        }
-        assert!(!ended, "it ended before {state}: {}", first.stderr());
-        None
-    });
+    site.until(&mut first, state, |now| now == "done" || has_reached(now, state));
     first.signal("STOP");
     let stopped_in = site.state().unwrap();
     if stopped_in == "done" {

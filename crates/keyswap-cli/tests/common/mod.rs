@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 pub use command::{Command, Output, Programs, Running};
 pub use page::{Example, examples};
-pub use server::{AUDIENCE, CLIENT, DevServer, Embedded, MANAGEMENT_CLIENT, Site};
+pub use server::{AUDIENCE, CLIENT, DevServer, Embedded, MANAGEMENT_CLIENT, Site, has_reached};
 pub use terminal::AtTerminal;
 pub use vault::Vault;
 

@@ -29,6 +29,12 @@ const TENANT: &str = "30663132-6464-6665-3032-326466613934";
 /// How long the nodes of the servers here take to agree.
 const WINDOW: Duration = Duration::from_millis(250);
 
+/// Whether a rotation on its way forward is in this state, or in one that follows.
+pub fn has_reached(state: &str, wanted: &str) -> bool {
+    let position = |state: &str| STATES.iter().position(|other| *other == state);
+    position(state) >= position(wanted)
+}
+
 /// A directory with a configuration, a store and secrets, and the address of a server.
 pub struct Site {
     directory: TempDir,
@@ -108,25 +114,21 @@ impl Site {
 
     #[track_caller]
     pub fn until_state(&self, running: &mut Running, wanted: &str) {
-        eventually(&format!("state {wanted}"), || {
-            // In this order: between the two it may come to that state, and end.
-            let ended = running.ended();
-            if self.state().as_deref() == Some(wanted) {
-                return Some(());
-            }
-            assert!(!ended, "it ended before {wanted}: {}", running.stderr());
-            None
-        });
+        self.until(running, wanted, |state| state == wanted);
     }
 
     /// Waits for this state of a rotation on its way forward, or one that follows.
     #[track_caller]
     pub fn until_reached(&self, running: &mut Running, wanted: &str) {
-        let position = |state: &str| STATES.iter().position(|other| *other == state);
-        eventually(wanted, || {
-            // In this order, as above.
+        self.until(running, wanted, |state| has_reached(state, wanted));
+    }
+
+    /// Waits until the journal tells of a state that is one of those wanted.
+    pub fn until(&self, running: &mut Running, wanted: &str, is_wanted: impl Fn(&str) -> bool) {
+        eventually(&format!("state {wanted}"), || {
+            // In this order: between the two it may come to that state, and end.
             let ended = running.ended();
-            if position(&self.state().unwrap_or_default()) >= position(wanted) {
+            if self.state().is_some_and(|state| is_wanted(&state)) {
                 return Some(());
             }
             assert!(!ended, "it ended before {wanted}: {}", running.stderr());
