@@ -84,9 +84,13 @@ mod tests {
             let watched = async {
                 let end = Instant::now() + 2 * TERM;
                 while Instant::now() < end {
-                    if let Ok(taken) = store.acquire("another").await {
-                        drop(taken);
-                        return false;
+                    match store.acquire("another").await {
+                        // Whether this machine was too slow to keep it, only the holder can say.
+                        Ok(_taken) => {
+                            assert!(store.renew(&lease).await.is_err(), "two hold it");
+                            return false;
+                        }
+                        Err(error) => assert!(error.is_held(), "{error}"),
                     }
                     tokio::time::sleep(TERM / 20).await;
                 }
